@@ -1,0 +1,174 @@
+"""The Mask R-CNN configuration: one class with every setting, its default and its meaning.
+
+Derive a class and override what differs, as in Matterport's samples:
+
+    class NucleusConfig(Config):
+        NAME = "nucleus"
+        NUM_CLASSES = 1 + 1
+"""
+
+import numpy as np
+
+NORMS = ("batch", "frozen", "group")
+
+
+class Config:
+    """Settings of the network, its training and its data; names and defaults are Matterport's.
+
+    Attributes that Matterport does not have stand in the last block of the class.
+
+    Attributes set on construction:
+        BATCH_SIZE: IMAGES_PER_GPU * GPU_COUNT.
+        IMAGE_SHAPE: `[3]` int (height, width, channels) of the network's input.
+        IMAGE_META_SIZE: length of the vector that describes one image, see `utils.compose_image_meta`.
+    """
+
+    # --- Run ---
+    # Name of the experiment, e.g. "nucleus"; derived classes set it.
+    NAME: str | None = None
+    # The batch holds GPU_COUNT * IMAGES_PER_GPU images; use 1 on the CPU.
+    GPU_COUNT = 1
+    IMAGES_PER_GPU = 2
+    # Training and validation batches in one epoch; an epoch need not cover the data set exactly once.
+    STEPS_PER_EPOCH = 1000
+    VALIDATION_STEPS = 50
+
+    # --- Backbone and feature pyramid ---
+    # Name of a backbone ("resnet18", "resnet34", "resnet50", "resnet101", "vgg16") or a callable that builds one.
+    BACKBONE = "resnet101"
+    # Needed with a callable BACKBONE only: image shape -> `[levels, 2]` (height, width) of each pyramid level.
+    COMPUTE_BACKBONE_SHAPE = None
+    # Input pixels per feature-map cell of the pyramid levels P2..P6.
+    BACKBONE_STRIDES = [4, 8, 16, 32, 64]
+    # Units of the fully connected layers of the classification head.
+    FPN_CLASSIF_FC_LAYERS_SIZE = 1024
+    # Channels of every pyramid level.
+    TOP_DOWN_PYRAMID_SIZE = 256
+    # Classes, the background included.
+    NUM_CLASSES = 1
+
+    # --- Region proposals ---
+    # Side of a square anchor in input pixels, one for each pyramid level.
+    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
+    # Width / height of the anchors at each place; 1 is a square, 0.5 a tall anchor.
+    RPN_ANCHOR_RATIOS = [0.5, 1, 2]
+    # 1 puts anchors on every feature-map cell, 2 on every second one.
+    RPN_ANCHOR_STRIDE = 1
+    # Overlap over which non-maximum suppression drops a proposal; raise it in training for more proposals.
+    RPN_NMS_THRESHOLD = 0.7
+    # Anchors of one image that bear RPN loss, at most half of them positive.
+    RPN_TRAIN_ANCHORS_PER_IMAGE = 256
+    # Best-scoring anchors that enter non-maximum suppression, and the proposals kept after it.
+    PRE_NMS_LIMIT = 6000
+    POST_NMS_ROIS_TRAINING = 2000
+    POST_NMS_ROIS_INFERENCE = 1000
+
+    # --- Input images ---
+    # Instance masks are cut to their box and resized to MINI_MASK_SHAPE (height, width), which saves memory.
+    USE_MINI_MASK = True
+    MINI_MASK_SHAPE = (56, 56)
+    # "none":   no scaling, no padding.
+    # "square": scale to IMAGE_MIN_DIM..IMAGE_MAX_DIM, zero-pad to IMAGE_MAX_DIM x IMAGE_MAX_DIM.
+    # "pad64":  scale to IMAGE_MIN_DIM (and by at least IMAGE_MIN_SCALE), zero-pad to multiples of 64.
+    # "crop":   scale by IMAGE_MIN_DIM and IMAGE_MIN_SCALE, cut a random IMAGE_MIN_DIM x IMAGE_MIN_DIM square.
+    #           For training; IMAGE_MAX_DIM is not used.
+    IMAGE_RESIZE_MODE = "square"
+    IMAGE_MIN_DIM = 800
+    IMAGE_MAX_DIM = 1024
+    # Images are enlarged by this factor or more, 2 e.g. doubles each side; 0 sets no minimum.
+    IMAGE_MIN_SCALE = 0
+    # Channels of the input; MEAN_PIXEL has one value for each.
+    IMAGE_CHANNEL_COUNT = 3
+    # Subtracted from every pixel (RGB).
+    MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
+
+    # --- ROIs and heads ---
+    # ROIs of one image that enter the heads in training, and the share of positive ones among them.
+    TRAIN_ROIS_PER_IMAGE = 200
+    ROI_POSITIVE_RATIO = 0.33
+    # Side of the pooled ROI features of the classification and of the mask head.
+    POOL_SIZE = 7
+    MASK_POOL_SIZE = 14
+    # Shape of the predicted masks.
+    MASK_SHAPE = [28, 28]
+    # Ground-truth instances of one image, at most.
+    MAX_GT_INSTANCES = 100
+    # Standard deviation of the box refinements (dy, dx, log dh, log dw) of the RPN and of the heads.
+    RPN_BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
+    BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
+
+    # --- Detections ---
+    # Detections of one image, at most; the probability they need; the overlap over which the weaker one is dropped.
+    DETECTION_MAX_INSTANCES = 100
+    DETECTION_MIN_CONFIDENCE = 0.7
+    DETECTION_NMS_THRESHOLD = 0.3
+
+    # --- Training ---
+    LEARNING_RATE = 0.001
+    LEARNING_MOMENTUM = 0.9
+    # L2 penalty of the kernels and biases.
+    WEIGHT_DECAY = 0.0001
+    # Factor of each loss in the sum that is minimised.
+    LOSS_WEIGHTS = {
+        "rpn_class_loss": 1.0,
+        "rpn_bbox_loss": 1.0,
+        "mrcnn_class_loss": 1.0,
+        "mrcnn_bbox_loss": 1.0,
+        "mrcnn_mask_loss": 1.0,
+    }
+    # False trains the heads on ROIs the caller passes in, not on the RPN's proposals (for debugging).
+    USE_RPN_ROIS = True
+    # Batch normalisation: None trains its statistics as usual, False freezes them (small batches), True always trains.
+    TRAIN_BN = False
+    # Gradients are scaled down to this norm.
+    GRADIENT_CLIP_NORM = 5.0
+
+    # --- Not in Matterport's Config ---
+    # Normalisation layers: "batch", "frozen" (batch statistics never updated) or "group"; None follows TRAIN_BN:
+    # False means "frozen", None and True mean "batch".
+    NORM: str | None = None
+    # Channels of the RPN's shared convolution and of the mask head; fewer make a smaller, faster network.
+    RPN_CHANNELS = 512
+    MASK_CHANNELS = 256
+    # "sgd" (LEARNING_MOMENTUM) or "adamw".
+    OPTIMIZER = "sgd"
+    # Steps over which the learning rate rises linearly from 0, and its course after them: "constant" or "cosine".
+    WARMUP_STEPS = 0
+    LR_SCHEDULE = "constant"
+    # Share of an anchor's or ROI's area inside the ignore region over which it bears no loss, unless it is positive.
+    IGNORE_OVERLAP = 0.3
+    # True: the data loader yields an ignore map for each image and the losses respect it.
+    USE_IGNORE = False
+    # Seed of sampling, cropping and augmentation; None draws one.
+    SEED: int | None = None
+
+    def __init__(self):
+        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
+        side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
+        self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
+        # Image id (1), original shape (3), shape (3), window (4), scale (1), one flag for each class.
+        self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
+
+    def norm(self) -> str:
+        """Return the kind of normalisation layer: "batch", "frozen" or "group".
+
+        Raises:
+            ValueError: NORM is none of them.
+        """
+        if self.NORM is None:
+            return "frozen" if self.TRAIN_BN is False else "batch"
+        if self.NORM not in NORMS:
+            raise ValueError(f"NORM = {self.NORM!r}: use one of {', '.join(NORMS)}, or None to follow TRAIN_BN")
+        return self.NORM
+
+    def to_dict(self) -> dict:
+        """Return `{attribute: value}` of every setting, sorted by name."""
+        values = {name: getattr(self, name) for name in sorted(dir(self)) if not name.startswith("_")}
+        return {name: value for name, value in values.items() if name.isupper()}
+
+    def display(self) -> None:
+        """Print every setting."""
+        print("\nConfigurations:")
+        for name, value in self.to_dict().items():
+            print(f"{name:30} {value}")
+        print("\n")
