@@ -1,0 +1,62 @@
+"""Normalisation layers of the backbones: trained, frozen or batch-independent."""
+
+import math
+
+import keras
+
+from cyclic.errors import InputError
+
+NORMS = ("batch", "frozen", "group")
+
+# Matterport's h5 files were trained with Keras' default; torchvision's 1e-5 would shift every feature.
+EPSILON = 1e-3
+
+
+@keras.saving.register_keras_serializable(package="cyclic")
+class FrozenBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation that always uses its stored statistics and never trains.
+
+    It stays frozen inside a parent model that trains, also after `parent.trainable = True`. The weights keep the
+    names and the order of `keras.layers.BatchNormalization`: gamma, beta, moving_mean, moving_variance.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "trainable": False})
+
+    @property
+    def trainable(self) -> bool:
+        return False
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        # A parent hands its own flag down to every layer; a frozen layer does not take it.
+        keras.layers.BatchNormalization.trainable.fset(self, False)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        for weight in self.weights:
+            weight.trainable = False
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=False, mask=mask)
+
+
+def norm_layer(norm: str, channels: int, name: str) -> keras.layers.Layer:
+    """Return the normalisation layer for `channels` feature channels.
+
+    Args:
+        norm: "batch" (trained), "frozen" (stored statistics, not trained) or "group" (at most 32 groups; independent of
+            the batch size, the choice for training from scratch with small batches).
+        channels: number of channels of the layer's input.
+        name: layer name.
+
+    Raises:
+        InputError: `norm` is not one of `NORMS`.
+    """
+    if norm == "batch":
+        return keras.layers.BatchNormalization(epsilon=EPSILON, name=name)
+    if norm == "frozen":
+        return FrozenBatchNormalization(epsilon=EPSILON, name=name)
+    if norm == "group":
+        return keras.layers.GroupNormalization(groups=math.gcd(32, channels), epsilon=EPSILON, name=name)
+    raise InputError(f"unknown norm {norm!r}: use one of {', '.join(NORMS)}")
