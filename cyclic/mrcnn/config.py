@@ -139,6 +139,8 @@ class Config:
     IGNORE_OVERLAP = 0.3
     # True: the data loader yields an ignore map for each image and the losses respect it.
     USE_IGNORE = False
+    # True: the ground-truth boxes join the proposals in training, so that the heads learn before the RPN does.
+    USE_GT_PROPOSALS = False
     # Seed of sampling, cropping and augmentation; None draws one.
     SEED: int | None = None
 

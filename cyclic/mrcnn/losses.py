@@ -1,0 +1,95 @@
+"""The five losses of Mask R-CNN, as Matterport defines them, with optional weights for ignored parts.
+
+Shape shorthand: B images, A anchors, N positive anchors at most, T ROIs, K classes, M mask side.
+Every function returns a float32 scalar that is 0, with zero gradient, where nothing takes part.
+"""
+
+import keras
+from keras import ops
+
+
+def _weighted_mean(values, weights):
+    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-7)
+
+
+def smooth_l1(difference):
+    """Return 0.5 d^2 where |d| < 1, else |d| - 0.5 (Girshick 2015, equation 3), element by element."""
+    size = ops.abs(difference)
+    return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)
+
+
+def rpn_class_loss(rpn_match, rpn_class_logits):
+    """Cross entropy of the anchors that are not neutral.
+
+    Args:
+        rpn_match: `[B, A, 1]` int: 1 positive, -1 negative, 0 neutral.
+        rpn_class_logits: `[B, A, 2]` float (background, nucleus).
+    """
+    match = rpn_match[..., 0]
+    entropy = keras.losses.sparse_categorical_crossentropy(
+        ops.cast(match == 1, "int32"), rpn_class_logits, from_logits=True
+    )
+    return _weighted_mean(entropy, ops.cast(match != 0, "float32"))
+
+
+def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
+    """Smooth L1 of the positive anchors' deltas.
+
+    Args:
+        target_bbox: `[B, N, 4]` targets of the positive anchors, in anchor order, zero-padded.
+        rpn_match: `[B, A, 1]` int: 1 positive, -1 negative, 0 neutral.
+        rpn_bbox: `[B, A, 4]` predicted deltas.
+    """
+    positive = ops.cast(rpn_match[..., 0] == 1, "int32")
+    slot = ops.clip(ops.cumsum(positive, axis=1) - 1, 0, ops.shape(target_bbox)[1] - 1)
+    target = ops.take_along_axis(target_bbox, slot[..., None], axis=1)
+    weights = ops.repeat(ops.cast(positive, "float32")[..., None], 4, axis=-1)
+    return _weighted_mean(smooth_l1(target - rpn_bbox), weights)
+
+
+def mrcnn_class_loss(target_class_ids, pred_class_logits, active_class_ids, weights=None):
+    """Cross entropy of the ROIs whose predicted class belongs to the image's own data set.
+
+    Args:
+        target_class_ids: `[B, T]` int, 0 background.
+        pred_class_logits: `[B, T, K]`.
+        active_class_ids: `[B, K]`, 1 for the classes of the image's data set.
+        weights: `[B, T]` float or None for 1 everywhere.
+    """
+    predicted = ops.argmax(pred_class_logits, axis=-1)
+    active = ops.take_along_axis(ops.cast(active_class_ids, "float32"), predicted, axis=1)
+    entropy = keras.losses.sparse_categorical_crossentropy(
+        ops.cast(target_class_ids, "int32"), pred_class_logits, from_logits=True
+    )
+    return _weighted_mean(entropy, active if weights is None else active * weights)
+
+
+def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox):
+    """Smooth L1 of the positive ROIs' deltas for their own class.
+
+    Args:
+        target_bbox: `[B, T, 4]`.
+        target_class_ids: `[B, T]` int, positive for positive ROIs.
+        pred_bbox: `[B, T, K, 4]`.
+    """
+    class_ids = ops.cast(target_class_ids, "int32")
+    chosen = ops.take_along_axis(pred_bbox, class_ids[..., None, None], axis=2)[:, :, 0]
+    weights = ops.repeat(ops.cast(class_ids > 0, "float32")[..., None], 4, axis=-1)
+    return _weighted_mean(smooth_l1(target_bbox - chosen), weights)
+
+
+def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks, weights=None):
+    """Binary cross entropy of the positive ROIs' masks for their own class.
+
+    Args:
+        target_masks: `[B, T, M, M]`, 0 or 1.
+        target_class_ids: `[B, T]` int, positive for positive ROIs.
+        pred_masks: `[B, T, M, M, K]` probabilities.
+        weights: `[B, T, M, M]` float or None for 1 everywhere.
+    """
+    class_ids = ops.cast(target_class_ids, "int32")
+    chosen = ops.take_along_axis(pred_masks, class_ids[..., None, None, None], axis=4)[..., 0]
+    chosen = ops.clip(chosen, 1e-7, 1.0 - 1e-7)
+    entropy = -(target_masks * ops.log(chosen) + (1.0 - target_masks) * ops.log(1.0 - chosen))
+    positive = ops.cast(class_ids > 0, "float32")[..., None, None] * ops.ones_like(entropy)
+    return _weighted_mean(entropy, positive if weights is None else positive * weights)

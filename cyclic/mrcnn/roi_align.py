@@ -1,0 +1,114 @@
+"""ROIAlign over a feature pyramid, and the bilinear crop below it.
+
+Shape shorthand: B images, R ROIs an image, M crops, P pooled side, C channels.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+def bilinear_crops(flat, boxes, base, height, width, size):
+    """Crop and resize boxes out of maps that lie one after the other in one table.
+
+    A crop's sample points run from the centre of the box's first pixel to that of its last, both included, as in
+    TensorFlow's `crop_and_resize`; points outside the map read 0.
+
+    Args:
+        flat: `[rows, C]`, each row a pixel, maps in row-major order.
+        boxes: `[M, 4]` float32 normalized boxes.
+        base: `[M]` int32 row of the first pixel of each box's map.
+        height: `[M]` int32 height of each box's map; `width` alike.
+        size: side of a crop in samples.
+
+    Returns:
+        `[M, size, size, C]` in the dtype of `flat`.
+    """
+    steps = ops.arange(size, dtype="float32") / max(size - 1, 1)
+
+    def axis(low, high, length):
+        last = ops.cast(length - 1, "float32")[:, None]
+        points = (low[:, None] + steps[None] * (high - low)[:, None]) * last
+        if size == 1:
+            points = 0.5 * (low + high)[:, None] * last
+        inside = (points >= 0) & (points <= last)
+        points = ops.clip(points, 0.0, last)
+        floor = ops.floor(points)
+        first = ops.cast(floor, "int32")
+        second = ops.minimum(first + 1, length[:, None] - 1)
+        share = points - floor
+        inside = ops.cast(inside, "float32")
+        return (first, (1 - share) * inside), (second, share * inside)
+
+    rows = axis(boxes[:, 0], boxes[:, 2], height)
+    columns = axis(boxes[:, 1], boxes[:, 3], width)
+    crops = 0.0
+    for y, y_weight in rows:
+        for x, x_weight in columns:
+            index = base[:, None, None] + y[:, :, None] * width[:, None, None] + x[:, None, :]
+            weight = ops.cast(y_weight[:, :, None] * x_weight[:, None, :], flat.dtype)
+            crops = crops + ops.take(flat, index, axis=0) * weight[..., None]
+    return crops
+
+
+def crop_and_resize(maps, boxes, size):
+    """Crop each map's own boxes: `maps` `[B, H, W, C]`, `boxes` `[B, R, 4]` normalized -> `[B * R, size, size, C]`."""
+    batch, height, width = ops.shape(maps)[0], ops.shape(maps)[1], ops.shape(maps)[2]
+    rois = ops.shape(boxes)[1]
+    base = ops.repeat(ops.arange(batch, dtype="int32") * (height * width), rois)
+    full = ops.ones_like(base)
+    flat = ops.reshape(maps, (-1, ops.shape(maps)[3]))
+    return bilinear_crops(flat, ops.reshape(boxes, (-1, 4)), base, full * height, full * width, size)
+
+
+@keras.saving.register_keras_serializable(package="cyclic")
+class PyramidROIAlign(keras.layers.Layer):
+    """Pool each ROI from the pyramid level that fits its size (Lin et al. 2017, equation 1).
+
+    Args:
+        pool_size: side P of the pooled map.
+
+    Call arguments:
+        rois: `[B, R, 4]` normalized boxes.
+        feature_maps: `[P2, P3, P4, P5]`, each `[B, h, w, C]`, strides 4, 8, 16, 32.
+
+    Returns:
+        `[B * R, P, P, C]`: all ROIs of the batch, image by image.
+    """
+
+    def __init__(self, pool_size, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.pool_size = pool_size
+
+    def call(self, rois, feature_maps):
+        batch, count = ops.shape(rois)[0], ops.shape(rois)[1]
+        shapes = [ops.shape(level) for level in feature_maps]
+        image_height, image_width = 4 * shapes[0][1], 4 * shapes[0][2]
+        level = self._levels(ops.stop_gradient(rois), image_height, image_width)
+
+        flat = ops.concatenate([ops.reshape(x, (-1, ops.shape(x)[3])) for x in feature_maps], axis=0)
+        heights = ops.stack([ops.cast(shape[1], "int32") for shape in shapes])
+        widths = ops.stack([ops.cast(shape[2], "int32") for shape in shapes])
+        pixels = heights * widths
+        first_row = (ops.cumsum(pixels) - pixels) * ops.cast(batch, "int32")
+        level = ops.reshape(level, (-1,))
+        image = ops.repeat(ops.arange(batch, dtype="int32"), count)
+        base = ops.take(first_row, level) + image * ops.take(pixels, level)
+        boxes = ops.reshape(ops.stop_gradient(rois), (-1, 4))
+        return bilinear_crops(flat, boxes, base, ops.take(heights, level), ops.take(widths, level), self.pool_size)
+
+    @staticmethod
+    def _levels(rois, image_height, image_width):
+        """Return the index into `feature_maps` (`[B, R]` int32): a 224 pixel ROI belongs to P4, half of it to P3."""
+        area = (rois[..., 2] - rois[..., 0]) * (rois[..., 3] - rois[..., 1])
+        image_area = ops.cast(image_height * image_width, "float32")
+        relative = ops.sqrt(ops.maximum(area, 1e-12)) * ops.sqrt(image_area) / 224.0
+        level = ops.round(ops.log(relative) / math.log(2.0))
+        return ops.cast(ops.clip(level + 2, 0, 3), "int32")
+
+    def compute_output_shape(self, rois_shape, feature_maps_shape):
+        return (None, self.pool_size, self.pool_size, feature_maps_shape[0][-1])
+
+    def get_config(self):
+        return {**super().get_config(), "pool_size": self.pool_size}
