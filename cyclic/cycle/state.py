@@ -1,0 +1,244 @@
+"""The run directory: what a training run has finished, logged and measured, so that it can go on after a kill.
+
+A run is a sequence of named stages ("cycle_1/classifier", "cycle_1/round_0/train", ...). A stage counts as finished
+only once its block has ended; whatever an interrupted stage left behind is overwritten when the stage runs again.
+
+    with RunDirectory(path, config, seed=0, resume=True) as run:
+        if not run.is_finished("cycle_1/classifier"):
+            with run.stage("cycle_1/classifier"):
+                ...
+"""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from cyclic.errors import InputError
+from cyclic.files import atomic_path, read_json, write_json
+
+CONFIG, LOG, STATE, METRICS, LOCK = "config.yaml", "log.jsonl", "state.json", "metrics.json", ".lock"
+# The fields that tell one row of metrics.json from another.
+ROW_IDENTITY = ("source", "cycle", "round", "split")
+
+
+class RunDirectory:
+    """The folder of one run: `config.yaml`, `log.jsonl`, `state.json` and `metrics.json`, locked while it is open.
+
+    Args:
+        path: the folder; made if missing.
+        config: the run's configuration as plain data (what YAML can hold). It is written once and never changes.
+        seed: the run's seed, repeated in `metrics.json`.
+        resume: go on with the run in `path`, which must hold one with the same configuration. Without it `path` must
+            hold no run.
+
+    Raises:
+        InputError: `path` holds a run and `resume` is off, or holds none and `resume` is on; the configuration differs
+            from the run's; a file of the run is corrupt; another process has the run open.
+    """
+
+    def __init__(self, path: str | Path, config: dict, *, seed: int = 0, resume: bool = False):
+        self.root = Path(path)
+        self.seed = seed
+        if resume and not self.holds_run(self.root):
+            raise InputError(f"{self.root}: no run to resume here; drop --resume or give the folder of a run")
+        with _writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.root / LOCK).open("a")
+        try:
+            self._take_lock()
+            if resume:
+                self._continue(config)
+            else:
+                self._begin(config)
+        except BaseException:
+            self.close()
+            raise
+        self.log("resume" if resume else "start", finished=len(self._finished))
+
+    def _begin(self, config: dict) -> None:
+        if self.holds_run(self.root):
+            raise InputError(f"{self.root}: holds a run already; add --resume or choose another --out")
+        self._finished, self._seconds, self._rows = [], {}, {}
+        with atomic_path(self.root / CONFIG) as temporary:
+            temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def _continue(self, config: dict) -> None:
+        _check_same_config(self.root / CONFIG, config)
+        self._finished, self._seconds = _read_state(self.root / STATE)
+        self._rows = _read_rows(self.root / METRICS)
+        _cut_torn_line(self.root / LOG)
+
+    @staticmethod
+    def holds_run(path: str | Path) -> bool:
+        """Whether a run was started in the folder `path`."""
+        return any((Path(path) / name).exists() for name in (CONFIG, STATE))
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{self.root}: another process writes this run; stop it or change --out") from error
+
+    def close(self) -> None:
+        """Give the lock back; the run can then be resumed, here or in another process."""
+        self._lock.close()
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def path(self, *parts: str) -> Path:
+        """Return the path of a file or folder of the run; the folder that it lies in is made."""
+        path = self.root.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def log(self, event: str, **fields: object) -> None:
+        """Append one line to `log.jsonl`: the time (UTC), `event` and `fields`, which may hold NumPy scalars."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "event": event, **_plain(fields)}, allow_nan=False)
+        with _writing(self.root / LOG), (self.root / LOG).open("a") as file:
+            file.write(line + "\n")
+
+    def is_finished(self, key: str) -> bool:
+        """Whether the stage `key` has run to its end, now or before a restart."""
+        return key in self._finished
+
+    @contextlib.contextmanager
+    def stage(self, key: str) -> Iterator[None]:
+        """Run the block as stage `key`: log its start and end, time it, and mark it finished once it has ended.
+
+        Raises:
+            ValueError: the stage is finished; ask `is_finished` first.
+        """
+        if self.is_finished(key):
+            raise ValueError(f"stage {key} is finished already")
+        self.log("stage_start", stage=key)
+        begin = time.perf_counter()
+        try:
+            yield
+        except BaseException as error:
+            self.log("stage_stopped", stage=key, error=type(error).__name__, message=str(error))
+            raise
+        seconds = round(time.perf_counter() - begin, 3)
+        self._finished.append(key)
+        self._seconds[key] = seconds
+        # The state last: a kill between the two writes runs the stage again instead of losing its seconds.
+        self._write_metrics()
+        write_json(self.root / STATE, {"finished": self._finished, "seconds": self._seconds})
+        self.log("stage_end", stage=key, seconds=seconds)
+
+    def add_rows(self, rows: Iterable[dict]) -> None:
+        """Put `rows` into `metrics.json`; a row takes the place of one with the same source, cycle, round and split.
+
+        Each row has `source`, `cycle`, `round`, `split` and any number of metrics.
+        """
+        for row in rows:
+            self._rows[_identity(row)] = _plain(row)
+        self._write_metrics()
+
+    @property
+    def rows(self) -> list[dict]:
+        """The rows of `metrics.json`, oldest first."""
+        return list(self._rows.values())
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each finished stage."""
+        return dict(self._seconds)
+
+    def _write_metrics(self) -> None:
+        write_json(self.root / METRICS, {"rows": self.rows, "seed": self.seed, "wall_s": self._seconds})
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another --out") from error
+
+
+def _identity(row: dict) -> tuple:
+    return tuple(row[name] for name in ROW_IDENTITY)
+
+
+def _plain(value: object) -> object:
+    """Return `value` as strict JSON can hold it: NumPy scalars as Python's, NaN and infinity as null, paths as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_state(path: Path) -> tuple[list[str], dict[str, float]]:
+    if not path.exists():
+        return [], {}
+    cure = "restore it, or start again with another --out"
+    try:
+        state = json.loads(path.read_text())
+        finished, seconds = state["finished"], state["seconds"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the state of a run ({error}); {cure}") from error
+    if not isinstance(finished, list) or not isinstance(seconds, dict):
+        raise InputError(f"{path}: not the state of a run; {cure}")
+    return finished, seconds
+
+
+def _read_rows(path: Path) -> dict[tuple, dict]:
+    if not path.exists():
+        return {}
+    try:
+        return {_identity(row): row for row in read_json(path)["rows"]}
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the metrics of a run; restore it, or start again with another --out") from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drop a last line without its end, which a kill in the middle of a write leaves."""
+    content = path.read_bytes() if path.exists() else b""
+    if not content.endswith(b"\n"):
+        path.write_bytes(content[: content.rfind(b"\n") + 1])
+
+
+def _flat(config: object, prefix: str = "") -> dict[str, object]:
+    """Return nested mappings as `{"a.b": value}`, in order."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    flat = {}
+    for key, value in config.items():
+        flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def _check_same_config(path: Path, config: dict) -> None:
+    try:
+        before = _flat(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: missing or not valid YAML; restore it, or start again with another --out") from error
+    # Through YAML too, so that a tuple equals the list it was written as.
+    now = _flat(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))
+    missing = object()
+    for key in [*now, *before]:
+        old, new = before.get(key, missing), now.get(key, missing)
+        if old != new:
+            old, new = ("absent" if value is missing else repr(value) for value in (old, new))
+            raise InputError(
+                f"{path}: {key} is {old} in this run and {new} in the configuration given; "
+                "resume with the run's own configuration or choose another --out"
+            )
