@@ -47,6 +47,9 @@ class RunDirectory:
     def __init__(self, path: str | Path, config: dict, *, seed: int = 0, resume: bool = False):
         self.root = Path(path)
         self.seed = seed
+        self._finished: list[str] = []
+        self._seconds: dict[str, float] = {}
+        self._rows: dict[tuple, dict] = {}
         if resume and not self.holds_run(self.root):
             raise InputError(f"{self.root}: no run to resume here; drop --resume or give the folder of a run")
         with _writing(self.root):
@@ -66,7 +69,6 @@ class RunDirectory:
     def _begin(self, config: dict) -> None:
         if self.holds_run(self.root):
             raise InputError(f"{self.root}: holds a run already; add --resume or choose another --out")
-        self._finished, self._seconds, self._rows = [], {}, {}
         with atomic_path(self.root / CONFIG) as temporary:
             temporary.write_text(yaml.safe_dump(config, sort_keys=False))
 
@@ -106,7 +108,7 @@ class RunDirectory:
     def log(self, event: str, **fields: object) -> None:
         """Append one line to `log.jsonl`: the time (UTC), `event` and `fields`, which may hold NumPy scalars."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": now, "event": event, **_plain(fields)}, allow_nan=False)
+        line = json.dumps(_plain({"time": now, "event": event, **fields}), allow_nan=False)
         with _writing(self.root / LOG), (self.root / LOG).open("a") as file:
             file.write(line + "\n")
 
@@ -144,7 +146,7 @@ class RunDirectory:
         Each row has `source`, `cycle`, `round`, `split` and any number of metrics.
         """
         for row in rows:
-            self._rows[_identity(row)] = _plain(row)
+            self._rows[_identity(row)] = {name: _plain(value) for name, value in row.items()}
         self._write_metrics()
 
     @property
