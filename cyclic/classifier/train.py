@@ -1,0 +1,163 @@
+"""Training of the tile classifier, and its report on held-out tiles."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from cyclic.classifier.model import preprocess
+from cyclic.errors import InputError
+from cyclic.files import atomic_path
+
+OPTIMIZERS = ("adamw", "sgd")
+# Steps in one Keras epoch at most: callbacks report progress at least this often.
+STEPS_PER_EPOCH = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierReport:
+    """What training reached.
+
+    Attributes:
+        accuracy: share of held-out tiles classified right, 0 to 1.
+        f1: F1 of class 1 on the held-out tiles, 0 to 1; 1 when there is no positive tile and none is predicted.
+        losses: mean training loss of each epoch (at most `STEPS_PER_EPOCH` steps), in order.
+        steps: optimisation steps made.
+    """
+
+    accuracy: float
+    f1: float
+    losses: tuple[float, ...]
+    steps: int
+
+
+def train_classifier(
+    model: keras.Model,
+    train_data: keras.utils.PyDataset,
+    val_data: keras.utils.PyDataset,
+    steps: int,
+    learning_rate: float,
+    mean_pixel: Sequence[float],
+    optimizer: str = "adamw",
+    warmup: int = 0,
+    weight_decay: float = 0.0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint: str | os.PathLike | None = None,
+    verbose: int = 0,
+) -> ClassifierReport:
+    """Train `model` for exactly `steps` steps and return its scores on `val_data`.
+
+    Args:
+        model: what `build_classifier` returned; it is compiled here.
+        train_data: batches (images `[B, H, W, 3]` float32 0 to 255, labels `[B]` int32). Its `on_epoch_end` is called
+            each time all its batches have been seen.
+        val_data: batches of the same kind, tiles that are not trained on.
+        steps: optimisation steps, at least 1.
+        learning_rate: peak learning rate.
+        mean_pixel: 3 numbers (R, G, B), 0 to 255, subtracted from every image.
+        optimizer: "adamw" (linear warm-up, then cosine decay to 0) or "sgd" (constant rate, Nesterov momentum 0.9; the
+            paper's setting with a learning rate of 1e-4).
+        warmup: steps of the warm-up; "adamw" only.
+        weight_decay: decoupled decay of the kernels; biases and normalisation weights do not decay.
+        callbacks: Keras callbacks; an epoch is at most `STEPS_PER_EPOCH` steps.
+        checkpoint: file that the trained weights are written to, ending in .weights.h5; None for none.
+        verbose: as in `keras.Model.fit`.
+
+    Raises:
+        InputError: unknown optimizer, no step, warm-up not shorter than the training, or an empty data set.
+        FloatingPointError: the loss is not finite; the message names the step.
+    """
+    if steps < 1 or not 0 <= warmup < steps:
+        raise InputError(f"steps={steps}, warmup={warmup}: at least 1 step, and a warm-up shorter than the training")
+    if len(train_data) == 0 or len(val_data) == 0:
+        raise InputError("no tiles to train or to validate on: check the tile folders and the split")
+    data = _MeanSubtracted(train_data, mean_pixel)
+    model.compile(
+        optimizer=_optimizer(optimizer, learning_rate, steps, warmup, weight_decay),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    guard = _StepGuard(steps)
+    history = model.fit(
+        data, epochs=math.ceil(steps / len(data)), callbacks=[guard, *callbacks], shuffle=False, verbose=verbose
+    )
+    if checkpoint is not None:
+        with atomic_path(checkpoint) as path:
+            model.save_weights(path)
+    accuracy, f1 = _scores(model, val_data, mean_pixel)
+    return ClassifierReport(accuracy, f1, tuple(float(loss) for loss in history.history["loss"]), guard.step)
+
+
+def _optimizer(name, learning_rate, steps, warmup, weight_decay):
+    if name == "adamw":
+        schedule = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else learning_rate,
+            decay_steps=steps - warmup,
+            warmup_target=learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    elif name == "sgd":
+        optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
+    else:
+        raise InputError(f"unknown optimizer {name!r}: use one of {', '.join(OPTIMIZERS)}")
+    if weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+class _MeanSubtracted(keras.utils.PyDataset):
+    """The batches of `data` minus the mean pixel, cut into epochs of at most `STEPS_PER_EPOCH` batches.
+
+    Epochs divide one pass over `data` evenly; the few batches of the remainder are left to the next, reshuffled pass.
+    """
+
+    def __init__(self, data, mean_pixel):
+        super().__init__(
+            workers=data.workers, use_multiprocessing=data.use_multiprocessing, max_queue_size=data.max_queue_size
+        )
+        self.data, self.mean_pixel, self.start = data, mean_pixel, 0
+        self.length = len(data) // math.ceil(len(data) / STEPS_PER_EPOCH)
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        images, labels = self.data[self.start + index]
+        return preprocess(images, self.mean_pixel), labels
+
+    def on_epoch_end(self):
+        self.start += self.length
+        if self.start + self.length > len(self.data):
+            self.start = 0
+            self.data.on_epoch_end()
+
+
+class _StepGuard(keras.callbacks.Callback):
+    """Counts the steps, ends training after `steps` of them and raises where the loss stops being a number."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps, self.step = steps, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if not np.isfinite(logs["loss"]):
+            raise FloatingPointError(f"classifier loss is {logs['loss']} at step {self.step}: lower the learning rate")
+        if self.step == self.steps:
+            self.model.stop_training = True
+
+
+def _scores(model, data, mean_pixel):
+    """Return (accuracy, F1 of class 1) of `model` on the batches of `data`."""
+    truth, predicted = [], []
+    for index in range(len(data)):
+        images, labels = data[index]
+        truth.append(np.asarray(labels))
+        predicted.append(model.predict_on_batch(preprocess(images, mean_pixel)).argmax(-1))
+    truth, predicted = np.concatenate(truth), np.concatenate(predicted)
+    hits = np.sum((truth == 1) & (predicted == 1))
+    positives = np.sum(truth == 1) + np.sum(predicted == 1)
+    return float(np.mean(truth == predicted)), float(2 * hits / positives) if positives else 1.0

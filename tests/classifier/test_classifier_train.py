@@ -1,0 +1,112 @@
+"""Classifier training: it learns, stops where told, fails loudly."""
+
+import keras
+import numpy as np
+import pytest
+
+from cyclic.backbones import build_backbone
+from cyclic.classifier import build_classifier, train_classifier
+from cyclic.classifier import train as train_module
+from cyclic.errors import InputError
+
+MEAN_PIXEL = (200.0, 180.0, 200.0)
+
+
+class Tiles(keras.utils.PyDataset):
+    """Bright tiles, half of them with a dark square."""
+
+    def __init__(self, batches, seed=0, bad=None):
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        self.images = rng.normal(MEAN_PIXEL, 10, (batches, 4, 32, 32, 3)).astype("float32")
+        self.labels = np.tile(np.array([0, 1, 0, 1], "int32"), (batches, 1))
+        self.images[:, 1::2, 8:20, 8:20] -= 100
+        if bad is not None:
+            self.images[bad] = np.nan
+        self.passes = 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], self.labels[index]
+
+    def on_epoch_end(self):
+        self.passes += 1
+
+
+def classifier():
+    keras.utils.set_random_seed(1)
+    return build_classifier(build_backbone("resnet18", "group", (32, 32, 3)), ("C3",))
+
+
+def test_learns_a_dark_square(tmp_path):
+    model, path = classifier(), tmp_path / "classifier.weights.h5"
+    epochs = []
+    report = train_classifier(
+        model,
+        Tiles(3),
+        Tiles(2, seed=1),
+        steps=14,
+        learning_rate=1e-3,
+        mean_pixel=MEAN_PIXEL,
+        warmup=2,
+        weight_decay=1e-2,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(logs["loss"]))],
+        checkpoint=path,
+    )
+    assert report.steps == 14
+    assert report.accuracy == report.f1 == 1
+    assert len(report.losses) == len(epochs) == 5
+    assert report.losses[-1] < 0.5 * report.losses[0]
+    fresh = classifier()
+    fresh.load_weights(path)
+    images = Tiles(1)[0][0] - np.array(MEAN_PIXEL, "float32")
+    np.testing.assert_allclose(fresh.predict_on_batch(images), model.predict_on_batch(images), rtol=1e-4, atol=1e-5)
+
+
+def test_long_data_is_cut_into_epochs(monkeypatch):
+    monkeypatch.setattr(train_module, "STEPS_PER_EPOCH", 3)
+    data = Tiles(7)
+    epochs = train_module._MeanSubtracted(data, MEAN_PIXEL)
+    starts = []
+    for _ in range(6):
+        starts.append(epochs.start)
+        images, labels = epochs[1]
+        np.testing.assert_allclose(images, data.images[epochs.start + 1] - np.array(MEAN_PIXEL, "float32"))
+        epochs.on_epoch_end()
+    assert len(epochs) == 2
+    assert starts == [0, 2, 4, 0, 2, 4]
+    assert data.passes == 2
+
+
+def test_paper_optimizer_changes_the_weights():
+    model = classifier()
+    before = model.get_weights()
+    report = train_classifier(model, Tiles(1), Tiles(1), 2, 1e-4, MEAN_PIXEL, optimizer="sgd")
+    assert report.steps == 2
+    assert any(np.abs(new - old).max() > 0 for new, old in zip(model.get_weights(), before, strict=True))
+
+
+def test_loss_that_is_not_finite_names_the_step():
+    with pytest.raises(FloatingPointError, match="step 2"):
+        train_classifier(classifier(), Tiles(3, bad=1), Tiles(1), 3, 1e-3, MEAN_PIXEL)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [({"steps": 0}, "at least 1 step"), ({"warmup": 5}, "warm-up"), ({"optimizer": "adam"}, "adamw, sgd")],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(InputError, match=message):
+        train_classifier(
+            classifier(),
+            Tiles(1),
+            Tiles(1),
+            **{"steps": 2, "learning_rate": 1e-3, "mean_pixel": MEAN_PIXEL} | arguments,
+        )
+
+
+def test_no_tiles():
+    with pytest.raises(InputError, match="no tiles"):
+        train_classifier(classifier(), Tiles(0), Tiles(1), 1, 1e-3, MEAN_PIXEL)
