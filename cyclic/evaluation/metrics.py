@@ -1,0 +1,118 @@
+"""The scores of one predicted label map against the true one.
+
+All come from one contingency table, so no metric looks at the pixels again. Where both maps are empty every score is 1,
+where one is empty every score is 0. AJI and PQ need instance maps: on merged binary masks "AJI" is nothing but
+`foreground_iou`.
+"""
+
+import numpy as np
+
+from cyclic.evaluation.matching import Matching, Overlaps, contingency, match
+
+SCORES = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "precision", "recall", "foreground_iou")
+# HoVer-Net adds it to denominators; kept so that published figures compare digit by digit.
+EPSILON = 1e-6
+
+
+def evaluate_pair(true: np.ndarray, pred: np.ndarray, confidence: np.ndarray | None = None) -> dict[str, float]:
+    """Return every metric of one image.
+
+    Args:
+        true: `[H, W]` integer label map, 0 = background.
+        pred: `[H, W]` integer label map of the same image.
+        confidence: `[P]` float, one for each predicted nucleus by ascending label, or None.
+
+    Returns:
+        The names in `SCORES` (each in [0, 1]), `ap50` if `confidence` is given, and the counts `n_true` and `n_pred`.
+
+    Raises:
+        ValueError: unequal shapes, bad labels, or a `confidence` of another length than the number of predicted nuclei.
+    """
+    overlaps = contingency(true, pred)
+    n_true, n_pred = len(overlaps.true_ids), len(overlaps.pred_ids)
+    if confidence is not None and np.shape(confidence) != (n_pred,):
+        raise ValueError(f"confidence has shape {np.shape(confidence)}, but there are {n_pred} predicted nuclei")
+    names = SCORES if confidence is None else (*SCORES, "ap50")
+    if n_true == 0 or n_pred == 0:
+        scores = dict.fromkeys(names, float(n_true == n_pred))
+    else:
+        matching = match(overlaps)
+        scores = {"aji": aji(overlaps), "aji_plus": aji_plus(overlaps), "dice2": dice2(overlaps)}
+        scores |= foreground_scores(overlaps) | panoptic_quality(matching) | object_scores(matching)
+        if confidence is not None:
+            scores["ap50"] = average_precision(overlaps, matching, np.asarray(confidence))
+        scores = {name: float(scores[name]) for name in names}
+    return scores | {"n_true": n_true, "n_pred": n_pred}
+
+
+def aji(overlaps: Overlaps) -> float:
+    """Aggregated Jaccard Index (Kumar et al. 2017, algorithm 1), as HoVer-Net's `get_fast_aji` reads it.
+
+    Each true nucleus takes the prediction with the largest IoU; one prediction may serve several true nuclei and then
+    enters the union each time. Untouched nuclei of either side add their area to the union.
+    """
+    smoothed_iou = overlaps.intersections / (overlaps.unions + EPSILON)
+    # Sorted by row, then best IoU, then first column: the first pair of each row is the one numpy's argmax would take.
+    order = np.lexsort((overlaps.cols, -smoothed_iou, overlaps.rows))
+    _, first = np.unique(overlaps.rows[order], return_index=True)
+    return _jaccard(overlaps, order[first])
+
+
+def aji_plus(overlaps: Overlaps) -> float:
+    """AJI with a one-to-one assignment of the largest summed IoU (Graham et al. 2019, section IV-B)."""
+    return _jaccard(overlaps, match(overlaps, iou_threshold=0.0).pairs)
+
+
+def _jaccard(overlaps: Overlaps, pairs: np.ndarray) -> float:
+    lone_true = np.delete(overlaps.true_areas, np.unique(overlaps.rows[pairs]))
+    lone_pred = np.delete(overlaps.pred_areas, np.unique(overlaps.cols[pairs]))
+    union = overlaps.unions[pairs].sum() + lone_true.sum() + lone_pred.sum()
+    return overlaps.intersections[pairs].sum() / union
+
+
+def dice2(overlaps: Overlaps) -> float:
+    """Ensemble Dice (Vu et al. 2019) as HoVer-Net computes it: pooled over overlapping pairs, 0 without any."""
+    total = (overlaps.true_areas[overlaps.rows] + overlaps.pred_areas[overlaps.cols]).sum()
+    return 2 * overlaps.intersections.sum() / max(total, 1)
+
+
+def foreground_scores(overlaps: Overlaps) -> dict[str, float]:
+    """Dice and IoU of "any nucleus" against "any nucleus"; at least one side holds a nucleus."""
+    total = overlaps.true_areas.sum() + overlaps.pred_areas.sum()
+    intersection = overlaps.intersections.sum()
+    return {"dice": 2 * intersection / total, "foreground_iou": intersection / (total - intersection)}
+
+
+def panoptic_quality(matching: Matching) -> dict[str, float]:
+    """Detection, segmentation and panoptic quality (Kirillov et al. 2019, equation 1) with HoVer-Net's 1e-6 in SQ."""
+    dq = matching.tp / (matching.tp + 0.5 * matching.fp + 0.5 * matching.fn)
+    sq = matching.ious.sum() / (matching.tp + EPSILON)
+    return {"dq": dq, "sq": sq, "pq": dq * sq}
+
+
+def object_scores(matching: Matching) -> dict[str, float]:
+    """Precision, recall and F1 of whole nuclei at the IoU of `matching`; both sides hold at least one nucleus."""
+    n_pred, n_true = matching.tp + matching.fp, matching.tp + matching.fn
+    return {
+        "precision": matching.tp / n_pred,
+        "recall": matching.tp / n_true,
+        "f1": 2 * matching.tp / (n_pred + n_true),
+    }
+
+
+def average_precision(overlaps: Overlaps, matching: Matching, confidence: np.ndarray) -> float:
+    """Area under the interpolated precision-recall curve of the predictions in descending `confidence` (`[P]`).
+
+    Label maps do not overlap, so at IoU > 0.5 whether a prediction is a hit does not depend on the order. All points of
+    the curve count (Pascal VOC since 2010); equal confidences enter together, so that the order of the labels has no
+    say.
+    """
+    hit = np.zeros(len(overlaps.pred_ids), bool)
+    hit[overlaps.cols[matching.pairs]] = True
+    order = np.argsort(-confidence, kind="stable")
+    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
+    found = np.cumsum(hit[order])[last_of_tie]
+    seen = np.flatnonzero(last_of_tie) + 1
+    precision = np.maximum.accumulate((found / seen)[::-1])[::-1]
+    recall = found / len(overlaps.true_ids)
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))

@@ -1,0 +1,1 @@
+"""From tiles to a whole image and from a whole image to the files other tools read."""

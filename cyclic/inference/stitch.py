@@ -1,0 +1,170 @@
+"""Put the detections of overlapping tiles together into one label map.
+
+Works on crops throughout: a mask is never larger than its box, and only detections with intersecting boxes are
+compared. Shape shorthand: n detections of a tile, D detections of all tiles, N nuclei of the label map.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+# A box this near to its tile's edge counts as cut by it: box regression rarely ends on the very last pixel.
+EDGE_PX = 1
+
+
+class TileDetections(NamedTuple):
+    """What the model found in one tile; a plain tuple of the four is taken as well.
+
+    Attributes:
+        window: (y1, x1, y2, x2) of the tile in the image.
+        rois: `[n, 4]` int (y1, x1, y2, x2) px within the tile.
+        scores: `[n]` float in [0, 1].
+        masks: n bool arrays, each of its ROI's height and width.
+    """
+
+    window: tuple[int, int, int, int]
+    rois: np.ndarray
+    scores: np.ndarray
+    masks: Sequence[np.ndarray]
+
+
+def stitch(
+    tile_detections: Iterable[TileDetections],
+    shape: tuple[int, int],
+    mask_iou: float = 0.3,
+    containment: float = 0.6,
+    min_area: int = 20,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label map and scores of the whole image.
+
+    A detection that an inner tile edge cuts is dropped if its centre lies deeper inside another tile, which sees it
+    better. Then, in descending score: a detection is suppressed by a better one with the same pixels, the others are
+    painted where nothing better lies, each with the largest connected part that is left of it.
+
+    Args:
+        tile_detections: one `TileDetections` a tile, of any number of tiles, with the empty ones.
+        shape: (H, W) of the image.
+        mask_iou: a detection is suppressed by a better one from this mask IoU up.
+        containment: the same from this intersection over the smaller mask's area up.
+        min_area: px that must be left of a detection.
+
+    Returns:
+        `[H, W]` int32 label map with the labels 1..N in descending score, and `[N]` float32 scores (of label i at i -
+        1).
+
+    Raises:
+        ValueError: a mask has another size than its ROI.
+    """
+    boxes, scores, masks = _collect([TileDetections(*tile) for tile in tile_detections], shape)
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores, masks = boxes[order], scores[order], [masks[i] for i in order]
+    kept = _suppress(boxes, masks, mask_iou, containment)
+    return _paint(boxes, scores, masks, kept, shape, min_area)
+
+
+def _collect(tiles: list[TileDetections], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Boxes in the image, scores and masks of the detections that their tile sees best."""
+    windows = np.array([tile.window for tile in tiles], np.int64).reshape(-1, 4)
+    boxes, scores, masks = [np.zeros((0, 4), np.int64)], [np.zeros(0, np.float32)], []
+    for tile in tiles:
+        rois = np.asarray(tile.rois, np.int64).reshape(-1, 4)
+        for roi, mask in zip(rois, tile.masks, strict=True):
+            if mask.shape != (roi[2] - roi[0], roi[3] - roi[1]):
+                raise ValueError(f"mask of shape {mask.shape} for the ROI {roi.tolist()}; a mask has its ROI's size")
+        # Padding of a small image lies outside its window: cut the boxes and their masks back to it.
+        offset = np.tile(tile.window[:2], 2)
+        inside = np.clip(rois, 0, np.subtract(np.tile(tile.window[2:], 2), offset))
+        index = np.flatnonzero(_best_seen(inside + offset, tile.window, windows, shape))
+        boxes.append(inside[index] + offset)
+        scores.append(np.asarray(tile.scores, np.float32)[index])
+        masks += [_cut(np.asarray(tile.masks[i], bool), rois[i], inside[i]) for i in index.tolist()]
+    return np.concatenate(boxes), np.concatenate(scores), masks
+
+
+def _cut(mask: np.ndarray, roi: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    y1, x1, y2, x2 = inside - np.tile(roi[:2], 2)
+    return mask[y1:y2, x1:x2]
+
+
+def _best_seen(boxes: np.ndarray, window: tuple, windows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`[n]` bool: the box has pixels, and `window` sees it whole or none of `windows` (`[tiles, 4]`) sees it better."""
+    own = np.array([window])
+    keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    cut = np.flatnonzero(_depth(boxes[:, :2], boxes[:, 2:], own, shape)[:, 0] <= EDGE_PX)
+    near = windows[_intersects(own[0], windows)]
+    centres = (boxes[cut, :2] + boxes[cut, 2:]) / 2
+    keep[cut] &= _depth(centres, centres, near, shape).max(axis=1) <= _depth(centres, centres, own, shape)[:, 0]
+    return keep
+
+
+def _depth(low: np.ndarray, high: np.ndarray, windows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`[n, tiles]` px from the box `low`, `high` (`[n, 2]` each) to each window's nearest edge inside the image."""
+    start = np.where(windows[:, :2] > 0, windows[:, :2], -np.inf)
+    end = np.where(windows[:, 2:] < np.array(shape), windows[:, 2:], np.inf)
+    return np.minimum(low[:, None] - start, end - high[:, None]).min(axis=2)
+
+
+def _intersects(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    return np.all((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2]), axis=1)
+
+
+def _suppress(boxes: np.ndarray, masks: list[np.ndarray], mask_iou: float, containment: float) -> np.ndarray:
+    """`[D]` bool: greedy mask NMS over detections in descending score."""
+    areas = [int(np.count_nonzero(mask)) for mask in masks]
+    kept = np.array(areas, dtype=bool)
+    for later, better in zip(*_intersecting_pairs(boxes), strict=True):
+        if not (kept[later] and kept[better]):
+            continue
+        intersection = _intersection(boxes[later], masks[later], boxes[better], masks[better])
+        union = areas[later] + areas[better] - intersection
+        smaller = min(areas[later], areas[better])
+        kept[later] = intersection < mask_iou * union and intersection < containment * smaller
+    return kept
+
+
+def _intersecting_pairs(boxes: np.ndarray) -> tuple[list[int], list[int]]:
+    """Indices (later, better), better < later, of boxes that share area, sorted by `later`, then `better`."""
+    # Sorted by the top edge, the boxes that begin within box i's height follow it directly.
+    order = np.argsort(boxes[:, 0], kind="stable")
+    tops = boxes[order, 0]
+    position = np.arange(len(order))
+    count = np.maximum(np.searchsorted(tops, boxes[order, 2]) - position - 1, 0)
+    first = np.repeat(position, count)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+    a, b = order[first], order[second]
+    meet = (boxes[a, 1] < boxes[b, 3]) & (boxes[b, 1] < boxes[a, 3])
+    later, better = np.maximum(a[meet], b[meet]), np.minimum(a[meet], b[meet])
+    by_score = np.lexsort((better, later))
+    return later[by_score].tolist(), better[by_score].tolist()
+
+
+def _intersection(box_a: np.ndarray, mask_a: np.ndarray, box_b: np.ndarray, mask_b: np.ndarray) -> int:
+    (ay, ax, ay2, ax2), (by, bx, by2, bx2) = box_a.tolist(), box_b.tolist()
+    y1, x1, y2, x2 = max(ay, by), max(ax, bx), min(ay2, by2), min(ax2, bx2)
+    part_a = mask_a[y1 - ay : y2 - ay, x1 - ax : x2 - ax]
+    part_b = mask_b[y1 - by : y2 - by, x1 - bx : x2 - bx]
+    return int(np.count_nonzero(part_a & part_b))
+
+
+def _paint(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    masks: list[np.ndarray],
+    kept: np.ndarray,
+    shape: tuple[int, int],
+    min_area: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.zeros(shape, np.int32)
+    painted = []
+    for i in np.flatnonzero(kept):
+        y1, x1, y2, x2 = boxes[i]
+        crop = labels[y1:y2, x1:x2]
+        rest = masks[i] & (crop == 0)
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(rest.astype(np.uint8), connectivity=8)
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        if areas.max(initial=0) >= max(min_area, 1):
+            painted.append(scores[i])
+            crop[parts == 1 + areas.argmax()] = len(painted)
+    return labels, np.array(painted, np.float32)
