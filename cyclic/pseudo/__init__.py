@@ -1,0 +1,1 @@
+"""Activation map -> pseudo masks: threshold, split, score, select. No instance label is ever read here."""
