@@ -1,0 +1,171 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from cyclic.datasets.augment import augment, flip_turn, load_imgaug, shear_zoom, stain_jitter
+from cyclic.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def iaa():
+    pytest.importorskip("shapely")
+    try:
+        return load_imgaug()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def pair():
+    """A dark image in which each nucleus has its own red value: image and labels can be compared after a move."""
+    labels = np.zeros((64, 64), np.int32)
+    labels[8:30, 10:28] = 7
+    labels[30:44, 28:50] = 70000
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[labels == 7] = (100, 0, 0)
+    image[labels == 70000] = (200, 0, 0)
+    return image, labels
+
+
+def agreement(image: np.ndarray, labels: np.ndarray) -> float:
+    """Share of pixels whose colour fits their label, edges (where the image is interpolated) left out."""
+    expected = np.select([labels == 7, labels == 70000], [100, 200], 0)
+    inside = ndimage.maximum_filter(labels, 3) == ndimage.minimum_filter(labels, 3)
+    return (np.abs(image[..., 0].astype(int) - expected) < 40)[inside].mean()
+
+
+def test_geometry_moves_image_and_labels_alike(iaa, pair):
+    turn = iaa.Affine(rotate=(-90, 90), translate_px=(-9, 9))
+    augmenter = iaa.Sequential([iaa.Fliplr(0.5), turn, iaa.Crop(px=(0, 9))])
+    moved = 0
+    for seed in range(8):
+        image, labels = augment(*pair, augmenter, seed)
+        assert agreement(image, labels) > 0.99
+        assert set(np.unique(labels)) <= {0, 7, 70000} and labels.dtype == np.int32
+        moved += (labels != pair[1]).any()
+    assert moved == 8
+
+
+def test_elastic_transformation_works_on_numpy_2(iaa, pair):
+    image, labels = augment(*pair, iaa.ElasticTransformation(alpha=30, sigma=5), 3)
+    assert (labels != pair[1]).any() and agreement(image, labels) > 0.99
+
+
+def test_load_imgaug_patches_once(iaa, pair):
+    before = iaa.ElasticTransformation._map_coordinates.__func__
+    assert load_imgaug().ElasticTransformation._map_coordinates.__func__ is before
+
+
+def test_colour_leaves_labels_alone(iaa, pair):
+    augmenter = iaa.Sequential([iaa.Add(20), iaa.GaussianBlur(1.5), iaa.AdditiveGaussianNoise(scale=9)])
+    image, labels = augment(*pair, augmenter, 0)
+    assert np.array_equal(labels, pair[1]) and not np.array_equal(image, pair[0])
+
+
+def test_choice_augmenters_stay_aligned(iaa, pair):
+    augmenter = iaa.SomeOf((1, 2), [iaa.Flipud(1.0), iaa.Rot90((1, 3)), iaa.Sometimes(0.5, iaa.Affine(rotate=30))])
+    assert all(agreement(*augment(*pair, augmenter, seed)) > 0.99 for seed in range(10))
+
+
+def test_seed_decides_alone(iaa, pair):
+    augmenter = iaa.Affine(rotate=(-90, 90))
+    first = augment(*pair, augmenter, 5)
+    augment(*pair, augmenter, 6)
+    again = augment(*pair, augmenter, np.random.default_rng(5))
+    other = augment(*pair, augmenter, 6)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[1], other[1])
+
+
+def test_generator_moves_on(iaa, pair):
+    rng = np.random.default_rng(0)
+    results = [augment(*pair, iaa.Affine(rotate=(-90, 90)), rng)[1] for _ in range(2)]
+    assert not np.array_equal(*results)
+
+
+def test_inputs_are_not_changed(iaa, pair):
+    image, labels = pair[0].copy(), pair[1].copy()
+    augment(image, labels, iaa.Sequential([iaa.Flipud(1.0), iaa.Add(9)]), 0)
+    assert np.array_equal(image, pair[0]) and np.array_equal(labels, pair[1])
+
+
+def test_size_change_is_refused(iaa, pair):
+    with pytest.raises(InputError, match=r"turns \(64, 64, 3\) into \(32, 32, 3\)"):
+        augment(*pair, iaa.Resize(32), 0)
+
+
+def test_not_an_augmenter(iaa, pair):
+    with pytest.raises(InputError, match="no imgaug augmenter"):
+        augment(*pair, "fliplr", 0)
+
+
+def test_imgaug_missing(monkeypatch, pair):
+    monkeypatch.setitem(sys.modules, "imgaug", None)
+    monkeypatch.setitem(sys.modules, "imgaug.augmenters", None)
+    with pytest.raises(InputError, match="pip install imgaug"):
+        augment(*pair, None, 0)
+
+
+def test_importing_the_module_loads_neither_keras_nor_imgaug():
+    code = "import sys, cyclic.datasets.augment; print([m for m in ('keras', 'imgaug') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@given(seed=st.integers(0, 10**6), height=st.integers(1, 9), width=st.integers(1, 9))
+@settings(deadline=None, max_examples=50)
+def test_flip_turn_moves_all_arrays_alike(seed, height, width):
+    labels = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    image = np.stack([labels, labels * 2, labels * 3], axis=-1)
+    moved, moved_labels = flip_turn(np.random.default_rng(seed), image, labels)
+    assert np.array_equal(moved, np.stack([moved_labels * k for k in (1, 2, 3)], axis=-1))
+    assert sorted(moved_labels.ravel()) == sorted(labels.ravel()) and moved_labels.flags.c_contiguous
+
+
+def test_flip_turn_reaches_all_eight_symmetries():
+    rng = np.random.default_rng(0)
+    square = np.arange(4).reshape(2, 2)
+    assert len({flip_turn(rng, square)[0].tobytes() for _ in range(200)}) == 8
+
+
+def test_stain_jitter_changes_colour_within_bounds():
+    image = np.random.default_rng(1).integers(30, 250, (40, 50, 3), np.uint8)
+    jittered = [stain_jitter(image, np.random.default_rng(seed), 0.05) for seed in (0, 0, 1)]
+    assert np.array_equal(jittered[0], jittered[1]) and not np.array_equal(jittered[0], jittered[2])
+    assert jittered[0].shape == image.shape and jittered[0].dtype == np.uint8
+    change = np.abs(jittered[0].astype(int) - image).mean()
+    assert 0.5 < change < 25
+
+
+def test_stain_jitter_without_strength_is_identity():
+    image = np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)
+    assert np.array_equal(stain_jitter(image, np.random.default_rng(0), 0.0), image)
+
+
+def test_stain_jitter_is_tellez_in_hed_space():
+    """The fused matrix gives what separation, scaling, shifting and recombination give one after the other."""
+    from cyclic.datasets.augment import HED_TO_OD
+
+    image = np.random.default_rng(1).integers(0, 256, (30, 30, 3), np.uint8)
+    rng = np.random.default_rng(4)
+    scale, shift = rng.uniform(0.8, 1.2, 3), rng.uniform(-0.2, 0.2, 3)
+    hed = -np.log((image + 1.0) / 256) @ np.linalg.inv(HED_TO_OD)
+    expected = np.clip(256 * np.exp(-(hed * scale + shift) @ HED_TO_OD) - 1, 0, 255)
+    found = stain_jitter(image, np.random.default_rng(4), 0.2)
+    assert np.abs(found - expected).max() <= 0.51
+
+
+def test_shear_zoom_moves_but_keeps_centre_and_size():
+    image = np.zeros((41, 61, 3), np.uint8)
+    image[18:23, 28:33] = 255
+    image[4:8, 4:8] = 128
+    for seed in range(5):
+        moved = shear_zoom(image, np.random.default_rng(seed), 0.3, 0.3)
+        assert moved.shape == image.shape and moved.dtype == np.uint8
+        assert (moved[20, 30] == 255).all() and not np.array_equal(moved, image)
+    assert np.array_equal(shear_zoom(image, np.random.default_rng(0), 0.0, 0.0), image)

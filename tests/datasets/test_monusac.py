@@ -1,0 +1,168 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.errors import InputError
+from cyclic.files import write_image, write_json, write_label_map
+
+SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
+
+
+def colour(value: int, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
+    return np.full((*shape, 3), value, np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path):
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:6, 3:9] = 1
+    labels[10:15, 20:25] = 300
+    for number, image_id in enumerate("abc"):
+        write_image(tmp_path / "images" / f"{image_id}.png", colour(40 * number))
+        write_label_map(tmp_path / "labels" / f"{image_id}.tif", labels)
+    write_json(tmp_path / "split.json", {"train": ["c", "a"], "val": ["b"], "organ": {"a": "Kidney"}})
+    return tmp_path
+
+
+@pytest.fixture
+def matterport(tmp_path):
+    for number, image_id in enumerate(["first", "second"], start=1):
+        folder = tmp_path / "stage1_train" / image_id
+        write_image(folder / "images" / f"{image_id}.png", colour(10 * number))
+        for k in range(number):
+            mask = np.zeros((20, 30), np.uint8)
+            mask[5 * k : 5 * k + 3, 4:9] = 255
+            write_image(folder / "masks" / f"mask{k}.png", mask)
+    return tmp_path
+
+
+def test_split_gives_its_ids_in_order(root):
+    assert MonusacDataset(root, "train").ids == ["c", "a"]
+    assert MonusacDataset(root, "val").ids == ["b"]
+    assert MonusacDataset(root).ids == ["a", "b", "c"]
+
+
+def test_image_and_label_map_belong_together(root):
+    dataset = MonusacDataset(root, "train")
+    image, labels = dataset.image("c"), dataset.label_map("c")
+    assert image.shape == (20, 30, 3) and image.dtype == np.uint8 and (image == 80).all()
+    assert labels.dtype == np.int32 and set(np.unique(labels)) == {0, 1, 300} and (labels[2:6, 3:9] == 1).all()
+    assert dataset.image_path("c") == root / "images" / "c.png"
+
+
+@pytest.mark.parametrize("below", ["", "stage1_train"])
+def test_matterport_layout(matterport, below):
+    dataset = MonusacDataset(matterport / below)
+    assert dataset.ids == ["first", "second"]
+    assert (dataset.image("second") == 20).all()
+    assert set(np.unique(dataset.label_map("first"))) == {0, 1}
+    labels = dataset.label_map("second")
+    assert labels.dtype == np.int32 and (labels[:3, 4:9] == 1).all() and (labels[5:8, 4:9] == 2).all()
+    assert (labels > 0).sum() == 30
+
+
+def test_matterport_split_and_missing_masks(matterport):
+    write_json(matterport / "split.json", {"train": ["second"]})
+    assert MonusacDataset(matterport, "train").ids == ["second"]
+    for mask in (matterport / "stage1_train" / "first" / "masks").iterdir():
+        mask.unlink()
+    assert not MonusacDataset(matterport).label_map("first").any()
+    (matterport / "stage1_train" / "first" / "masks").rmdir()
+    assert not MonusacDataset(matterport).has_labels("first")
+
+
+def test_matterport_mask_of_another_size(matterport):
+    write_image(matterport / "stage1_train" / "first" / "masks" / "z.png", np.zeros((21, 30), np.uint8))
+    with pytest.raises(InputError, match=r"z\.png.*\(21, 30\).*\(20, 30\)"):
+        MonusacDataset(matterport).label_map("first")
+
+
+def test_two_images_in_one_matterport_folder(matterport):
+    write_image(matterport / "stage1_train" / "first" / "images" / "other.png", colour(1))
+    with pytest.raises(InputError, match="first/images: 2 images"):
+        MonusacDataset(matterport)
+
+
+def test_images_without_labels(root):
+    for path in (root / "labels").iterdir():
+        path.unlink()
+    (root / "labels").rmdir()
+    dataset = MonusacDataset(root, "train")
+    assert dataset.image("a").shape == (20, 30, 3) and not dataset.has_labels("a")
+    with pytest.raises(InputError, match=r"a\.png: no instance labels; add labels/a\.tif"):
+        dataset.label_map("a")
+
+
+def test_one_missing_label(root):
+    (root / "labels" / "a.tif").unlink()
+    dataset = MonusacDataset(root)
+    assert dataset.has_labels("b") and not dataset.has_labels("a")
+    with pytest.raises(InputError, match=r"a\.png"):
+        dataset.label_map("a")
+
+
+def test_no_split_file(root):
+    (root / "split.json").unlink()
+    assert MonusacDataset(root).ids == ["a", "b", "c"]
+    with pytest.raises(InputError, match=r'split\.json: no such file.*"train": \['):
+        MonusacDataset(root, "train")
+
+
+def test_unknown_split(root):
+    with pytest.raises(InputError, match=r"split\.json: no list 'test' among \['train', 'val'\]"):
+        MonusacDataset(root, "test")
+    with pytest.raises(InputError, match="no list 'organ'"):
+        MonusacDataset(root, "organ")
+
+
+def test_split_names_a_missing_image(root):
+    (root / "images" / "c.png").unlink()
+    with pytest.raises(InputError, match="no image for id 'c'"):
+        MonusacDataset(root, "train")
+    assert MonusacDataset(root, "val").ids == ["b"]
+
+
+def test_image_in_two_splits(root):
+    write_json(root / "split.json", {"train": ["a", "b"], "test": ["b"]})
+    with pytest.raises(InputError, match="b is in 'train' and in 'test'"):
+        MonusacDataset(root, "train")
+
+
+def test_split_file_is_a_list(root):
+    (root / "split.json").write_text(json.dumps(["a"]))
+    with pytest.raises(InputError, match="JSON object"):
+        MonusacDataset(root, "train")
+
+
+def test_label_map_of_another_size(root):
+    write_label_map(root / "labels" / "b.tif", np.ones((20, 31), np.int32))
+    with pytest.raises(InputError, match=r"b\.tif: shape \(20, 31\).*\(20, 30\)"):
+        MonusacDataset(root).label_map("b")
+
+
+def test_truncated_image(root):
+    path = root / "images" / "b.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(InputError, match=r"b\.png: not a readable image"):
+        MonusacDataset(root).image("b")
+
+
+def test_wrong_folder(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        MonusacDataset(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no images/ and no stage1_train"):
+        MonusacDataset(tmp_path)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared data not present")
+def test_real_monuseg():
+    train, val = (MonusacDataset(SHARED / "data" / "monuseg", split) for split in ("train", "val"))
+    assert len(train.ids) == 12 and len(val.ids) == 4 and not set(train.ids) & set(val.ids)
+    image, labels = train.image(train.ids[0]), train.label_map(train.ids[0])
+    assert image.shape == (1000, 1000, 3) and labels.shape == (1000, 1000)
+    assert image[labels > 0].mean() < image[labels == 0].mean() - 30
