@@ -27,9 +27,9 @@ def rpn_class_loss(rpn_match, rpn_class_logits):
     """
     match = rpn_match[..., 0]
     entropy = keras.losses.sparse_categorical_crossentropy(
-        ops.cast(match == 1, "int32"), rpn_class_logits, from_logits=True
+        ops.cast(ops.equal(match, 1), "int32"), rpn_class_logits, from_logits=True
     )
-    return _weighted_mean(entropy, ops.cast(match != 0, "float32"))
+    return _weighted_mean(entropy, ops.cast(ops.not_equal(match, 0), "float32"))
 
 
 def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
@@ -40,7 +40,7 @@ def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
         rpn_match: `[B, A, 1]` int: 1 positive, -1 negative, 0 neutral.
         rpn_bbox: `[B, A, 4]` predicted deltas.
     """
-    positive = ops.cast(rpn_match[..., 0] == 1, "int32")
+    positive = ops.cast(ops.equal(rpn_match[..., 0], 1), "int32")
     slot = ops.clip(ops.cumsum(positive, axis=1) - 1, 0, ops.shape(target_bbox)[1] - 1)
     target = ops.take_along_axis(target_bbox, slot[..., None], axis=1)
     weights = ops.repeat(ops.cast(positive, "float32")[..., None], 4, axis=-1)
@@ -93,3 +93,50 @@ def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks, weights=None):
     entropy = -(target_masks * ops.log(chosen) + (1.0 - target_masks) * ops.log(1.0 - chosen))
     positive = ops.cast(class_ids > 0, "float32")[..., None, None] * ops.ones_like(entropy)
     return _weighted_mean(entropy, positive if weights is None else positive * weights)
+
+
+LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss")
+
+
+@keras.saving.register_keras_serializable(package="cyclic")
+class LossLayer(keras.layers.Layer):
+    """The five losses as one layer, in float32 whatever the dtype policy.
+
+    Call arguments: the arguments of the loss functions, by name; P positive ROIs stand before the others.
+
+    Returns:
+        dict of `LOSS_NAMES`, each `[1]` float32.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+
+    def call(
+        self,
+        rpn_match,
+        rpn_bbox,
+        rpn_class_logits,
+        rpn_deltas,
+        class_ids,
+        roi_weights,
+        active_class_ids,
+        class_logits,
+        target_deltas,
+        deltas,
+        target_masks,
+        mask_weights,
+        masks,
+    ):
+        positives = target_deltas.shape[1]
+        positive_ids = class_ids[:, :positives]
+        values = (
+            rpn_class_loss(rpn_match, rpn_class_logits),
+            rpn_bbox_loss(rpn_bbox, rpn_match, rpn_deltas),
+            mrcnn_class_loss(class_ids, class_logits, active_class_ids, roi_weights),
+            mrcnn_bbox_loss(target_deltas, positive_ids, deltas[:, :positives]),
+            mrcnn_mask_loss(target_masks, positive_ids, masks, mask_weights),
+        )
+        return {name: ops.reshape(value, (1,)) for name, value in zip(LOSS_NAMES, values, strict=True)}
+
+    def compute_output_spec(self, *args, **kwargs):
+        return {name: keras.KerasTensor((1,), "float32") for name in LOSS_NAMES}

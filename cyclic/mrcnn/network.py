@@ -8,19 +8,16 @@ import keras
 from keras import ops
 
 from cyclic.backbones import build_backbone
-from cyclic.mrcnn import losses
 from cyclic.mrcnn.anchor_layer import PyramidAnchors
 from cyclic.mrcnn.boxes import normalize_boxes
 from cyclic.mrcnn.detection_targets import DetectionTargetLayer
 from cyclic.mrcnn.detections import DetectionLayer
 from cyclic.mrcnn.fpn import build_fpn
 from cyclic.mrcnn.heads import build_box_head, build_mask_head
+from cyclic.mrcnn.losses import LOSS_NAMES, LossLayer
 from cyclic.mrcnn.proposals import ProposalLayer
 from cyclic.mrcnn.roi_align import PyramidROIAlign
 from cyclic.mrcnn.rpn import build_rpn
-
-LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss")
-
 
 class Network:
     """Backbone, FPN, RPN and heads of one Mask R-CNN; every graph built from it shares their weights.
@@ -44,6 +41,11 @@ class Network:
         self.mask_head = build_mask_head(
             config.NUM_CLASSES, config.MASK_POOL_SIZE, channels, norm, config.MASK_CHANNELS
         )
+
+    @property
+    def layers(self):
+        """The parts as a list, so that weights and trainability are handled as for a Keras model."""
+        return [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
 
     def propose(self, image, proposal_count):
         """Return `(pyramid [P2..P6], rpn logits, rpn probabilities, rpn deltas, proposals)` of an image tensor."""
@@ -120,20 +122,20 @@ def training_model(network):
     mask_side = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else (height, width)
     slots = config.MAX_GT_INSTANCES
     inputs = {
-        "image": keras.Input((height, width, channels), name="image"),
-        "image_meta": keras.Input((config.IMAGE_META_SIZE,), name="image_meta"),
-        "rpn_match": keras.Input((None, 1), dtype="int32", name="rpn_match"),
-        "rpn_bbox": keras.Input((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="rpn_bbox", dtype="float32"),
-        "gt_class_ids": keras.Input((slots,), dtype="int32", name="gt_class_ids"),
-        "gt_boxes": keras.Input((slots, 4), dtype="float32", name="gt_boxes"),
-        "gt_masks": keras.Input((slots, *mask_side), dtype="uint8", name="gt_masks"),
+        "image": keras.Input((height, width, channels), name="input_image"),
+        "image_meta": keras.Input((config.IMAGE_META_SIZE,), name="input_image_meta"),
+        "rpn_match": keras.Input((None, 1), dtype="int32", name="input_rpn_match"),
+        "rpn_bbox": keras.Input((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="input_rpn_bbox", dtype="float32"),
+        "gt_class_ids": keras.Input((slots,), dtype="int32", name="input_gt_class_ids"),
+        "gt_boxes": keras.Input((slots, 4), dtype="float32", name="input_gt_boxes"),
+        "gt_masks": keras.Input((slots, *mask_side), dtype="uint8", name="input_gt_masks"),
     }
     if config.USE_IGNORE:
-        inputs["ignore"] = keras.Input((height, width), dtype="uint8", name="ignore")
+        inputs["ignore"] = keras.Input((height, width), dtype="uint8", name="input_ignore")
 
     pyramid, rpn_logits, _, rpn_deltas, proposals = network.propose(inputs["image"], config.POST_NMS_ROIS_TRAINING)
     gt_boxes = normalize_boxes(inputs["gt_boxes"], (height, width))
-    gt_boxes = ops.where((inputs["gt_class_ids"] != 0)[..., None], gt_boxes, 0.0)
+    gt_boxes = ops.where(ops.not_equal(inputs["gt_class_ids"], 0)[..., None], gt_boxes, 0.0)
     if config.USE_GT_PROPOSALS:
         proposals = ops.concatenate([proposals, gt_boxes], axis=1)
     targets = DetectionTargetLayer(
@@ -148,19 +150,24 @@ def training_model(network):
     )(proposals, inputs["gt_class_ids"], gt_boxes, inputs["gt_masks"], ignore=inputs.get("ignore"))
     rois, class_ids, weights, target_deltas, target_masks, mask_weights = targets
     positives = target_deltas.shape[1]
-    positive_ids = class_ids[:, :positives]
     logits, _, deltas = network.classify(rois, pyramid)
     masks = network.mask(rois[:, :positives], pyramid)
     masks = ops.reshape(masks, (-1, positives, *masks.shape[1:]))
-    active = inputs["image_meta"][:, 12:]
-    values = (
-        losses.rpn_class_loss(inputs["rpn_match"], rpn_logits),
-        losses.rpn_bbox_loss(inputs["rpn_bbox"], inputs["rpn_match"], rpn_deltas),
-        losses.mrcnn_class_loss(class_ids, logits, active, weights),
-        losses.mrcnn_bbox_loss(target_deltas, positive_ids, deltas[:, :positives]),
-        losses.mrcnn_mask_loss(target_masks, positive_ids, masks, mask_weights),
+    outputs = LossLayer(name="losses")(
+        rpn_match=inputs["rpn_match"],
+        rpn_bbox=inputs["rpn_bbox"],
+        rpn_class_logits=rpn_logits,
+        rpn_deltas=rpn_deltas,
+        class_ids=class_ids,
+        roi_weights=weights,
+        active_class_ids=inputs["image_meta"][:, 12:],
+        class_logits=logits,
+        target_deltas=target_deltas,
+        deltas=deltas,
+        target_masks=target_masks,
+        mask_weights=mask_weights,
+        masks=masks,
     )
-    outputs = {name: ops.reshape(value, (1,)) for name, value in zip(LOSS_NAMES, values, strict=True)}
     return TrainingModel(inputs, outputs, loss_weights=config.LOSS_WEIGHTS, name="mask_rcnn")
 
 

@@ -34,7 +34,9 @@ class ProposalLayer(keras.layers.Layer):
     def call(self, probabilities, deltas, anchors):
         scores = ops.stop_gradient(probabilities[:, :, 1])
         deltas = ops.stop_gradient(deltas) * ops.convert_to_tensor(self.bbox_std_dev)
-        limit = min(self.pre_nms_limit, ops.shape(anchors)[1])
+        count = ops.shape(anchors)[1]
+        smallest = min if isinstance(count, int) else ops.minimum
+        limit = smallest(self.pre_nms_limit, count)
         scores, best = ops.top_k(scores, limit)
         deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
         boxes = apply_box_deltas(ops.take(anchors[0], best, axis=0), deltas)
