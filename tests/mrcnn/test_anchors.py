@@ -40,6 +40,7 @@ def test_backbone_shapes_round_up():
 
 def test_callable_backbone_brings_its_own_shapes():
     config = SmallConfig()
+    config.RPN_ANCHOR_SCALES, config.BACKBONE_STRIDES = (8,), [4]
     config.BACKBONE = config.COMPUTE_BACKBONE_SHAPE = lambda shape: np.array([[shape[0] // 4, shape[1] // 4]])
     assert compute_backbone_shapes(config, (64, 32, 3)).tolist() == [[16, 8]]
     assert len(pyramid_anchors(config, (64, 32, 3))) == 16 * 8 * 3

@@ -1,0 +1,47 @@
+"""Matterport's `utils`: every name at its usual place, each written in the module named for its subject."""
+
+from cyclic.mrcnn.anchors import generate_anchors, generate_pyramid_anchors
+from cyclic.mrcnn.average_precision import compute_ap, compute_ap_range, compute_matches, compute_recall, trim_zeros
+from cyclic.mrcnn.boxes_np import (
+    apply_box_deltas,
+    box_refinement,
+    compute_iou,
+    compute_overlaps,
+    denorm_boxes,
+    non_max_suppression,
+    norm_boxes,
+)
+from cyclic.mrcnn.dataset import Dataset
+from cyclic.mrcnn.masks_np import compute_overlaps_masks, expand_mask, extract_bboxes, minimize_mask, unmold_mask
+from cyclic.mrcnn.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
+from cyclic.mrcnn.resizing import resize, resize_image, resize_mask
+
+__all__ = [
+    "Dataset",
+    "apply_box_deltas",
+    "box_refinement",
+    "compose_image_meta",
+    "compute_ap",
+    "compute_ap_range",
+    "compute_iou",
+    "compute_matches",
+    "compute_overlaps",
+    "compute_overlaps_masks",
+    "compute_recall",
+    "denorm_boxes",
+    "expand_mask",
+    "extract_bboxes",
+    "generate_anchors",
+    "generate_pyramid_anchors",
+    "minimize_mask",
+    "mold_image",
+    "non_max_suppression",
+    "norm_boxes",
+    "parse_image_meta",
+    "resize",
+    "resize_image",
+    "resize_mask",
+    "trim_zeros",
+    "unmold_image",
+    "unmold_mask",
+]
