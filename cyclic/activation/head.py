@@ -1,0 +1,57 @@
+"""The head of one pyramid level in closed form: score and gradient without a second pass through the network."""
+
+import keras
+import numpy as np
+
+from cyclic.classifier.model import head_layers
+
+
+class LevelHead:
+    """Score of `target_class` under the head of one level, and its gradient.
+
+    The score is the target's logit minus the mean of the other logits: a softmax only knows the difference. Because the
+    head is global average pooling followed by dense layers, its gradient with respect to a feature map is the same
+    at every position, and known from the weights.
+
+    Args:
+        classifier: what `cyclic.classifier.build_classifier` returned.
+        level: pyramid level with a head.
+        target_class: class whose evidence is wanted.
+
+    Attributes:
+        hidden: (kernel `[C, U]`, bias `[U]`) of the hidden layer, or None.
+        kernel: `[U]` (`[C]` without hidden layer) weights of the score.
+        bias: bias of the score.
+
+    Raises:
+        InputError: `level` carries no head.
+    """
+
+    def __init__(self, classifier: keras.Model, level: str, target_class: int = 1):
+        hidden, logits = head_layers(classifier, level)
+        self.hidden = None if hidden is None else tuple(np.asarray(w, np.float32) for w in hidden.get_weights())
+        kernel, bias = logits.get_weights()
+        direction = np.full(bias.size, -1 / (bias.size - 1), np.float32)
+        direction[target_class] = 1
+        self.kernel = kernel @ direction
+        self.bias = float(bias @ direction)
+
+    def score(self, pooled: np.ndarray) -> np.ndarray:
+        """Return the score `[...]` of pooled features `[..., C]`."""
+        if self.hidden is not None:
+            pooled = np.maximum(self._units(pooled), 0)
+        return pooled @ self.kernel + self.bias
+
+    def gradients(self, features: np.ndarray) -> np.ndarray:
+        """Return d score / d features, `[B, h, w, C]` (a read-only view), of feature maps `[B, h, w, C]`."""
+        height, width, channels = features.shape[1:]
+        if self.hidden is None:
+            gradients = self.kernel
+        else:
+            active = self._units(features.mean((1, 2))) > 0
+            gradients = ((active * self.kernel) @ self.hidden[0].T).reshape(-1, 1, 1, channels)
+        return np.broadcast_to(gradients / (height * width), features.shape)
+
+    def _units(self, pooled):
+        kernel, bias = self.hidden
+        return pooled @ kernel + bias

@@ -1,0 +1,166 @@
+"""Activation maps of whole images: any size, no seams, near 0 without evidence."""
+
+import keras
+import numpy as np
+import pytest
+
+from cyclic.activation import METHODS, activation_map, product_map
+from cyclic.activation import maps as maps_module
+from cyclic.classifier import build_classifier, head_layers
+from cyclic.errors import InputError
+
+MEAN_PIXEL = (200, 200, 200)
+BACKGROUND, NUCLEUS = 220, 60
+
+
+def dark_spot_classifier(bias=0.0, hidden=None):
+    """A classifier made by hand: channel 0 is darkness below the mean pixel, channel 1 brightness above it."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(2, 1, activation="relu", name="tone")(image)
+    pyramid = [keras.layers.AveragePooling2D(4)(x)]
+    for _ in range(3):
+        pyramid.append(keras.layers.AveragePooling2D(2)(pyramid[-1]))
+    backbone = keras.Model(image, pyramid, name="backbone")
+    backbone.get_layer("tone").set_weights([np.array([[-1, 1]] * 3, "float32").reshape(1, 1, 3, 2) / 300, np.zeros(2)])
+    classifier = build_classifier(backbone, ("C3", "C5"), hidden)
+    # Darkness speaks for class 1, brightness a little against it.
+    head_layers(classifier, "C3")[1].set_weights([np.array([[-50, 50], [10, -10]], "float32"), np.array([-bias, bias])])
+    return classifier
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return dark_spot_classifier()
+
+
+def spots(height=150, width=170, positions=((40, 50), (100, 120), (110, 30))):
+    image = np.full((height, width, 3), BACKGROUND, np.uint8)
+    inside = np.zeros((height, width), bool)
+    for y, x in positions:
+        inside[y - 8 : y + 8, x - 8 : x + 8] = True
+    image[inside] = NUCLEUS
+    return image, inside
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_map_is_high_on_the_spots_only(classifier, method):
+    image, inside = spots()
+    result = activation_map(classifier, image, MEAN_PIXEL, method, tile=64, overlap=32, scale=2)
+    assert result.shape == inside.shape and result.dtype == np.float32
+    assert result.min() >= 0 and 0.95 < result.max() <= 1
+    assert result[inside].mean() > 0.7
+    assert result[~inside].mean() < 0.1
+
+
+@pytest.mark.parametrize("size", [(20, 31), (64, 64), (65, 200), (1, 40)])
+def test_any_image_size(classifier, size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    result = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=16, scale=1)
+    assert result.shape == size
+    assert np.isfinite(result).all() and result.max() > 0
+
+
+def test_blank_image_is_not_stretched(classifier):
+    image, inside = spots()
+    image[inside] = 190
+    result = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32)
+    assert result.max() < 0.3
+    assert activation_map(classifier, np.full_like(image, 255), MEAN_PIXEL, tile=64, overlap=32).max() == 0
+
+
+def test_negative_head_bias_silences_weak_evidence():
+    image, _ = spots()
+    loud, silent = (
+        activation_map(dark_spot_classifier(bias), image, MEAN_PIXEL, tile=64, overlap=32) for bias in (5, -20)
+    )
+    assert loud.max() > 0.9
+    assert silent.max() < 0.05
+
+
+def test_seams_do_not_show(classifier):
+    image, _ = spots(192, 192)
+    tiled = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32)
+    whole = activation_map(classifier, image, MEAN_PIXEL, tile=224, overlap=32)
+    assert np.abs(tiled - whole).mean() < 0.02
+    assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.98
+
+
+def test_stitch_returns_a_pointwise_function_unchanged():
+    image = np.random.default_rng(0).integers(0, 256, (70, 45, 3), dtype=np.uint8)
+    sizes = []
+
+    def function(tiles):
+        sizes.append(tiles.shape)
+        return tiles.astype(np.float32)
+
+    np.testing.assert_allclose(maps_module._stitch(image, function, 32, 8, 3), image, atol=1e-3)
+    assert all(shape[0] <= 3 and shape[1:] == (32, 32, 3) for shape in sizes)
+
+
+def test_equivariance_undoes_its_symmetries():
+    tiles = np.random.default_rng(0).uniform(size=(2, 8, 8, 3))
+    np.testing.assert_allclose(maps_module._mean_of_symmetries(lambda x: x, tiles), tiles, rtol=1e-6)
+    seen = []
+    maps_module._mean_of_symmetries(lambda x: seen.append(x.tobytes()) or x, tiles)
+    assert len(set(seen)) == 8
+
+
+def test_equivariant_map_turns_with_the_image(classifier):
+    image, _ = spots(96, 96, ((30, 60),))
+    options = {"tile": 96, "overlap": 0, "scale": 1, "equivariance": True}
+    one = activation_map(classifier, image, MEAN_PIXEL, **options)
+    turned = activation_map(classifier, np.rot90(image), MEAN_PIXEL, **options)
+    np.testing.assert_allclose(turned, np.rot90(one), atol=1e-4)
+
+
+def test_map_follows_the_weights_in_place(classifier):
+    """The compiled network is kept between calls; it must see weights that were trained since."""
+    image, _ = spots()
+    own = dark_spot_classifier()
+    before = activation_map(own, image, MEAN_PIXEL, tile=64, overlap=32)
+    tone = own.get_layer("backbone").get_layer("tone")
+    tone.set_weights([-tone.get_weights()[0], np.zeros(2)])
+    after = activation_map(own, image, MEAN_PIXEL, tile=64, overlap=32)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] < 0
+
+
+def test_hidden_head(classifier):
+    model = dark_spot_classifier(hidden=2)
+    hidden, logits = head_layers(model, "C3")
+    hidden.set_weights([np.eye(2, dtype="float32"), np.zeros(2)])
+    image, _ = spots()
+    np.testing.assert_allclose(
+        activation_map(model, image, MEAN_PIXEL, tile=64, overlap=32),
+        activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32),
+        atol=0.05,
+    )
+
+
+def test_product_map_needs_agreement():
+    one, two = np.zeros((2, 20, 20), np.float32)
+    one[:10], two[:, :10] = 1, 1
+    product = product_map(one, two)
+    assert product[:10, :10].min() == 1
+    assert product[10:].max() == product[:, 10:].max() == 0
+    assert product_map(np.full((4, 4), 0.01), np.full((4, 4), 0.01)).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"method": "cam"}, "layercam"),
+        ({"level": "C4"}, "heads on C3, C5"),
+        ({"tile": 50}, "divisible by 32"),
+        ({"overlap": 256}, "overlap"),
+    ],
+)
+def test_wrong_arguments(classifier, arguments, message):
+    with pytest.raises(InputError, match=message):
+        activation_map(classifier, spots()[0], MEAN_PIXEL, **arguments)
+
+
+def test_wrong_images(classifier):
+    with pytest.raises(InputError, match="uint8 RGB"):
+        activation_map(classifier, np.zeros((4, 4, 3), np.float32), MEAN_PIXEL)
+    with pytest.raises(InputError, match="one shape"):
+        product_map(np.zeros((2, 2)), np.zeros((2, 3)))
