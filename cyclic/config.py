@@ -1,0 +1,226 @@
+"""`RunConfig`: every setting of a run, typed and checked, with its default and its meaning.
+
+The same class reads the YAML files in `configs/`, is saved beside a run's weights, and is the only place of defaults.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from cyclic.errors import InputError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Level = Literal["C2", "C3", "C4", "C5"]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class BackboneConfig(_Section):
+    """The network that classifier and Mask R-CNN share."""
+
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "vgg16"] = "resnet18"
+    norm: Literal["batch", "frozen", "group"] = Field("group", description="group: any batch size, also from scratch")
+    weights: str | None = Field(None, description="h5 file of weights to start from, by layer name")
+
+
+class TilesConfig(_Section):
+    """Image-level labels: tiles with and without nuclei. Lengths in source pixels."""
+
+    folder: str | None = Field(None, description="folder with positive/ and negative/; none: cut from labelled images")
+    size: Positive = 64
+    stride: Positive = 48
+    min_coverage: Share = Field(0.1, description="positive from this share of nucleus pixels on")
+    max_coverage_negative: Share = 0.0
+    balance: bool = True
+
+
+class ClassifierConfig(_Section):
+    """Front end: positive or negative tile."""
+
+    levels: list[Level] = Field(["C3", "C5"], description="pyramid levels that carry a head")
+    hidden: Positive | None = Field(None, description="units of a hidden layer in each head")
+    steps: Positive = Field(400, description="steps in cycle 1")
+    later_steps: Positive = Field(150, description="steps in each later cycle")
+    batch: Positive = 32
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    later_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    held_out: Share = Field(0.1, description="share of the tiles that report accuracy and F1")
+    shear: Share = 0.0
+    zoom: Share = 0.1
+    stain_jitter: Annotated[float, Field(ge=0)] = 0.05
+
+
+class MapsConfig(_Section):
+    """Activation maps of whole training images."""
+
+    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = "gradcam"
+    level: Level = "C3"
+    hematoxylin: bool = Field(True, description="multiply by the hematoxylin prior")
+    flips: bool = Field(False, description="average over the eight symmetries")
+    tile: Positive = Field(256, description="tile of the sliding window, source pixels")
+    overlap: Annotated[int, Field(ge=0)] = 64
+
+
+class PseudoConfig(_Section):
+    """Activation map to pseudo masks. Areas in source pixels."""
+
+    threshold_method: Literal["otsu", "range", "local", "background"] = "otsu"
+    threshold: Share | None = Field(None, description="for range: share of the map's range; for others: see docs")
+    factors: list[float] = Field([0.8, 1.0, 1.2, 1.4], description="multiples of the threshold that compete")
+    split: bool = Field(True, description="split touching nuclei")
+    min_area: Positive = 40
+    max_area: Positive | None = None
+    rank_by: Literal["confidence", "solidity", "area"] = "confidence"
+    count: float | None = Field(None, description="keep the best this many for 1000 x 1000 pixels")
+    share: Share | None = Field(0.45, description="keep the best this share")
+    hull: bool = Field(False, description="fill masks to their convex hull")
+    ignore: bool = Field(True, description="no loss where neither a pseudo mask nor confident background is")
+
+
+class SegmenterConfig(_Section):
+    """Back end: Mask R-CNN. Lengths in network pixels, i.e. after scaling."""
+
+    crop: Positive = Field(320, description="side of a training crop, divisible by 64")
+    batch: Positive = 2
+    steps: Positive = Field(900, description="training steps of the teacher in cycle 1")
+    later_steps: Positive = Field(400, description="training steps of each student, and of later teachers")
+    steps_per_epoch: Positive = 100
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    later_learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: Annotated[int, Field(ge=0)] = 50
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    pyramid_channels: Positive = 128
+    rpn_channels: Positive = 128
+    mask_channels: Positive = 128
+    fc_size: Positive = 512
+    anchor_scales: list[int] = [16, 32, 64, 128, 256]
+    rpn_anchors: Positive = Field(128, description="anchors of an image that bear loss")
+    rois: Positive = Field(64, description="ROIs of an image that are trained")
+    proposals: Positive = Field(500, description="proposals in training")
+    max_instances: Positive = Field(128, description="pseudo masks in a crop at most")
+    stain_jitter: Annotated[float, Field(ge=0)] = 0.05
+    gt_proposals: bool = Field(True, description="pseudo masks' boxes join the proposals in training")
+
+
+class RoundsConfig(_Section):
+    """Self-training: confident detections on the training images join the pseudo masks."""
+
+    students: Annotated[int, Field(ge=0)] = Field(2, description="students after the teacher, in each cycle")
+    score: Share = Field(0.85, description="a detection of this score or more joins")
+    ignore_score: Share = Field(0.3, description="a weaker detection down to this score is ignored, not background")
+    count: float | None = Field(None, description="at most this many join for 1000 x 1000 pixels")
+
+
+class DetectionConfig(_Section):
+    """Detection in whole images. Tile and overlap in source pixels."""
+
+    tile: Positive = 256
+    overlap: Annotated[int, Field(ge=0)] = 64
+    batch: Positive = 1
+    proposals: Positive = 1000
+    max_instances: Positive = Field(300, description="detections in a tile at most")
+    score: Share = 0.5
+    nms_threshold: Share = Field(0.3, description="mask or box overlap over which the weaker detection goes")
+    min_area: Positive = Field(30, description="smaller nuclei are dropped, source pixels")
+
+
+class RunConfig(_Section):
+    """All settings of a run."""
+
+    seed: int = 0
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    cycles: Positive = 2
+    scale: Positive = Field(2, description="every image is enlarged this much before the network")
+    mean_pixel: tuple[float, float, float] = (189.44, 136.76, 169.23)
+    evaluate: bool = Field(True, description="score each cycle on val, if val is labelled; selects nothing")
+    backbone: BackboneConfig = BackboneConfig()
+    tiles: TilesConfig = TilesConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    maps: MapsConfig = MapsConfig()
+    pseudo: PseudoConfig = PseudoConfig()
+    segmenter: SegmenterConfig = SegmenterConfig()
+    rounds: RoundsConfig = RoundsConfig()
+    detection: DetectionConfig = DetectionConfig()
+
+
+def load_config(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Return the configuration of the YAML file `path` (None: the defaults) with `overrides` on top.
+
+    Args:
+        path: YAML file with any of the keys of `RunConfig`.
+        overrides: `section.key=value` strings; the value is YAML.
+
+    Raises:
+        InputError: no such file, no valid YAML, an unknown key (the nearest one is named) or a value out of range.
+    """
+    content, source = {}, "default configuration"
+    if path is not None:
+        source = str(path)
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such configuration file; see configs/ for examples")
+        try:
+            content = yaml.safe_load(Path(path).read_text()) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: a mapping of keys to values is needed; see configs/ for examples")
+    for override in overrides:
+        _set(content, override)
+    return validate(content, source)
+
+
+def validate(content: dict, source: str) -> RunConfig:
+    """Return `content` as a `RunConfig`; `source` names it in messages."""
+    try:
+        return RunConfig.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{source}: unknown key {key}; {_nearest(first['loc'])}") from error
+        raise InputError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from error
+
+
+def _set(content: dict, override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {override}: write it as section.key=value, e.g. segmenter.steps=100")
+    *sections, last = key.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise InputError(f"--set {override}: {section} holds a value, not further keys")
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not valid YAML") from error
+
+
+def _nearest(location: tuple) -> str:
+    """Return which key was probably meant: one of the same section, else one of the same name elsewhere."""
+    section: type[pydantic.BaseModel] = RunConfig
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    word = str(location[-1])
+    near = difflib.get_close_matches(word, section.model_fields, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {'.'.join([*map(str, location[:-1]), near[0]])}?"
+    every = [
+        f"{name}.{key}"
+        for name, field in RunConfig.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)
+        for key in field.annotation.model_fields
+    ]
+    near = [full for full in every if difflib.SequenceMatcher(None, full.split(".")[1], word).ratio() > 0.7]
+    return f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(section.model_fields)}"

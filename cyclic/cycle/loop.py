@@ -1,0 +1,97 @@
+"""All stages of a run, in order; a stage that finished before is not run again."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from cyclic.config import RunConfig
+from cyclic.cycle import scoring, stages
+from cyclic.cycle.progress import Progress
+from cyclic.cycle.stages import Context
+from cyclic.cycle.state import RunDirectory
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.files import atomic_path
+from cyclic.report.overlays import contour_overlay, error_overlay, side_by_side
+
+# Commands that run a part of a cycle, and the stage they end with.
+ENDS = {"classify": "classifier", "pseudo": "pseudo", "segment": "detect"}
+
+
+def train(
+    config: RunConfig,
+    data: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    until: str | None = None,
+    progress: Progress | None = None,
+) -> list[dict]:
+    """Run all cycles on a data set and return the rows of `metrics.json`.
+
+    Args:
+        config: settings.
+        data: folder of the data set; the splits "train" and "val" are read, "test" never.
+        out: run directory.
+        resume: go on with the run in `out`.
+        until: "classify", "pseudo" or "segment": stop after this part of the first cycle that lacks it.
+        progress: display; None makes one on standard error.
+
+    Raises:
+        InputError: bad input; see the stages. What was finished stays, and `resume` goes on from there.
+    """
+    dataset = MonusacDataset(data)
+    split = (Path(data) / "split.json").is_file()
+    train_set = MonusacDataset(data, "train") if split else dataset
+    val_set = MonusacDataset(data, "val") if split else None
+    with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
+        with progress or Progress() as display:
+            context = Context(config, Path(data), run, display, train_set, val_set)
+            for key, function in plan(context):
+                if run.is_finished(key):
+                    continue
+                with run.stage(key):
+                    function()
+                if until and key.rsplit("/", 1)[-1] == ENDS[until]:
+                    return run.rows
+        return run.rows
+
+
+def plan(context: Context) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield `(key, function)` of every stage of the run, in order."""
+    config = context.config
+    scored = config.evaluate and context.val is not None and all(map(context.val.has_labels, context.val.ids))
+    yield "tiles", partial(stages.cut_run_tiles, context)
+    if scored:
+        yield "baseline", partial(scoring.score_baseline, context)
+    for cycle in range(1, config.cycles + 1):
+        here = f"cycle_{cycle}"
+        yield f"{here}/classifier", partial(stages.train_front_end, context, cycle)
+        yield f"{here}/maps", partial(stages.make_maps, context, cycle)
+        yield f"{here}/pseudo", partial(stages.make_pseudo_masks, context, cycle)
+        if scored:
+            yield f"{here}/pseudo_scores", partial(scoring.score_pseudo_masks, context, cycle)
+        for round_ in range(config.rounds.students + 1):
+            yield f"{here}/round_{round_}/train", partial(stages.train_back_end, context, cycle, round_)
+            yield f"{here}/round_{round_}/detect", partial(stages.detect, context, cycle, round_)
+            if scored:
+                yield f"{here}/round_{round_}/scores", partial(scoring.score_model, context, cycle, round_)
+    yield "finish", partial(finish, context)
+
+
+def finish(context: Context) -> None:
+    """Keep the last model as `best.weights.h5` (selection: last) and draw the overlays of the val images."""
+    config, run = context.config, context.run
+    last = run.path(f"cycle_{config.cycles}")
+    with atomic_path(run.path("best.weights.h5")) as temporary:
+        shutil.copyfile(last / "model.weights.h5", temporary)
+    predictions = last / f"round_{config.rounds.students}" / "predictions"
+    for name in context.val_ids:
+        labels = stages.read_label_map(predictions / f"{name}.tif")
+        image = context.images[name]
+        pictures = [("image", image), ("prediction", contour_overlay(image, labels, upscale=1))]
+        if config.evaluate and context.val.has_labels(name):
+            true = context.val.label_map(name)
+            pictures.append(("ground truth", contour_overlay(image, true, upscale=1)))
+            pictures.append(("errors", error_overlay(image, true, labels, upscale=1)))
+        stages.write_image(run.path("overlays", f"{name}.png"), side_by_side(pictures))

@@ -1,0 +1,296 @@
+"""The stages of a cycle. Each reads files of the stages before it and writes its own, so that a run can go on anywhere."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from cyclic.activation.maps import activation_map, product_map
+from cyclic.activation.stain import hematoxylin_map
+from cyclic.classifier.train import train_classifier
+from cyclic.config import RunConfig
+from cyclic.cycle.models import Models
+from cyclic.cycle.progress import Progress
+from cyclic.cycle.state import RunDirectory
+from cyclic.datasets.augment import stain_jitter
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_tiles
+from cyclic.errors import InputError
+from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
+from cyclic.inference.predict import predict_image
+from cyclic.pseudo.select import (
+    PseudoMasks,
+    components_over_levels,
+    load_pseudo_masks,
+    save_pseudo_masks,
+    select_pseudo_masks,
+)
+from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
+from cyclic.semi.self_training import extend_pseudo_masks
+
+
+@dataclass
+class Context:
+    """What every stage works with.
+
+    Attributes:
+        config: settings of the run.
+        data: folder of the data set.
+        run: the run directory.
+        progress: where to show how far a stage is.
+        train, val: images of the two splits; instance labels are read by `cut_run_tiles` and by evaluation alone.
+    """
+
+    config: RunConfig
+    data: Path
+    run: RunDirectory
+    progress: Progress
+    train: MonusacDataset
+    val: MonusacDataset | None
+
+    @functools.cached_property
+    def models(self) -> Models:
+        return Models(self.config)
+
+    @functools.cached_property
+    def images(self) -> dict[str, np.ndarray]:
+        """`{image id: [H, W, 3] uint8}` of the training and the val images."""
+        sets = [self.train, *([self.val] if self.val else [])]
+        return {name: dataset.image(name) for dataset in sets for name in dataset.ids}
+
+    @property
+    def val_ids(self) -> list[str]:
+        return self.val.ids if self.val else []
+
+    def seed(self, *parts: int) -> int:
+        """Return a seed of its own for each stage, the same on every start."""
+        return int(np.random.SeedSequence([self.config.seed, *parts]).generate_state(1)[0] % 2**31)
+
+
+def cut_run_tiles(context: Context) -> None:
+    """Cut the image-level labelled tiles of the run; the only stage that reads instance labels, for yes or no."""
+    tiles = context.config.tiles
+    if tiles.folder:
+        counts = np.bincount(load_tiles(tiles.folder).labels, minlength=2)
+        context.run.log("tiles", folder=tiles.folder, positive=counts[1], negative=counts[0])
+        return
+    if not all(context.train.has_labels(name) for name in context.train.ids):
+        raise InputError(
+            f"{context.data}: no labels to cut tiles from; set tiles.folder to a folder with positive/ and negative/"
+        )
+    counts = cut_tiles(
+        context.train,
+        context.run.path("tiles"),
+        size=tiles.size,
+        stride=tiles.stride,
+        min_coverage=tiles.min_coverage,
+        max_coverage_negative=tiles.max_coverage_negative,
+        balance=tiles.balance,
+        seed=context.config.seed,
+    )
+    context.run.log("tiles", positive=counts.positive, negative=counts.negative)
+
+
+def train_front_end(context: Context, cycle: int) -> None:
+    """Train the classifier, in later cycles on the backbone that the last Mask R-CNN left."""
+    config, run = context.config, context.run
+    if cycle > 1:
+        context.models.load(
+            run.path(f"cycle_{cycle - 1}", "classifier.weights.h5"), run.path(f"cycle_{cycle - 1}", "model.weights.h5")
+        )
+    settings, seed = config.classifier, context.seed(cycle, 1)
+    keras.utils.set_random_seed(seed)
+    tiles = load_tiles(config.tiles.folder or run.path("tiles"))
+    train, held_out = split_tiles(tiles, settings.held_out, config.seed)
+    jitter = functools.partial(stain_jitter, sigma=settings.stain_jitter) if settings.stain_jitter else None
+    train_data = TileSequence(
+        train.paths,
+        train.labels,
+        settings.batch,
+        seed=seed,
+        shear=settings.shear,
+        zoom=settings.zoom,
+        augment=jitter,
+        scale=config.scale,
+    )
+    val_data = TileSequence(held_out.paths, held_out.labels, settings.batch, train=False, scale=config.scale)
+    steps = settings.steps if cycle == 1 else settings.later_steps
+    report = train_classifier(
+        context.models.classifier,
+        train_data,
+        val_data,
+        steps,
+        settings.learning_rate if cycle == 1 else settings.later_learning_rate,
+        config.mean_pixel,
+        optimizer=settings.optimizer,
+        warmup=min(50, steps // 10),
+        weight_decay=settings.weight_decay,
+        callbacks=[context.progress.callback(f"cycle_{cycle}/classifier", steps)],
+    )
+    run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))
+    context.models.save_classifier(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
+
+
+def make_maps(context: Context, cycle: int) -> None:
+    """Write the activation map of every training and val image as an 8-bit picture."""
+    config, run = context.config, context.run
+    context.models.load(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
+    for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/maps"):
+        found = activation_map(
+            context.models.classifier,
+            image,
+            config.mean_pixel,
+            method=config.maps.method,
+            level=config.maps.level,
+            scale=config.scale,
+            tile=config.maps.tile,
+            overlap=config.maps.overlap,
+            context=config.tiles.size,
+            equivariance=config.maps.flips,
+        )
+        write_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"), np.round(found * 255).astype(np.uint8))
+
+
+def make_pseudo_masks(context: Context, cycle: int) -> None:
+    """Turn maps into pseudo masks; from the second cycle on, the last model's detections join them."""
+    config, run = context.config, context.run
+    for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
+        found = read_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"))[..., 0].astype(np.float32) / 255
+        pseudo = pseudo_masks(found, image, config)
+        if cycle > 1 and name in context.train.ids:
+            pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name)
+        save_pseudo_masks(run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
+
+
+def pseudo_masks(found: np.ndarray, image: np.ndarray, config: RunConfig) -> PseudoMasks:
+    """Return the pseudo masks of one image.
+
+    Args:
+        found: `[H, W]` float32 activation map in [0, 1].
+        image: `[H, W, 3]` uint8.
+        config: the run's configuration.
+    """
+    settings = config.pseudo
+    if config.maps.hematoxylin:
+        found = product_map(found, hematoxylin_map(image))
+    smooth = {} if settings.split else {"opening": 0, "max_hole": 0, "outline_sigma": 0.0}
+    labels, scores = components_over_levels(
+        found,
+        settings.threshold_method,
+        settings.threshold,
+        tuple(settings.factors),
+        split=settings.split,
+        min_area=settings.min_area,
+        max_area=settings.max_area,
+        **smooth,
+    )
+    return select_pseudo_masks(
+        labels,
+        scores,
+        count=settings.count,
+        share=settings.share,
+        image_map=found,
+        hull=settings.hull,
+        rank_by=settings.rank_by,
+    )
+
+
+def train_back_end(context: Context, cycle: int, round_: int) -> None:
+    """Train the teacher (round 0) or a student on the round's pseudo masks."""
+    config, run, settings = context.config, context.run, context.config.segmenter
+    if round_ > 0:
+        context.models.load(_round(context, cycle, round_ - 1) / "model.weights.h5")
+    else:
+        if cycle > 1:
+            context.models.load(run.path(f"cycle_{cycle - 1}", "model.weights.h5"))
+        context.models.load(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
+    keras.utils.set_random_seed(context.seed(cycle, 2, round_))
+    folder = _pseudo_folder(context, cycle, round_)
+    pseudo = {name: load_pseudo_masks(folder, name) for name in context.train.ids}
+    if not any(len(each.confidence) for each in pseudo.values()):
+        raise InputError(f"{folder}: no pseudo mask in any image; lower pseudo.threshold or raise pseudo.share")
+    first = cycle == 1 and round_ == 0
+    steps = settings.steps if first else settings.later_steps
+    context.models.mrcnn_config.SEED = context.seed(cycle, 3, round_)
+    context.models.mrcnn_config.STEPS_PER_EPOCH = min(settings.steps_per_epoch, steps)
+    key = f"cycle_{cycle}/round_{round_}"
+    history = context.models.segmenter().train(
+        PseudoDataset(context.images, pseudo),
+        None,
+        settings.learning_rate if first else settings.later_learning_rate,
+        epochs=max(steps // settings.steps_per_epoch, 1),
+        augmentation=CropAugmentation(settings.stain_jitter),
+        custom_callbacks=[context.progress.callback(f"{key}/train", steps)],
+    )
+    run.log("segmenter", cycle=cycle, round=round_, losses=history.history)
+    context.models.save_segmenter(_round(context, cycle, round_) / "model.weights.h5")
+    if round_ == config.rounds.students:
+        context.models.save_segmenter(run.path(f"cycle_{cycle}", "model.weights.h5"))
+
+
+def detect(context: Context, cycle: int, round_: int) -> None:
+    """Detect nuclei in the images, and make the next round's pseudo masks from what was found in training images."""
+    config, folder = context.config, _round(context, cycle, round_)
+    context.models.load(folder / "model.weights.h5")
+    last = round_ == config.rounds.students
+    names = list(context.val_ids) if last and cycle == config.cycles else list(context.images)
+    for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
+        labels, scores = predict_image(context.models.detector, context.images[name], **detection_options(config))
+        save_detections(folder / "detections", name, labels, scores)
+        write_label_map(folder / "predictions" / f"{name}.tif", confident(labels, scores, config.detection.score))
+        if not last and name in context.train.ids:
+            pseudo = load_pseudo_masks(_pseudo_folder(context, cycle, round_), name)
+            pseudo = _joined(context, pseudo, folder, name)
+            save_pseudo_masks(_pseudo_folder(context, cycle, round_ + 1), name, pseudo)
+
+
+def detection_options(config: RunConfig) -> dict:
+    """Return the arguments of `predict_image` that the configuration sets."""
+    detection = config.detection
+    return {
+        "scale": config.scale,
+        "tile": detection.tile,
+        "overlap": detection.overlap,
+        "batch": detection.batch,
+        "nms_threshold": detection.nms_threshold,
+        "min_area": detection.min_area,
+    }
+
+
+def confident(labels: np.ndarray, scores: np.ndarray, score: float) -> np.ndarray:
+    """Return the label map without detections under `score`; labels are 1..N in descending score."""
+    return np.where(labels <= int((scores >= score).sum()), labels, 0)
+
+
+def save_detections(folder: Path, name: str, labels: np.ndarray, scores: np.ndarray) -> None:
+    """Write all detections, also weak ones: `<name>.tif` and `<name>.json`."""
+    write_label_map(folder / f"{name}.tif", labels)
+    write_json(folder / f"{name}.json", {"scores": [float(score) for score in scores]})
+
+
+def load_detections(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and scores that `save_detections` wrote."""
+    scores = read_json(folder / f"{name}.json")["scores"]
+    return read_label_map(folder / f"{name}.tif"), np.array(scores, np.float32)
+
+
+def _joined(context: Context, pseudo: PseudoMasks, folder: Path, name: str) -> PseudoMasks:
+    rounds = context.config.rounds
+    labels, scores = load_detections(folder / "detections", name)
+    return extend_pseudo_masks(pseudo, labels, scores, rounds.score, rounds.ignore_score, rounds.count)
+
+
+def _round(context: Context, cycle: int, round_: int) -> Path:
+    return context.run.path(f"cycle_{cycle}", f"round_{round_}")
+
+
+def _last_round(context: Context, cycle: int) -> Path:
+    return _round(context, cycle, context.config.rounds.students)
+
+
+def _pseudo_folder(context: Context, cycle: int, round_: int) -> Path:
+    if round_ == 0:
+        return context.run.path(f"cycle_{cycle}", "pseudo")
+    return _round(context, cycle, round_) / "pseudo"

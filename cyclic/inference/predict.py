@@ -1,0 +1,67 @@
+"""Mask R-CNN on a whole image: overlapping tiles, detected one batch after the other, stitched."""
+
+import cv2
+import numpy as np
+
+from cyclic.inference.stitch import TileDetections, stitch
+from cyclic.inference.tiling import tiles
+from cyclic.mrcnn.model import MaskRCNN, unmold_crops
+from cyclic.mrcnn.utils import compose_image_meta, mold_image
+
+# The coarsest pyramid level halves the image this often.
+NETWORK_STRIDE = 64
+
+
+def predict_image(
+    model: MaskRCNN,
+    image: np.ndarray,
+    *,
+    scale: int = 2,
+    tile: int = 256,
+    overlap: int = 64,
+    batch: int = 1,
+    nms_threshold: float = 0.3,
+    min_area: int = 30,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return label map and scores of the nuclei in an image of any size.
+
+    Args:
+        model: in inference mode.
+        image: `[H, W, 3]` uint8.
+        scale: enlargement before the network, as in training.
+        tile: side of a tile in image pixels; `tile * scale` must be divisible by 64.
+        overlap: pixels that neighbouring tiles share, best more than the size of a nucleus.
+        batch: tiles detected at a time.
+        nms_threshold: mask IoU over which the weaker detection goes.
+        min_area: smaller nuclei are dropped, pixels.
+
+    Returns:
+        `[H, W]` int32, labels 1..N in descending score, and `[N]` float32 scores of labels 1..N.
+    """
+    windows = tiles(*image.shape[:2], tile, overlap)
+    found = []
+    for start in range(0, len(windows), batch):
+        some = windows[start : start + batch]
+        crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in some]
+        found += [
+            TileDetections(window, detections["rois"], detections["scores"], detections["masks"])
+            for window, detections in zip(some, detect_tiles(model, crops, scale), strict=True)
+        ]
+    return stitch(found, image.shape[:2], mask_iou=nms_threshold, min_area=min_area)
+
+
+def detect_tiles(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> list[dict]:
+    """Return what `MaskRCNN.detect_crops` returns for tiles of one size, each enlarged by `scale` first."""
+    height, width = (int(side) * scale for side in crops[0].shape[:2])
+    padded = [-(-side // NETWORK_STRIDE) * NETWORK_STRIDE for side in (height, width)]
+    window = (0, 0, height, width)
+    molded = np.zeros((len(crops), *padded, 3), np.float32)
+    active = np.zeros(model.config.NUM_CLASSES, np.int32)
+    for index, crop in enumerate(crops):
+        molded[index, :height, :width] = mold_image(cv2.resize(crop, (width, height)), model.config)
+    metas = [compose_image_meta(0, crop.shape, molded.shape[1:], window, scale, active) for crop in crops]
+    detections, masks = model.detect_molded(molded, np.stack(metas))
+    return [
+        unmold_crops(detections[index], masks[index], crop.shape, molded.shape[1:], window)
+        for index, crop in enumerate(crops)
+    ]

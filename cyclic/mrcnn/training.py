@@ -1,0 +1,123 @@
+"""Optimizer, learning-rate schedule and guards of Mask R-CNN training."""
+
+import re
+
+import keras
+import numpy as np
+from keras import ops
+
+# Matterport's names for parts of the network: the heads with FPN and RPN, or all layers from a backbone stage up.
+_HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
+LAYER_GROUPS = {
+    "heads": _HEADS,
+    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(block[345]_.*)|" + _HEADS,
+    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(block[45]_.*)|" + _HEADS,
+    "5+": r"(res5.*)|(bn5.*)|(block5_.*)|" + _HEADS,
+    "all": ".*",
+}
+
+
+@keras.saving.register_keras_serializable(package="cyclic")
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear rise to `peak` over `warmup_steps`, then constant, or cosine fall to a hundredth at `total_steps`.
+
+    Args:
+        peak: highest learning rate.
+        warmup_steps: steps of the rise.
+        total_steps: step at which the cosine ends; None keeps the rate constant.
+    """
+
+    def __init__(self, peak, warmup_steps=0, total_steps=None):
+        self.peak, self.warmup_steps, self.total_steps = float(peak), int(warmup_steps), total_steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rate = ops.convert_to_tensor(self.peak, "float32")
+        if self.total_steps is not None:
+            span = max(self.total_steps - self.warmup_steps, 1)
+            share = ops.clip((step - self.warmup_steps) / span, 0.0, 1.0)
+            rate = rate * (0.01 + 0.99 * 0.5 * (1.0 + ops.cos(np.pi * share)))
+        if self.warmup_steps:
+            rate = rate * ops.minimum((step + 1.0) / self.warmup_steps, 1.0)
+        return rate
+
+    def get_config(self):
+        return {"peak": self.peak, "warmup_steps": self.warmup_steps, "total_steps": self.total_steps}
+
+
+def build_optimizer(config, learning_rate, momentum, total_steps):
+    """Return the optimizer of `config.OPTIMIZER`; weight decay spares norm parameters and biases.
+
+    Args:
+        config: `cyclic.mrcnn.config.Config`.
+        learning_rate: peak learning rate.
+        momentum: momentum of SGD.
+        total_steps: steps the cosine schedule spans.
+    """
+    cosine = total_steps if config.LR_SCHEDULE == "cosine" else None
+    schedule = WarmupSchedule(learning_rate, config.WARMUP_STEPS, cosine)
+    common = {"weight_decay": config.WEIGHT_DECAY, "global_clipnorm": config.GRADIENT_CLIP_NORM}
+    if config.OPTIMIZER == "adamw":
+        optimizer = keras.optimizers.AdamW(schedule, **common)
+    elif config.OPTIMIZER == "sgd":
+        optimizer = keras.optimizers.SGD(schedule, momentum=momentum, **common)
+    else:
+        raise ValueError(f"OPTIMIZER = {config.OPTIMIZER!r}: use sgd or adamw")
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def set_trainable(model, pattern):
+    """Train the leaf layers whose name matches the regular expression `pattern`, freeze the others.
+
+    `pattern` may also be a key of `LAYER_GROUPS`. Layers frozen by design, such as frozen batch norm, stay frozen.
+
+    Raises:
+        ValueError: no layer with weights matches.
+    """
+    expression = re.compile(LAYER_GROUPS.get(pattern, pattern))
+    matched = 0
+
+    def visit(layer):
+        nonlocal matched
+        children = getattr(layer, "layers", None)
+        if children is not None:
+            for child in children:
+                visit(child)
+        elif layer.weights:
+            layer.trainable = bool(expression.fullmatch(layer.name))
+            matched += layer.trainable
+
+    visit(model)
+    if not matched:
+        raise ValueError(f"layers = {pattern!r} matches no layer; use {', '.join(LAYER_GROUPS)} or a regular expression")
+
+
+class NaNGuard(keras.callbacks.Callback):
+    """Stop with an error when the loss is no longer finite.
+
+    Raises (in `fit`):
+        FloatingPointError: names the epoch and the step.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The running mean stays NaN once a step was, so a look now and then is enough.
+        if batch % 10 == 0:
+            self._check(batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check("the last", logs)
+
+    def _check(self, step, logs):
+        if logs and not np.isfinite(float(logs["loss"])):
+            raise FloatingPointError(
+                f"the loss is {float(logs['loss'])} in epoch {self.epoch + 1}, at or before step {step}; "
+                "lower the learning rate or check the last checkpoint"
+            )
