@@ -62,7 +62,9 @@ class ClassifierConfig(_Section):
 class MapsConfig(_Section):
     """Activation maps of whole training images."""
 
-    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = "gradcam"
+    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta", "hematoxylin"] = Field(
+        "gradcam", description="hematoxylin: the stain prior alone, no classifier's opinion"
+    )
     level: Level = "C3"
     hematoxylin: bool = Field(True, description="multiply by the hematoxylin prior")
     flips: bool = Field(False, description="average over the eight symmetries")

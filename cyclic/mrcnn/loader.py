@@ -26,7 +26,7 @@ class DataGenerator(keras.utils.PyDataset):
         image: `[B, H, W, 3]` float32, less MEAN_PIXEL.
         image_meta: `[B, 12 + NUM_CLASSES]` float32, see `molding.compose_image_meta`.
         rpn_match: `[B, A, 1]` int32: 1 positive, -1 negative, 0 neutral.
-        rpn_bbox: `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]` float32, see `targets.build_rpn_targets`.
+        rpn_target_bbox: `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]` float32, see `targets.build_rpn_targets`.
         gt_class_ids: `[B, G]` int32, 0 where there is no instance.
         gt_boxes: `[B, G, 4]` float32 (y1, x1, y2, x2) in pixels.
         gt_masks: `[B, G, h, w]` uint8, 0 or 1; MINI_MASK_SHAPE with USE_MINI_MASK, else the image's.
@@ -117,7 +117,7 @@ class DataGenerator(keras.utils.PyDataset):
             "image": mold_image(sample.image, config),
             "image_meta": sample.meta.astype(np.float32),
             "rpn_match": rpn_match[:, None],
-            "rpn_bbox": rpn_bbox.astype(np.float32),
+            "rpn_target_bbox": rpn_bbox.astype(np.float32),
             "gt_class_ids": _padded(truth.class_ids, config.MAX_GT_INSTANCES),
             "gt_boxes": _padded(truth.boxes.astype(np.float32), config.MAX_GT_INSTANCES),
             "gt_masks": _padded(truth.masks, config.MAX_GT_INSTANCES),

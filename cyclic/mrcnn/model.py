@@ -8,7 +8,6 @@ import logging
 import re
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 
@@ -16,6 +15,7 @@ from cyclic.errors import InputError
 from cyclic.mrcnn import utils, weights
 from cyclic.mrcnn.loader import DataGenerator, load_image_gt
 from cyclic.mrcnn.network import Network, detection_model, mask_model, training_model
+from cyclic.mrcnn.resizing import resize_linear
 from cyclic.mrcnn.training import NaNGuard, build_optimizer, set_trainable
 from cyclic.mrcnn.utils import compose_image_meta, mold_image, parse_image_meta, unmold_image
 
@@ -68,9 +68,9 @@ class MaskRCNN:
             `weights.LoadReport`.
         """
         report = weights.load_weights(filepath, self.network, exclude or ())
-        epoch = re.search(r"_(\d{4})\.h5$", str(filepath))
-        self.epoch = int(epoch.group(1)) if epoch and self.config.NAME and self.config.NAME in str(filepath) else 0
-        if self.epoch:
+        checkpoint = re.fullmatch(self._checkpoint_name(r"(\d{4})"), Path(filepath).name)
+        self.epoch = int(checkpoint.group(1)) if checkpoint else 0
+        if checkpoint:
             self._log_dir = Path(filepath).parent
         return report
 
@@ -86,10 +86,13 @@ class MaskRCNN:
         """
         runs = sorted(self.model_dir.glob(f"{self.config.NAME.lower()}*")) if self.model_dir else []
         for run in reversed(runs):
-            checkpoints = sorted(run.glob("mask_rcnn_*.h5"))
+            checkpoints = sorted(run.glob(self._checkpoint_name("*")))
             if checkpoints:
                 return str(checkpoints[-1])
         raise FileNotFoundError(f"{self.model_dir}: no checkpoint of {self.config.NAME} in this folder")
+
+    def _checkpoint_name(self, epoch):
+        return f"mask_rcnn_{str(self.config.NAME).lower()}_{epoch}.h5"
 
     @property
     def log_dir(self):
@@ -142,6 +145,7 @@ class MaskRCNN:
             shuffle=True,
             augmentation=augmentation,
             no_augmentation_sources=no_augmentation_sources,
+            epoch=self.epoch,
         )
         val_data = None if val_dataset is None else DataGenerator(val_dataset, config, shuffle=False)
         callbacks = [NaNGuard(), *(custom_callbacks or ())]
@@ -155,6 +159,7 @@ class MaskRCNN:
             steps_per_epoch=config.STEPS_PER_EPOCH,
             validation_steps=config.VALIDATION_STEPS if val_data is not None else None,
             callbacks=callbacks,
+            shuffle=False,
             verbose=0 if custom_callbacks else 1,
         )
         self.epoch = max(self.epoch, epochs)
@@ -200,8 +205,8 @@ class MaskRCNN:
             image_metas: `[B, meta]`.
 
         Returns:
-            detections `[B, D, 6]` float32, normalized, and a list of B mask arrays `[N, M, M]` float32, one mask for each
-            of the image's N detections, of the detected class.
+            detections `[B, D, 6]` float32, normalized, and a list of B mask arrays `[N, M, M]` float32: for each of the
+            image's N detections the mask of its class.
         """
         if self.mode != "inference":
             raise ValueError("detection needs a model in inference mode")
@@ -284,9 +289,7 @@ def unmold_crops(detections, masks, original_shape, image_shape, window):
     boxes = utils.denorm_boxes((detections[:count, :4] - shift) / size, original_shape[:2])
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept = np.flatnonzero(area > 0)
-    crops = [
-        cv2.resize(masks[i], (int(boxes[i, 3] - boxes[i, 1]), int(boxes[i, 2] - boxes[i, 0]))) >= 0.5 for i in kept
-    ]
+    crops = [resize_linear(masks[i], (boxes[i, 2] - boxes[i, 0], boxes[i, 3] - boxes[i, 1])) >= 0.5 for i in kept]
     return {
         "rois": boxes[kept].astype(np.int32),
         "class_ids": detections[kept, 4].astype(np.int32),
@@ -304,5 +307,4 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.owner.epoch = epoch + 1
-        name = f"mask_rcnn_{self.owner.config.NAME.lower()}_{epoch + 1:04d}.h5"
-        self.owner.save_weights(self.owner.log_dir / name)
+        self.owner.save_weights(self.owner.log_dir / self.owner._checkpoint_name(f"{epoch + 1:04d}"))

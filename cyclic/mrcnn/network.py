@@ -19,6 +19,7 @@ from cyclic.mrcnn.proposals import ProposalLayer
 from cyclic.mrcnn.roi_align import PyramidROIAlign
 from cyclic.mrcnn.rpn import build_rpn
 
+
 class Network:
     """Backbone, FPN, RPN and heads of one Mask R-CNN; every graph built from it shares their weights.
 
@@ -30,8 +31,8 @@ class Network:
     def __init__(self, config, backbone=None):
         norm, channels = config.norm(), config.TOP_DOWN_PYRAMID_SIZE
         if backbone is None:
-            build = config.BACKBONE if callable(config.BACKBONE) else build_backbone
-            backbone = build(config.BACKBONE, norm=norm)
+            callable_backbone = callable(config.BACKBONE)
+            backbone = config.BACKBONE(norm=norm) if callable_backbone else build_backbone(config.BACKBONE, norm=norm)
         self.config, self.backbone = config, backbone
         self.fpn = build_fpn([output.shape[-1] for output in backbone.outputs], channels)
         self.rpn = build_rpn(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), channels, config.RPN_CHANNELS)
@@ -95,7 +96,7 @@ class TrainingModel(keras.Model):
 
     def __init__(self, *args, loss_weights=None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.loss_weights = dict(loss_weights or dict.fromkeys(LOSS_NAMES, 1.0))
+        self.loss_weights = {**dict.fromkeys(LOSS_NAMES, 1.0), **(loss_weights or {})}
         self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -111,7 +112,7 @@ def training_model(network):
     """Build the training graph.
 
     Inputs, by name: image `[B, H, W, 3]` float32, mean subtracted; image_meta `[B, meta]`; rpn_match `[B, A, 1]`;
-    rpn_bbox `[B, N, 4]`; gt_class_ids `[B, G]`; gt_boxes `[B, G, 4]` pixels; gt_masks `[B, G, h, w]`;
+    rpn_target_bbox `[B, N, 4]`; gt_class_ids `[B, G]`; gt_boxes `[B, G, 4]` pixels; gt_masks `[B, G, h, w]`;
     and, with `USE_IGNORE`, ignore `[B, H, W]`.
 
     Returns:
@@ -122,16 +123,16 @@ def training_model(network):
     mask_side = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else (height, width)
     slots = config.MAX_GT_INSTANCES
     inputs = {
-        "image": keras.Input((height, width, channels), name="input_image"),
-        "image_meta": keras.Input((config.IMAGE_META_SIZE,), name="input_image_meta"),
-        "rpn_match": keras.Input((None, 1), dtype="int32", name="input_rpn_match"),
-        "rpn_bbox": keras.Input((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="input_rpn_bbox", dtype="float32"),
-        "gt_class_ids": keras.Input((slots,), dtype="int32", name="input_gt_class_ids"),
-        "gt_boxes": keras.Input((slots, 4), dtype="float32", name="input_gt_boxes"),
-        "gt_masks": keras.Input((slots, *mask_side), dtype="uint8", name="input_gt_masks"),
+        "image": keras.Input((height, width, channels), name="image"),
+        "image_meta": keras.Input((config.IMAGE_META_SIZE,), name="image_meta"),
+        "rpn_match": keras.Input((None, 1), dtype="int32", name="rpn_match"),
+        "rpn_target_bbox": keras.Input((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="rpn_target_bbox", dtype="float32"),
+        "gt_class_ids": keras.Input((slots,), dtype="int32", name="gt_class_ids"),
+        "gt_boxes": keras.Input((slots, 4), dtype="float32", name="gt_boxes"),
+        "gt_masks": keras.Input((slots, *mask_side), dtype="uint8", name="gt_masks"),
     }
     if config.USE_IGNORE:
-        inputs["ignore"] = keras.Input((height, width), dtype="uint8", name="input_ignore")
+        inputs["ignore"] = keras.Input((height, width), dtype="uint8", name="ignore")
 
     pyramid, rpn_logits, _, rpn_deltas, proposals = network.propose(inputs["image"], config.POST_NMS_ROIS_TRAINING)
     gt_boxes = normalize_boxes(inputs["gt_boxes"], (height, width))
@@ -155,7 +156,7 @@ def training_model(network):
     masks = ops.reshape(masks, (-1, positives, *masks.shape[1:]))
     outputs = LossLayer(name="losses")(
         rpn_match=inputs["rpn_match"],
-        rpn_bbox=inputs["rpn_bbox"],
+        rpn_bbox=inputs["rpn_target_bbox"],
         rpn_class_logits=rpn_logits,
         rpn_deltas=rpn_deltas,
         class_ids=class_ids,

@@ -23,7 +23,7 @@ def extend_pseudo_masks(
 
     A detection replaces the pseudo masks it covers, since it averages over many noisy outlines. A pseudo mask that no
     detection at all confirms becomes ignored; so do the weak detections. What was ignored stays so, unless a confident
-    detection now covers it.
+    detection now covers it. An image in which no detection is confident keeps its pseudo masks as they are.
 
     Args:
         pseudo: the pseudo masks the teacher was trained on.
@@ -36,6 +36,8 @@ def extend_pseudo_masks(
     joining = int((scores >= score).sum())
     if count is not None:
         joining = min(joining, round(count * labels.size / COUNT_AREA))
+    if joining == 0:
+        return pseudo
     seen = int((scores >= ignore_score).sum())
     accepted = np.where(labels <= joining, labels, 0)
     detected = (labels > 0) & (labels <= seen)

@@ -147,7 +147,7 @@ def test_batch_has_the_documented_shapes(dataset):
         "image": ((2, 128, 128, 3), "float32"),
         "image_meta": ((2, 14), "float32"),
         "rpn_match": ((2, 4092, 1), "int32"),
-        "rpn_bbox": ((2, 64, 4), "float32"),
+        "rpn_target_bbox": ((2, 64, 4), "float32"),
         "gt_class_ids": ((2, 30), "int32"),
         "gt_boxes": ((2, 30, 4), "float32"),
         "gt_masks": ((2, 30, 28, 28), "uint8"),
@@ -211,7 +211,7 @@ def test_an_image_without_instances_is_kept():
     empty = LabelMaps([(np.full((100, 100, 3), 200, np.uint8), np.zeros((100, 100), np.int32))])
     empty.load_ignore = lambda image_id: np.zeros((100, 100), bool)
     (inputs,) = DataGenerator(empty, CropConfig())[0]
-    assert not inputs["gt_class_ids"].any() and not inputs["rpn_bbox"].any()
+    assert not inputs["gt_class_ids"].any() and not inputs["rpn_target_bbox"].any()
     assert (inputs["rpn_match"] == -1).sum(axis=(1, 2)).tolist() == [64, 64] and not (inputs["rpn_match"] == 1).any()
 
 
