@@ -49,14 +49,14 @@ def epsilon_rule(layer: LinearLayer, relevance, epsilon: float = 0.1):
     return layer.inputs * gradient + layer.spread(relevance - handed)
 
 
-def alphabeta_rule(layer: LinearLayer, relevance, alpha: float = 2.0, beta: float = 1.0):
+def alphabeta_rule(layer: LinearLayer, relevance, alpha: float = 1.0, beta: float = 0.0):
     """Return the relevance of the layer's input under the alpha-beta rule (Bach et al. 2015, equation 60).
 
     Args:
         layer: the layer, at its input; its bias takes no part.
         relevance: relevance of the layer's output, in its shape.
         alpha: weight of the positive contributions.
-        beta: weight of the negative contributions, alpha - 1.
+        beta: weight of the negative contributions, alpha - 1; above 0 the relevance gets noisier with every layer.
     """
     ops = keras.ops
     inputs = [ops.relu(layer.inputs), -ops.relu(-layer.inputs)]

@@ -40,15 +40,15 @@ def activation_map(
 ) -> np.ndarray:
     """Return the activation map `[H, W]` float32 in [0, 1] of one image.
 
-    The raw map is divided by its own 99.5th percentile over the whole image and weighted by the probability that the
-    level's head gives the target class in a window of `context` pixels around each position. An image, or a part of
-    one, without evidence for the class therefore stays near 0 rather than being stretched.
+    The raw map is divided by its own 99.5th percentile over the whole image and weighted by the highest probability
+    that the level's head gives the target class in any window of `context` pixels within half a tile. An image, or a
+    part of one, without evidence for the class therefore stays near 0 rather than being stretched.
 
     Args:
         classifier: what `cyclic.classifier.build_classifier` returned.
         image: `[H, W, 3]` uint8 RGB of any size; reflected at its borders.
         mean_pixel: 3 numbers (R, G, B), 0 to 255, the ones the classifier was trained with.
-        method: one of `METHODS`.
+        method: one of `METHODS`; the LRP methods read the relevance at C2, since at the image it is speckled.
         level: pyramid level with a head, which alone gives the score: C3 has stride 8, so 4 image pixels at `scale=2`.
         target_class: class whose evidence is mapped; 1 is "has nuclei".
         scale: enlargement of a tile before the network.
@@ -80,10 +80,10 @@ def activation_map(
         if method in GRADIENT_METHODS:
             raw = GRADIENT_METHODS[method](features, head.gradients(features))
         else:
-            # One tile at a time: the trace holds every layer's output.
+            # One tile at a time: LRP holds every layer's output.
             rule = method.removeprefix("lrp_")
-            raw = np.concatenate([lrp(classifier, x[None], level, target_class, rule) for x in inputs])
-            raw = np.maximum(raw, 0)
+            relevance = [lrp(classifier, x[None], level, target_class, rule, to="C2") for x in inputs]
+            raw = np.maximum(np.concatenate(relevance), 0)
         window = round(context * features.shape[1] / tile) | 1
         probability = _sigmoid(head.score(scipy.ndimage.uniform_filter(features, (1, window, window, 1))))
         return np.stack([_resize(raw, tile), _resize(probability, tile)], -1)
@@ -93,7 +93,9 @@ def activation_map(
     else:
         stitched = _stitch(image, evidence, tile, overlap, batch_size)
     raw, probability = stitched[..., 0], stitched[..., 1]
-    return _normalise(raw) * probability
+    # The highest probability rather than the local one: it silences regions without nuclei, not nuclei the head doubts.
+    nearby = scipy.ndimage.maximum_filter(probability, tile)
+    return _normalise(raw) * scipy.ndimage.uniform_filter(nearby, tile // 2)
 
 
 def product_map(*maps: np.ndarray) -> np.ndarray:
@@ -154,9 +156,8 @@ def _mean_of_symmetries(function: Callable, tiles: np.ndarray) -> np.ndarray:
 
 
 def _resize(maps: np.ndarray, side: int) -> np.ndarray:
-    """Return maps `[B, h, w]` as `[B, side, side]` float32: averaged when they shrink, interpolated when they grow."""
-    interpolation = cv2.INTER_AREA if maps.shape[1] > side else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(x.astype(np.float32), (side, side), interpolation=interpolation) for x in maps])
+    """Return maps `[B, h, w]` as `[B, side, side]` float32."""
+    return np.stack([cv2.resize(x.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) for x in maps])
 
 
 def _normalise(values: np.ndarray, floor: float = 0.0) -> np.ndarray:

@@ -39,7 +39,7 @@ def scores(classifier, images, level):
 
 
 @pytest.mark.parametrize(
-    "rule, options", [("epsilon", {}), ("alphabeta", {}), ("alphabeta", {"alpha": 1.0, "beta": 0.0})]
+    "rule, options", [("epsilon", {}), ("alphabeta", {}), ("alphabeta", {"alpha": 2.0, "beta": 1.0})]
 )
 @pytest.mark.parametrize("to, side", [("image", 64), ("C2", 16)])
 def test_relevance_is_conserved(classifier, images, rule, options, to, side):
@@ -61,7 +61,7 @@ def test_relevance_lies_where_the_object_is():
     classifier = build_classifier(build_backbone("vgg16", "frozen", (128, 128, 3)), ("C2",))
     image = np.zeros((1, 128, 128, 3), "float32")
     image[:, 64:80, 32:48] = 100
-    relevance = np.abs(lrp(classifier, image, "C2", rule="alphabeta", alpha=1.0, beta=0.0)[0])
+    relevance = np.abs(lrp(classifier, image, "C2", rule="alphabeta")[0])
     assert relevance[64:80, 32:48].sum() > 0.9 * relevance.sum()
 
 

@@ -68,6 +68,14 @@ def test_blank_image_is_not_stretched(classifier):
     assert activation_map(classifier, np.full_like(image, 255), MEAN_PIXEL, tile=64, overlap=32).max() == 0
 
 
+def test_region_without_nuclei_stays_dark(classifier):
+    image, inside = spots(96, 400, ((40, 50),))
+    image[30:50, 300:320] = 190
+    result = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32)
+    assert result[inside].mean() > 0.7
+    assert result[:, 200:].max() < 0.05
+
+
 def test_negative_head_bias_silences_weak_evidence():
     image, _ = spots()
     loud, silent = (
