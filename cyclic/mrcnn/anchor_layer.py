@@ -27,13 +27,14 @@ class PyramidAnchors(keras.layers.Layer):
     """
 
     def __init__(self, scales, ratios, strides, anchor_stride=1, **kwargs):
-        super().__init__(dtype="float32", autocast=False, **kwargs)
+        super().__init__(autocast=False, **{**kwargs, "dtype": "float32"})
         self.scales, self.ratios, self.strides = tuple(scales), tuple(ratios), tuple(strides)
         self.anchor_stride = anchor_stride
 
     def call(self, images):
         height, width = ops.shape(images)[1], ops.shape(images)[2]
-        levels = [self._level(scale, stride, height, width) for scale, stride in zip(self.scales, self.strides, strict=True)]
+        pairs = zip(self.scales, self.strides, strict=True)
+        levels = [self._level(scale, stride, height, width) for scale, stride in pairs]
         return normalize_boxes(ops.concatenate(levels, axis=0), (height, width))[None]
 
     def _level(self, scale, stride, height, width):

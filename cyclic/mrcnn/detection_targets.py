@@ -42,9 +42,17 @@ class DetectionTargetLayer(keras.layers.Layer):
     """
 
     def __init__(
-        self, rois_per_image, positive_ratio, mask_shape, bbox_std_dev, use_mini_mask, ignore_overlap, seed=None, **kwargs
+        self,
+        rois_per_image,
+        positive_ratio,
+        mask_shape,
+        bbox_std_dev,
+        use_mini_mask,
+        ignore_overlap,
+        seed=None,
+        **kwargs,
     ):
-        super().__init__(dtype="float32", autocast=False, **kwargs)
+        super().__init__(autocast=False, **{**kwargs, "dtype": "float32"})
         self.rois_per_image, self.positive_ratio = rois_per_image, positive_ratio
         self.mask_shape, self.bbox_std_dev = tuple(mask_shape), tuple(float(x) for x in bbox_std_dev)
         self.use_mini_mask, self.ignore_overlap, self.seed = use_mini_mask, ignore_overlap, seed

@@ -28,7 +28,7 @@ class DetectionLayer(keras.layers.Layer):
     """
 
     def __init__(self, max_instances, min_confidence, nms_threshold, bbox_std_dev, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.max_instances, self.min_confidence = max_instances, min_confidence
         self.nms_threshold, self.bbox_std_dev = nms_threshold, tuple(float(x) for x in bbox_std_dev)
 

@@ -109,7 +109,7 @@ class LossLayer(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
 
     def call(
         self,

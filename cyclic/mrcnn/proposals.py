@@ -27,7 +27,7 @@ class ProposalLayer(keras.layers.Layer):
     """
 
     def __init__(self, proposal_count, nms_threshold, pre_nms_limit, bbox_std_dev, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.proposal_count, self.nms_threshold = proposal_count, nms_threshold
         self.pre_nms_limit, self.bbox_std_dev = pre_nms_limit, tuple(float(x) for x in bbox_std_dev)
 

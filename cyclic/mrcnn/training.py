@@ -90,15 +90,20 @@ def set_trainable(model, pattern):
 
     visit(model)
     if not matched:
-        raise ValueError(f"layers = {pattern!r} matches no layer; use {', '.join(LAYER_GROUPS)} or a regular expression")
+        raise ValueError(
+            f"layers = {pattern!r} matches no layer; use {', '.join(LAYER_GROUPS)} or a regular expression"
+        )
 
 
 class NaNGuard(keras.callbacks.Callback):
     """Stop with an error when the loss is no longer finite.
 
-    Raises (in `fit`):
+    Raises (in `fit`, at the next step or at the end of the epoch):
         FloatingPointError: names the epoch and the step.
     """
+
+    # Keras then checks beside the training step instead of waiting for the loss after each.
+    async_safe = True
 
     def __init__(self):
         super().__init__()
@@ -108,16 +113,10 @@ class NaNGuard(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        # The running mean stays NaN once a step was, so a look now and then is enough.
-        if batch % 10 == 0:
-            self._check(batch, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._check("the last", logs)
-
-    def _check(self, step, logs):
-        if logs and not np.isfinite(float(logs["loss"])):
+        # Keras reports the mean over the epoch's steps so far, so it stays NaN once one step was.
+        loss = float((logs or {}).get("loss", 0.0))
+        if not np.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {float(logs['loss'])} in epoch {self.epoch + 1}, at or before step {step}; "
+                f"the loss is {loss} in epoch {self.epoch + 1}, at or before step {batch + 1}; "
                 "lower the learning rate or check the last checkpoint"
             )

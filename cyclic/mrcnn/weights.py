@@ -46,9 +46,8 @@ def leaf_layers(model):
         if inner is not None:
             for child in inner:
                 visit(child)
-        elif layer.weights and _saved(layer):
-            if found.setdefault(layer.name, layer) is not layer:
-                raise ValueError(f"two layers are named {layer.name}; weights go by name, rename one")
+        elif _saved(layer) and found.setdefault(layer.name, layer) is not layer:
+            raise ValueError(f"two layers are named {layer.name}; weights go by name, rename one")
 
     visit(model)
     return found
@@ -134,7 +133,7 @@ def _open(path):
 
 def _stored_weights(file, path):
     """Return `{leaf layer name: [dataset, ...]}` in the stored order."""
-    root = file["model_weights"] if "model_weights" in file else file
+    root = file.get("model_weights", file)
     if "layer_names" not in root.attrs:
         raise InputError(f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed")
     stored = {}
@@ -151,7 +150,7 @@ def _matching_values(path, layer, datasets):
     shapes = [tuple(weight.shape) for weight in _saved(layer)]
     found = [dataset.shape for dataset in datasets]
     if shapes != found:
-        raise InputError(f"{path}: layer {layer.name} has shapes {found} in the file, {shapes} in the model; exclude it")
+        raise InputError(f"{path}: layer {layer.name} has shapes {found}, in the model {shapes}; exclude it")
     values = [dataset[()] for dataset in datasets]
     if any(np.isnan(value).any() for value in values):
         raise InputError(f"{path}: NaN in layer {layer.name}; use an earlier checkpoint")

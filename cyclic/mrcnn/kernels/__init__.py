@@ -1,1 +1,1 @@
-"""Operations with a backend's own fast kernel behind one function, beside the `keras.ops` reference it is tested against."""
+"""Operations with a backend's own fast kernel behind one function, beside the `keras.ops` reference."""
