@@ -62,11 +62,8 @@ class ClassifierConfig(_Section):
 class MapsConfig(_Section):
     """Activation maps of whole training images."""
 
-    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta", "hematoxylin"] = Field(
-        "gradcam", description="hematoxylin: the stain prior alone, no classifier's opinion"
-    )
+    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = "gradcam"
     level: Level = "C3"
-    hematoxylin: bool = Field(True, description="multiply by the hematoxylin prior")
     flips: bool = Field(False, description="average over the eight symmetries")
     tile: Positive = Field(256, description="tile of the sliding window, source pixels")
     overlap: Annotated[int, Field(ge=0)] = 64
@@ -75,6 +72,10 @@ class MapsConfig(_Section):
 class PseudoConfig(_Section):
     """Activation map to pseudo masks. Areas in source pixels."""
 
+    source: Literal["activation", "hematoxylin", "product"] = Field(
+        "hematoxylin", description="the map whose components become masks: the classifier's, the stain prior, or both"
+    )
+    agreement: bool = Field(True, description="a component's overlap with the activation map enters its confidence")
     threshold_method: Literal["otsu", "range", "local", "background"] = "otsu"
     threshold: Share | None = Field(None, description="for range: share of the map's range; for others: see docs")
     factors: list[float] = Field([0.8, 1.0, 1.2, 1.4], description="multiples of the threshold that compete")

@@ -1,4 +1,4 @@
-"""The stages of a cycle. Each reads files of the stages before it and writes its own, so that a run can go on anywhere."""
+"""The stages of a cycle; each reads files of the stages before it and writes its own, so a run can go on anywhere."""
 
 import functools
 from dataclasses import dataclass
@@ -138,50 +138,55 @@ def make_maps(context: Context, cycle: int) -> None:
     config, run = context.config, context.run
     context.models.load(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/maps"):
-        found = image_map(context, image)
+        found = activation_map(
+            context.models.classifier,
+            image,
+            config.mean_pixel,
+            method=config.maps.method,
+            level=config.maps.level,
+            scale=config.scale,
+            tile=config.maps.tile,
+            overlap=config.maps.overlap,
+            context=config.tiles.size,
+            equivariance=config.maps.flips,
+        )
         write_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"), np.round(found * 255).astype(np.uint8))
-
-
-def image_map(context: Context, image: np.ndarray) -> np.ndarray:
-    """Return the map `[H, W]` float32 in [0, 1] from which an image's pseudo masks come."""
-    config = context.config
-    if config.maps.method == "hematoxylin":
-        return hematoxylin_map(image)
-    found = activation_map(
-        context.models.classifier,
-        image,
-        config.mean_pixel,
-        method=config.maps.method,
-        level=config.maps.level,
-        scale=config.scale,
-        tile=config.maps.tile,
-        overlap=config.maps.overlap,
-        context=config.tiles.size,
-        equivariance=config.maps.flips,
-    )
-    return product_map(found, hematoxylin_map(image)) if config.maps.hematoxylin else found
 
 
 def make_pseudo_masks(context: Context, cycle: int) -> None:
     """Turn maps into pseudo masks; from the second cycle on, the last model's detections join them."""
     config, run = context.config, context.run
-    for name in context.progress.track(list(context.images), f"cycle_{cycle}/pseudo"):
+    for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
         found = read_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"))[..., 0].astype(np.float32) / 255
-        pseudo = pseudo_masks(found, config)
+        pseudo = pseudo_masks(found, image, config)
         if cycle > 1 and name in context.train.ids:
             pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name)
         save_pseudo_masks(run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
 
 
-def pseudo_masks(found: np.ndarray, config: RunConfig) -> PseudoMasks:
-    """Return the pseudo masks that the map `found` (`[H, W]` float32 in [0, 1]) yields."""
+def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -> PseudoMasks:
+    """Return the pseudo masks of one image.
+
+    Args:
+        activation: `[H, W]` float32 activation map in [0, 1].
+        image: `[H, W, 3]` uint8.
+        config: the run's configuration.
+    """
     settings = config.pseudo
+    hematoxylin = hematoxylin_map(image)
+    sources = {
+        "activation": lambda: activation,
+        "hematoxylin": lambda: hematoxylin,
+        "product": lambda: product_map(activation, hematoxylin),
+    }
+    found = sources[settings.source]()
     smooth = {} if settings.split else {"opening": 0, "max_hole": 0, "outline_sigma": 0.0}
     labels, scores = components_over_levels(
         found,
         settings.threshold_method,
         settings.threshold,
         tuple(settings.factors),
+        second_map=activation if settings.agreement else None,
         split=settings.split,
         min_area=settings.min_area,
         max_area=settings.max_area,
