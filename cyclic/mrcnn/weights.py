@@ -68,12 +68,12 @@ def save_weights(path, model, attributes=None):
     """
     layers = leaf_layers(model)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["layer_names"] = [name.encode() for name in layers]
+        file.attrs["layer_names"] = _names(layers)
         file.attrs.update(attributes or {})
         for name, layer in layers.items():
             group = file.create_group(name)
             names = [f"{name}/{weight.name}:0" for weight in _saved(layer)]
-            group.attrs["weight_names"] = [weight_name.encode() for weight_name in names]
+            group.attrs["weight_names"] = _names(names)
             for weight_name, weight in zip(names, _saved(layer), strict=True):
                 group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
 
@@ -137,12 +137,15 @@ def _stored_weights(file, path):
     if "layer_names" not in root.attrs:
         raise InputError(f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed")
     stored = {}
-    for layer_name in root.attrs["layer_names"]:
-        group = root[_text(layer_name)]
-        for weight_name in map(_text, group.attrs["weight_names"]):
+    for layer_name in map(_text, root.attrs["layer_names"]):
+        try:
+            group = root[layer_name]
+            datasets = {name: group[name] for name in map(_text, group.attrs["weight_names"])}
+        except KeyError as error:
+            raise InputError(f"{path}: layer {layer_name} is incomplete ({error}); replace the file") from error
+        for weight_name, dataset in datasets.items():
             parts = weight_name.split("/")
-            leaf = parts[-2] if len(parts) > 1 else _text(layer_name)
-            stored.setdefault(leaf, []).append(group[weight_name])
+            stored.setdefault(parts[-2] if len(parts) > 1 else layer_name, []).append(dataset)
     return stored
 
 
@@ -155,6 +158,11 @@ def _matching_values(path, layer, datasets):
     if any(np.isnan(value).any() for value in values):
         raise InputError(f"{path}: NaN in layer {layer.name}; use an earlier checkpoint")
     return values
+
+
+def _names(names):
+    # Fixed-length bytes: Keras 2, and so Matterport's code, decodes each name.
+    return np.array([name.encode() for name in names])
 
 
 def _text(name):

@@ -1,0 +1,210 @@
+"""Learning rate, optimizer, frozen layers and the guard against NaN."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cyclic.backbones.norm import FrozenBatchNormalization
+from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.training import LAYER_GROUPS, NaNGuard, WarmupSchedule, build_optimizer, set_trainable
+
+
+def rate(schedule, step):
+    return float(ops.convert_to_numpy(schedule(step)))
+
+
+# --- learning rate ---
+
+
+def test_constant_rate():
+    assert [rate(WarmupSchedule(0.02), step) for step in (0, 10, 10**6)] == pytest.approx([0.02] * 3)
+
+
+def test_warmup_rises_linearly_to_the_peak_and_stays():
+    schedule = WarmupSchedule(0.1, warmup_steps=4)
+    assert [rate(schedule, step) for step in range(6)] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+
+
+def test_cosine_falls_to_a_hundredth():
+    schedule = WarmupSchedule(1.0, warmup_steps=10, total_steps=110)
+    assert rate(schedule, 10) == pytest.approx(1.0)
+    assert rate(schedule, 60) == pytest.approx(0.505)
+    assert rate(schedule, 110) == pytest.approx(0.01) == rate(schedule, 500)
+    rates = [rate(schedule, step) for step in range(9, 111)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_schedule_survives_its_config():
+    schedule = WarmupSchedule(0.3, 5, 50)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert [rate(again, step) for step in (0, 20)] == [rate(schedule, step) for step in (0, 20)]
+
+
+# --- optimizer ---
+
+
+class TrainConfig(Config):
+    WEIGHT_DECAY = 0.1
+    WARMUP_STEPS = 2
+
+
+def small_model():
+    image = keras.Input((6, 6, 4))
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    x = keras.layers.BatchNormalization(name="bn")(x)
+    x = keras.layers.GroupNormalization(2, name="gn")(x)
+    return keras.Model(image, keras.layers.Dense(2, name="fc")(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_weight_decay_spares_norm_and_bias(name):
+    config = TrainConfig()
+    config.OPTIMIZER = name
+    model = small_model()
+    for weight in model.trainable_weights:
+        weight.assign(np.ones(weight.shape))
+    optimizer = build_optimizer(config, 0.5, 0.9, total_steps=10)
+    optimizer.apply([ops.zeros(weight.shape) for weight in model.trainable_weights], model.trainable_weights)
+    decayed = {weight.path for weight in model.trainable_weights if (weight.numpy() != 1).any()}
+    assert decayed == {"conv/kernel", "fc/kernel"}
+    # The first of two warm-up steps has half the rate.
+    np.testing.assert_allclose(model.get_layer("fc").kernel.numpy(), 1 - 0.1 * 0.25, rtol=1e-5)
+
+
+def test_gradients_are_clipped_by_their_common_norm():
+    config = TrainConfig()
+    config.WEIGHT_DECAY, config.WARMUP_STEPS, config.GRADIENT_CLIP_NORM = 0.0, 0, 5.0
+    weights = [keras.Variable(np.zeros(1, "float32")) for _ in range(2)]
+    build_optimizer(config, 1.0, 0.0, total_steps=10).apply([np.float32([30]), np.float32([40])], weights)
+    assert [float(weight.numpy()[0]) for weight in weights] == pytest.approx([-3, -4], rel=1e-5)
+
+
+def test_schedule_follows_the_config():
+    config = TrainConfig()
+    assert rate(build_optimizer(config, 0.5, 0.9, 100)._learning_rate, 100) == pytest.approx(0.5)
+    config.LR_SCHEDULE = "cosine"
+    assert rate(build_optimizer(config, 0.5, 0.9, 100)._learning_rate, 100) == pytest.approx(0.005)
+
+
+def test_unknown_optimizer():
+    config = TrainConfig()
+    config.OPTIMIZER = "lion"
+    with pytest.raises(ValueError, match="'lion': use sgd or adamw"):
+        build_optimizer(config, 0.1, 0.9, 10)
+
+
+# --- which layers train ---
+
+STAGES = ("conv1", "bn_conv1", "res2a_branch2a", "bn2a_branch2a", "block1_conv1", "block2_conv1")
+STAGE_3 = ("res3a_branch2a", "bn3a_branch2a", "block3_conv1")
+STAGE_4 = ("res4f_branch1", "bn4f_branch1", "block4_conv3", "block4_conv3_bn")
+STAGE_5 = ("res5c_branch2c", "bn5c_branch2c", "block5_conv2")
+HEADS = ("fpn_c5p5", "fpn_p2", "rpn_conv_shared", "rpn_class_raw", "mrcnn_class_conv1", "mrcnn_class_bn1", "mrcnn_mask")
+
+
+def stack_of(names, name):
+    return keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(2, name=layer) for layer in names)], name=name)
+
+
+@pytest.fixture
+def staged():
+    backbone, heads = stack_of((*STAGES, *STAGE_3, *STAGE_4, *STAGE_5), "backbone"), stack_of(HEADS, "heads")
+    image = keras.Input((2,))
+    return keras.Model(image, heads(backbone(image)))
+
+
+def trained(model):
+    return {weight.path.split("/")[-2] for weight in model.trainable_weights}
+
+
+@pytest.mark.parametrize(
+    "group, expected",
+    [
+        ("heads", HEADS),
+        ("5+", (*STAGE_5, *HEADS)),
+        ("4+", (*STAGE_4, *STAGE_5, *HEADS)),
+        ("3+", (*STAGE_3, *STAGE_4, *STAGE_5, *HEADS)),
+        ("all", (*STAGES, *STAGE_3, *STAGE_4, *STAGE_5, *HEADS)),
+        (r"mrcnn\_class.*", ("mrcnn_class_conv1", "mrcnn_class_bn1")),
+        ("conv1", ("conv1",)),
+    ],
+)
+def test_each_group_trains_its_layers(staged, group, expected):
+    set_trainable(staged, group)
+    assert trained(staged) == set(expected)
+
+
+def test_every_group_name_is_tested():
+    assert set(LAYER_GROUPS) == {"heads", "5+", "4+", "3+", "all"}
+
+
+def test_layers_frozen_before_train_again(staged):
+    set_trainable(staged, "heads")
+    staged.get_layer("backbone").trainable = False
+    set_trainable(staged, "all")
+    assert len(trained(staged)) == len((*STAGES, *STAGE_3, *STAGE_4, *STAGE_5, *HEADS))
+
+
+def test_pattern_without_a_layer(staged):
+    with pytest.raises(ValueError, match="layers = 'resnet' matches no layer; use heads, 3"):
+        set_trainable(staged, "resnet")
+
+
+def test_frozen_norm_stays_frozen():
+    image = keras.Input((2,))
+    inner = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(2, name="conv1"), FrozenBatchNormalization(name="bn1")]
+    )
+    model = keras.Model(image, inner(image))
+    set_trainable(model, "all")
+    assert trained(model) == {"conv1"}
+    with pytest.raises(ValueError, match="matches no layer"):
+        set_trainable(model, "bn1")
+
+
+# --- NaN ---
+
+
+class EpochCount(keras.callbacks.Callback):
+    begun = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begun += 1
+
+
+def fit(samples, callbacks, epochs=3):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(1e-4), loss="mse", jit_compile=False)
+    return model.fit(
+        samples, samples[:, :1], batch_size=1, epochs=epochs, verbose=0, callbacks=callbacks, shuffle=False
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("step", [0, 13, 19])
+def test_fit_stops_when_the_loss_is_not_finite(step, bad):
+    samples = np.ones((20, 2), "float32")
+    samples[step] = bad
+    count = EpochCount()
+    with pytest.raises(FloatingPointError, match="the loss is (nan|inf) in epoch 1, at or before step") as error:
+        fit(samples, [NaNGuard(), count])
+    # Callbacks run beside the steps, so a later step may be the first to tell.
+    assert int(re.search(r"step (\d+)", str(error.value)).group(1)) > step
+    assert count.begun == 1
+
+
+def test_guard_names_the_epoch_and_waits_for_no_step():
+    guard = NaNGuard()
+    assert guard.async_safe
+    guard.on_epoch_begin(4)
+    guard.on_train_batch_end(7, {"loss": 1.0})
+    guard.on_train_batch_end(7, None)
+    with pytest.raises(FloatingPointError, match="in epoch 5, at or before step 8"):
+        guard.on_train_batch_end(7, {"loss": np.nan})
+
+
+def test_finite_losses_go_on():
+    assert len(fit(np.ones((4, 2), "float32"), [NaNGuard()], epochs=2).epoch) == 2

@@ -1,0 +1,234 @@
+"""Weights files: what was saved comes back, whatever the layout, and a wrong file says what is wrong."""
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from cyclic.backbones import build_backbone
+from cyclic.classifier.model import build_classifier
+from cyclic.errors import InputError
+from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.network import Network
+from cyclic.mrcnn.weights import leaf_layers, load_weights, read_attributes, save_weights
+
+LEAVES = ("stem", "conv", "bn", "fc")
+
+
+def build(seed=0, units=3):
+    """Return a model with a nested model, drawn from `seed`; its leaf layers are `LEAVES`."""
+    inner_input = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(5, 3, name="conv")(inner_input)
+    x = keras.layers.Dropout(0.5, name="drop")(x)
+    inner = keras.Model(inner_input, keras.layers.BatchNormalization(name="bn")(x), name="inner")
+    image = keras.Input((10, 10, 2))
+    x = inner(keras.layers.Conv2D(4, 3, name="stem")(image))
+    model = keras.Model(image, keras.layers.Dense(units, name="fc")(keras.layers.Flatten(name="flat")(x)))
+    rng = np.random.default_rng(seed)
+    for layer in leaf_layers(model).values():
+        layer.set_weights([rng.normal(size=weight.shape) for weight in layer.get_weights()])
+    return model
+
+
+def values(model, names=LEAVES):
+    layers = leaf_layers(model)
+    return {name: [weight.numpy() for weight in layers[name].weights] for name in names}
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        for one, other in zip(first[name], second[name], strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+def write_matterport(path, groups, root="", text=bytes):
+    """Write `{layer: {weight name: array}}` as Keras 2 does; layer and weight names as bytes or str."""
+
+    def convert(names):
+        return np.array([name.encode() for name in names], "S") if text is bytes else list(names)
+
+    with h5py.File(path, "w") as file:
+        top = file.create_group(root) if root else file
+        top.attrs["layer_names"] = convert(groups)
+        for name, weights in groups.items():
+            group = top.create_group(name)
+            group.attrs["weight_names"] = convert(weights)
+            for weight, array in weights.items():
+                group.create_dataset(weight, data=array)
+    return path
+
+
+def conv_and_bn(seed=7):
+    rng = np.random.default_rng(seed)
+    arrays = [rng.normal(size=shape).astype("float32") for shape in ((3, 3, 4, 5), (5,), (5,), (5,), (5,), (5,))]
+    names = ("conv/kernel:0", "conv/bias:0", "bn/gamma:0", "bn/beta:0", "bn/moving_mean:0", "bn/moving_variance:0")
+    return dict(zip(names, arrays, strict=True))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save_weights(tmp_path / "weights.h5", build(), {"epoch": 3})
+    return tmp_path / "weights.h5"
+
+
+# --- what goes well ---
+
+
+def test_round_trip(saved):
+    model = build(seed=1)
+    report = load_weights(saved, model)
+    assert_equal(values(model), values(build()))
+    assert sorted(report.loaded) == sorted(LEAVES)
+    assert report.missing == report.excluded == report.unused == ()
+    assert str(report).startswith("4 layers loaded, 0 not in the file")
+
+
+def test_file_has_matterports_layout(saved):
+    with h5py.File(saved) as file:
+        assert sorted(file.attrs["layer_names"]) == sorted(name.encode() for name in LEAVES)
+        assert list(file["conv"].attrs["weight_names"]) == [b"conv/kernel:0", b"conv/bias:0"]
+        assert file["conv"]["conv/kernel:0"].shape == (3, 3, 4, 5)
+        assert [name.split(b"/")[1] for name in file["bn"].attrs["weight_names"]] == [
+            b"gamma:0",
+            b"beta:0",
+            b"moving_mean:0",
+            b"moving_variance:0",
+        ]
+
+
+def test_attributes_travel_with_the_file(saved):
+    assert read_attributes(saved) == {"epoch": 3}
+
+
+@pytest.mark.parametrize("text", [bytes, str])
+@pytest.mark.parametrize("root", ["", "model_weights"])
+def test_nested_layers_of_any_old_file(tmp_path, root, text):
+    """Weights of a nested model lie in the group of that model, as in Matterport's rpn_model."""
+    weights = conv_and_bn()
+    groups = {"input_image": {}, "inner": weights, "other": {"other/kernel:0": np.zeros((2, 2))}}
+    model = build()
+    report = load_weights(write_matterport(tmp_path / "old.h5", groups, root, text), model)
+    assert sorted(report.loaded) == ["bn", "conv"] and sorted(report.missing) == ["fc", "stem"]
+    assert report.unused == ("other",)
+    loaded = values(model, ("conv", "bn"))
+    assert_equal(loaded, {"conv": list(weights.values())[:2], "bn": list(weights.values())[2:]})
+    assert_equal(values(model, ("fc", "stem")), values(build(), ("fc", "stem")))
+
+
+def test_excluded_layers_stay_as_they_are(saved):
+    model = build(seed=1, units=7)
+    report = load_weights(saved, model, exclude=["fc", "layer without weights"])
+    assert report.excluded == ("fc",)
+    assert_equal(values(model, LEAVES[:3]), values(build(), LEAVES[:3]))
+    assert_equal(values(model, ["fc"]), values(build(seed=1, units=7), ["fc"]))
+
+
+def test_classifier_gives_its_backbone_to_mask_rcnn(tmp_path):
+    class TinyConfig(Config):
+        BACKBONE, NORM, NUM_CLASSES = "resnet18", "group", 2
+        TOP_DOWN_PYRAMID_SIZE = RPN_CHANNELS = MASK_CHANNELS = FPN_CLASSIF_FC_LAYERS_SIZE = 8
+
+    backbone = build_backbone("resnet18", norm="group")
+    save_weights(tmp_path / "classifier.h5", build_classifier(backbone, hidden=4))
+    network = Network(TinyConfig())
+    report = load_weights(tmp_path / "classifier.h5", network)
+    names = leaf_layers(backbone)
+    assert set(report.loaded) == set(names) and {"fpn_c5p5", "rpn_class_raw", "mrcnn_mask"} <= set(report.missing)
+    assert "head_c5_logits" in report.unused
+    assert_equal(values(network, names), values(backbone, names))
+
+
+# --- what goes wrong ---
+
+
+def test_nan_is_refused_and_nothing_changes(tmp_path):
+    bad = build()
+    kernel = leaf_layers(bad)["fc"].weights[0]
+    kernel.assign(np.full(kernel.shape, np.nan))
+    save_weights(tmp_path / "nan.h5", bad)
+    model = build(seed=1)
+    with pytest.raises(InputError, match=r"nan\.h5: NaN in layer fc"):
+        load_weights(tmp_path / "nan.h5", model)
+    assert_equal(values(model), values(build(seed=1)))
+
+
+def test_other_shape_names_layer_and_shapes_and_changes_nothing(saved):
+    model = build(seed=1, units=7)
+    with pytest.raises(
+        InputError, match=r"layer fc has shapes \[\(180, 3\), \(3,\)\].*\[\(180, 7\), \(7,\)\].*exclude"
+    ):
+        load_weights(saved, model)
+    assert_equal(values(model), values(build(seed=1, units=7)))
+
+
+def test_other_number_of_weights_is_refused(tmp_path):
+    path = write_matterport(tmp_path / "nobias.h5", {"conv": {"conv/kernel:0": np.zeros((3, 3, 4, 5))}})
+    with pytest.raises(InputError, match="layer conv has shapes"):
+        load_weights(path, build())
+
+
+def test_file_of_another_network(tmp_path):
+    path = write_matterport(tmp_path / "other.h5", {"a": {"a/kernel:0": np.zeros(2)}})
+    with pytest.raises(InputError, match=r"other\.h5: none of its layers"):
+        load_weights(path, build())
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.h5: no such weights file"):
+        load_weights(tmp_path / "gone.h5", build())
+
+
+def test_truncated_file(saved):
+    saved.write_bytes(saved.read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"weights\.h5: not a readable h5 weights file"):
+        load_weights(saved, build())
+
+
+def test_file_that_is_no_h5(tmp_path):
+    (tmp_path / "text.h5").write_text("weights")
+    with pytest.raises(InputError, match="not a readable h5"):
+        read_attributes(tmp_path / "text.h5")
+
+
+def test_h5_without_layer_names(tmp_path):
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros(3))
+    with pytest.raises(InputError, match="no layer names"):
+        load_weights(tmp_path / "data.h5", build())
+
+
+def test_file_that_lists_a_layer_it_does_not_hold(tmp_path):
+    path = write_matterport(tmp_path / "hole.h5", {"conv": conv_and_bn()})
+    with h5py.File(path, "a") as file:
+        del file["conv"]
+    with pytest.raises(InputError, match=r"hole\.h5: .*conv"):
+        load_weights(path, build())
+
+
+def test_failed_save_leaves_the_old_file(saved, monkeypatch):
+    before = saved.read_bytes()
+    model = build(seed=1)
+
+    def broken(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(leaf_layers(model)["fc"].weights[0]), "numpy", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        save_weights(saved, model)
+    assert saved.read_bytes() == before and [path.name for path in saved.parent.iterdir()] == ["weights.h5"]
+
+
+def test_two_layers_of_one_name():
+    image = keras.Input((4,))
+    inner_input = keras.Input((3,))
+    inner = keras.Model(inner_input, keras.layers.Dense(2, name="fc")(inner_input), name="inner")
+    model = keras.Model(image, inner(keras.layers.Dense(3, name="fc")(image)))
+    with pytest.raises(ValueError, match="two layers are named fc"):
+        leaf_layers(model)
+
+
+def test_a_layer_used_twice_is_one_layer():
+    image = keras.Input((4,))
+    layer = keras.layers.Dense(4, name="fc")
+    assert list(leaf_layers(keras.Model(image, layer(layer(image))))) == ["fc"]
