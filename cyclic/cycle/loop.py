@@ -14,8 +14,12 @@ from cyclic.datasets.monusac import MonusacDataset
 from cyclic.files import atomic_path
 from cyclic.report.overlays import contour_overlay, error_overlay, side_by_side
 
-# Commands that run a part of a cycle, and the stage they end with.
-ENDS = {"classify": "classifier", "pseudo": "pseudo", "segment": "detect"}
+# The commands that run one part of a cycle, and the last names of the part's stages.
+PARTS = {
+    "classify": ("tiles", "baseline", "classifier"),
+    "pseudo": ("maps", "pseudo", "pseudo_scores"),
+    "segment": ("train", "detect", "scores", "finish"),
+}
 
 
 def train(
@@ -34,7 +38,8 @@ def train(
         data: folder of the data set; the splits "train" and "val" are read, "test" never.
         out: run directory.
         resume: go on with the run in `out`.
-        until: "classify", "pseudo" or "segment": stop after this part of the first cycle that lacks it.
+        until: "classify", "pseudo" or "segment": stop after this part of the first cycle that lacks it; what has to
+            come before it runs too.
         progress: display; None makes one on standard error.
 
     Raises:
@@ -47,13 +52,16 @@ def train(
     with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
         with progress or Progress() as display:
             context = Context(config, Path(data), run, display, train_set, val_set)
+            reached = False
             for key, function in plan(context):
                 if run.is_finished(key):
                     continue
+                wanted = until is None or key.rsplit("/", 1)[-1] in PARTS[until]
+                if reached and not wanted:
+                    break
                 with run.stage(key):
                     function()
-                if until and key.rsplit("/", 1)[-1] == ENDS[until]:
-                    return run.rows
+                reached = until is not None and wanted
         return run.rows
 
 

@@ -109,16 +109,22 @@ class _Everything:
         self.layers = models
 
 
-def load_predictor(path: str | Path) -> tuple[MaskRCNN, RunConfig]:
+def load_predictor(path: str | Path, **detection: float) -> tuple[MaskRCNN, RunConfig]:
     """Return the Mask R-CNN in inference mode and the run's configuration from a `model.weights.h5` of a run.
 
+    Args:
+        path: the weights file.
+        detection: settings of the configuration's section `detection` to use in place of the run's.
+
     Raises:
-        InputError: the file is missing, unreadable, or carries no run configuration.
+        InputError: the file is missing, unreadable, or carries no run configuration; or a setting is out of range.
     """
     stored = weights.read_attributes(path).get("run_config")
     if stored is None:
         raise InputError(f"{path}: holds no run configuration; give model.weights.h5 or best.weights.h5 of a run")
-    config = validate(json.loads(stored), str(path))
+    content = json.loads(stored)
+    content["detection"].update(detection)
+    config = validate(content, str(path))
     models = Models(config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})}))
     models.load(path)
     return models.detector, config

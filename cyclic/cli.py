@@ -1,0 +1,270 @@
+"""The `cyclic` command: one function a subcommand. Exit code 0: done, 2: bad input or wrong use, 1: a defect."""
+
+import contextlib
+import errno
+import faulthandler
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import rich.console
+import typer
+
+from cyclic.config import load_config
+from cyclic.cycle.state import CONFIG, RunDirectory
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.errors import InputError
+
+app = typer.Typer(
+    help="Nuclei instance segmentation on H&E images from image-level labels.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+# Click's class of wrong use; Typer brings Click under another name in each of its versions.
+UsageError = typer.BadParameter.__base__
+DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
+# Disk full, no right to write, a file where a folder should be: the user's to repair, not a defect.
+USERS_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+
+FOLDER = {"exists": True, "file_okay": False}
+FILE = {"exists": True, "dir_okay": False}
+Config = Annotated[
+    Path | None, typer.Option(help="YAML settings, see configs/; default: the run's own, else the defaults.", **FILE)
+]
+Data = Annotated[Path, typer.Option(help="Data set: images/, and labels/ and split.json if there are any.", **FOLDER)]
+Run = Annotated[Path, typer.Option(help="Run directory.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. segmenter.steps=100; repeatable.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
+
+
+class Interrupted(Exception):
+    """The user stopped a command (Ctrl-C); the message says how to go on."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for data and run.")] = Path("cyclic-demo"),
+) -> None:
+    """Run the whole method on synthetic tissue, in minutes on two cores.
+
+    Example: cyclic demo --out demo
+    """
+    from cyclic.datasets.synthetic import write_tissue_set
+
+    if not (out / "data" / "split.json").is_file():
+        write_tissue_set(out / "data")
+    _run(DEMO_CONFIG, out / "data", out / "run", None, "demo")
+
+
+@app.command()
+def tiles(
+    images: Annotated[
+        Path, typer.Option(help="Images; without --labels: a folder with positive/ and negative/.", **FOLDER)
+    ],
+    labels: Annotated[Path | None, typer.Option(help="Label maps of these images.", **FOLDER)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for positive/ and negative/.")] = None,
+    size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = 64,
+    stride: Annotated[int, typer.Option(min=1, help="Distance of tiles in pixels.")] = 48,
+    min_coverage: Annotated[float, typer.Option(min=0, max=1, help="Positive from this share of nuclei on.")] = 0.1,
+    max_coverage_negative: Annotated[float, typer.Option(min=0, max=1, help="Negative up to this share.")] = 0.0,
+    balance: Annotated[bool, typer.Option(help="As many tiles of one class as of the other.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the choice that balancing makes.")] = 0,
+) -> None:
+    """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
+
+    Of the labels only yes or no is kept. Train on the tiles with `--set tiles.folder=TILES`.
+
+    Example: cyclic tiles --images data/images --labels data/labels --out tiles
+    """
+    _start_keras()
+    from cyclic.datasets.tile_sources import ImageLabelPairs, check_tiles
+    from cyclic.datasets.tiles import cut_tiles
+
+    if labels is None:
+        counts = check_tiles(images)
+    elif out is None:
+        raise UsageError("Missing option '--out'")
+    else:
+        pairs = ImageLabelPairs(images, labels)
+        counts = cut_tiles(pairs, out, size, stride, min_coverage, max_coverage_negative, balance, seed=seed)
+    print(f"{counts.positive} positive and {counts.negative} negative tiles in {images if labels is None else out}")
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Run,
+    config: Config = None,
+    set_: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Run all cycles, and end with the table of results.
+
+    Example: cyclic train --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    """
+    _run(config, data, out, set_, "train", resume=resume, dry=dry_run)
+
+
+@app.command()
+def classify(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
+    """Train the classifier of the next cycle: start the run if there is none, else go on with it.
+
+    Example: cyclic classify --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    """
+    _run(config, data, out, set_, "classify", dry=dry_run)
+
+
+@app.command()
+def pseudo(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
+    """Make the activation maps and pseudo masks of the next cycle, and what has to come before them.
+
+    Example: cyclic pseudo --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    """
+    _run(config, data, out, set_, "pseudo", dry=dry_run)
+
+
+@app.command()
+def segment(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
+    """Train the Mask R-CNN of the next cycle, teacher and students, and what has to come before it.
+
+    Example: cyclic segment --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    """
+    _run(config, data, out, set_, "segment", dry=dry_run)
+
+
+@app.command()
+def predict(
+    images: Annotated[Path, typer.Argument(help="An image or a folder of images.", exists=True)],
+    weights: Annotated[Path, typer.Option(help="best.weights.h5 or a model.weights.h5 of a run.", **FILE)],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="Any of tif, geojson (QuPath), coco, overlay, with commas between.")
+    ] = "tif,geojson,coco,overlay",
+    tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile in pixels; default: the run's.")] = None,
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest score; default: the run's.")] = None,
+) -> None:
+    """Find the nuclei in images of any size.
+
+    Example: cyclic predict slides/ --weights runs/monusac/best.weights.h5 --out predictions
+    """
+    _start_keras()
+    from cyclic.inference.folder import predict_folder
+
+    counts = predict_folder(images, weights, out, tuple(format_.split(",")), tile, score)
+    print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
+
+
+@app.command()
+def evaluate(
+    pred: Annotated[Path, typer.Option(help="Folder of predicted label maps.", **FOLDER)],
+    gt: Annotated[Path, typer.Option(help="Folder of true label maps, the same file names.", **FOLDER)],
+    json: Annotated[Path | None, typer.Option(help="Write the scores to this file, too.")] = None,
+) -> None:
+    """Score predicted label maps: AJI, AJI+, Dice, Dice2, DQ, SQ, PQ, F1, and AP50 where scores lie beside them.
+
+    Example: cyclic evaluate --pred predictions --gt data/labels --json scores.json
+    """
+    from cyclic.evaluation.folders import evaluate_folders
+    from cyclic.evaluation.table import image_rows
+    from cyclic.files import write_json
+
+    evaluation = evaluate_folders(pred, gt)
+    if json is not None:
+        write_json(json, evaluation)
+    _print_table(image_rows(evaluation))
+
+
+def _run(config, data: Path, out: Path, settings, command: str, *, resume: bool = False, dry: bool = False) -> None:
+    """Run or continue a run, wholly or up to the part that `command` names."""
+    resume = resume or (command != "train" and RunDirectory.holds_run(out))
+    if config is None and resume and (out / CONFIG).is_file():
+        config = out / CONFIG
+    run_config = load_config(config, tuple(settings or ()))
+    MonusacDataset(data)  # a wrong folder is found before the seconds that TensorFlow takes to start
+    try:
+        _start_keras()
+        from cyclic.cycle import loop
+        from cyclic.cycle.dry_run import dry_run
+
+        if dry:
+            _print_table(dry_run(run_config, data))
+            return
+        until = command if command in loop.PARTS else None
+        _print_table(loop.train(run_config, data, out, resume=resume, until=until))
+    except KeyboardInterrupt as interrupt:
+        again = f"{command} --resume" if command == "train" else command
+        raise Interrupted(f"{out}: stopped; the same command (cyclic {again} ...) goes on from here") from interrupt
+    for result in [*sorted((out / "overlays").glob("*.png")), out / "best.weights.h5"]:
+        if result.is_file():
+            print(result)
+
+
+def _print_table(rows: list[dict]) -> None:
+    from cyclic.evaluation.table import results_table
+
+    # Outside a terminal rich assumes 80 columns, too few for a row of scores.
+    width = None if sys.stdout.isatty() else 240
+    rich.console.Console(width=width).print(results_table(rows))
+
+
+def _start_keras() -> None:
+    """Import Keras without TensorFlow's messages; only commands that need it pay the seconds it takes."""
+    if "keras" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _no_native_messages():
+        import keras  # noqa: F401
+    import absl.logging
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+
+
+@contextlib.contextmanager
+def _no_native_messages() -> Iterator[None]:
+    """Keep off standard error what C++ code writes there: TensorFlow obeys its log level only after its import."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    # If the library ends the process, e.g. for a missing CPU instruction, this still says where.
+    with open(real, "w") as real_stderr, tempfile.TemporaryFile() as sink:
+        faulthandler.enable(real_stderr)
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            faulthandler.disable()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(_exit_code((sys.argv[1:] if arguments is None else arguments) or ["--help"]))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        return app(arguments, prog_name="cyclic", standalone_mode=False) or 0
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "cyclic"
+        return _fail(f"{error.format_message().rstrip('.')}; see {command} --help")
+    except (InputError, FloatingPointError) as error:
+        return _fail(str(error))
+    except Interrupted as error:
+        return _fail(str(error), 130)
+    except OSError as error:
+        if error.errno not in USERS_ERRNO:
+            raise
+        return _fail(f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder")
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()
