@@ -46,7 +46,7 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
     split = (Path(data) / "split.json").is_file()
     train = MonusacDataset(data, "train" if split else None)
     val = MonusacDataset(data, "val") if split else None
-    # No run directory and no display: the stages' own functions are used, not the stages, which write files.
+    # No run directory and no display: of the stages only what writes no file is used.
     context = Context(config, Path(data), None, None, train, val)  # type: ignore[arg-type]
     _check_labels(context)
     rows = [stage(context) for stage in (_classifier, _map, _pseudo_masks, _segmenter, _detection)]
@@ -76,7 +76,7 @@ def _classifier(context: Context) -> dict:
 def _map(context: Context) -> dict:
     config, settings = context.config, context.config.maps
     crop = context.images[context.train.ids[0]][: settings.tile, : settings.tile]
-    found, seconds = _timed(lambda: image_map(context, crop))
+    found, seconds = _timed(lambda: image_map(context.models, crop))
 
     def windows(image):  # as `activation_map` lays them: half an overlap of reflected tissue on each side
         height, width = (side + settings.overlap for side in image.shape[:2])
@@ -89,8 +89,8 @@ def _map(context: Context) -> dict:
 
 def _pseudo_masks(context: Context) -> dict:
     image = context.images[context.train.ids[0]]
-    # Hematoxylin stands in for the map, which would take minutes for a whole image.
-    found, seconds = _timed(lambda: pseudo_masks(hematoxylin_map(image), context.config))
+    # Hematoxylin stands in for the activation map, which would take minutes for a whole image.
+    found, seconds = _timed(lambda: pseudo_masks(hematoxylin_map(image), image, context.config))
     units = context.config.cycles * len(context.images)
     return _row("pseudo masks, image", image, found.labels.shape, 0, seconds, units)
 
@@ -98,7 +98,8 @@ def _pseudo_masks(context: Context) -> dict:
 def _segmenter(context: Context) -> dict:
     config, settings = context.config, context.config.segmenter
     name = context.train.ids[0]
-    pseudo = {name: pseudo_masks(hematoxylin_map(context.images[name]), config)}
+    image = context.images[name]
+    pseudo = {name: pseudo_masks(hematoxylin_map(image), image, config)}
     model, clock = context.models.segmenter(), _StepClock()
     model.config.STEPS_PER_EPOCH = STEPS
     model.train(

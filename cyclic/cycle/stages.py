@@ -138,19 +138,25 @@ def make_maps(context: Context, cycle: int) -> None:
     config, run = context.config, context.run
     context.models.load(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/maps"):
-        found = activation_map(
-            context.models.classifier,
-            image,
-            config.mean_pixel,
-            method=config.maps.method,
-            level=config.maps.level,
-            scale=config.scale,
-            tile=config.maps.tile,
-            overlap=config.maps.overlap,
-            context=config.tiles.size,
-            equivariance=config.maps.flips,
-        )
+        found = image_map(context.models, image)
         write_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"), np.round(found * 255).astype(np.uint8))
+
+
+def image_map(models: Models, image: np.ndarray) -> np.ndarray:
+    """Return the classifier's activation map of an image, `[H, W]` float32 in [0, 1]."""
+    config = models.config
+    return activation_map(
+        models.classifier,
+        image,
+        config.mean_pixel,
+        method=config.maps.method,
+        level=config.maps.level,
+        scale=config.scale,
+        tile=config.maps.tile,
+        overlap=config.maps.overlap,
+        context=config.tiles.size,
+        equivariance=config.maps.flips,
+    )
 
 
 def make_pseudo_masks(context: Context, cycle: int) -> None:
