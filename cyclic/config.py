@@ -47,7 +47,7 @@ class ClassifierConfig(_Section):
     levels: list[Level] = Field(["C3", "C5"], description="pyramid levels that carry a head")
     hidden: Positive | None = Field(None, description="units of a hidden layer in each head")
     steps: Positive = Field(400, description="steps in cycle 1")
-    later_steps: Positive = Field(150, description="steps in each later cycle")
+    later_steps: Positive | None = Field(150, description="steps in a later cycle; none: steps x the cycle's number")
     batch: Positive = 32
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

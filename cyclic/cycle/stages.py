@@ -116,7 +116,7 @@ def train_front_end(context: Context, cycle: int) -> None:
         scale=config.scale,
     )
     val_data = TileSequence(held_out.paths, held_out.labels, settings.batch, train=False, scale=config.scale)
-    steps = settings.steps if cycle == 1 else settings.later_steps
+    steps = settings.steps if cycle == 1 else settings.later_steps or settings.steps * cycle
     report = train_classifier(
         context.models.classifier,
         train_data,
