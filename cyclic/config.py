@@ -156,6 +156,26 @@ class RunConfig(_Section):
     rounds: RoundsConfig = RoundsConfig()
     detection: DetectionConfig = DetectionConfig()
 
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "RunConfig":
+        """Refuse what would otherwise stop a run hours later."""
+        rules = (
+            (self.maps.overlap < self.maps.tile, "maps.overlap has to be smaller than maps.tile"),
+            (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
+            (self.maps.tile * self.scale % 32 == 0, "maps.tile times scale has to be divisible by 32"),
+            (self.segmenter.crop % 64 == 0, "segmenter.crop has to be divisible by 64"),
+            (self.maps.level in self.classifier.levels, "maps.level has to be one of classifier.levels"),
+            (self.rounds.ignore_score <= self.rounds.score, "rounds.ignore_score must not exceed rounds.score"),
+            (
+                self.tiles.max_coverage_negative < self.tiles.min_coverage,
+                "tiles.max_coverage_negative has to be smaller than tiles.min_coverage",
+            ),
+        )
+        for holds, rule in rules:
+            if not holds:
+                raise ValueError(rule)
+        return self
+
 
 def load_config(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Return the configuration of the YAML file `path` (None: the defaults) with `overrides` on top.
@@ -189,6 +209,8 @@ def validate(content: dict, source: str) -> RunConfig:
         return RunConfig.model_validate(content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise InputError(f"{source}: {first['ctx']['error']}; correct one of them") from error
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{source}: unknown key {key}; {_nearest(first['loc'])}") from error

@@ -135,7 +135,7 @@ def train_front_end(context: Context, cycle: int) -> None:
 
 def make_maps(context: Context, cycle: int) -> None:
     """Write the activation map of every training and val image as an 8-bit picture."""
-    config, run = context.config, context.run
+    run = context.run
     context.models.load(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/maps"):
         found = image_map(context.models, image)
