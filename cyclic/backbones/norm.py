@@ -3,6 +3,7 @@
 import math
 
 import keras
+from keras import ops
 
 from cyclic.errors import InputError
 
@@ -41,6 +42,31 @@ class FrozenBatchNormalization(keras.layers.BatchNormalization):
         return super().call(inputs, training=False, mask=mask)
 
 
+@keras.saving.register_keras_serializable(package="cyclic")
+class FoldedGroupNormalization(keras.layers.GroupNormalization):
+    """Group normalisation (Wu & He 2018) of feature maps `[B, H, W, C]` in one scale and shift for each channel.
+
+    Keras' layer passes over the map several times; here mean and variance come from two sums a channel, and are folded
+    with gamma and beta into `x * scale + shift`. Statistics are float32 under every dtype policy.
+    """
+
+    def call(self, inputs):
+        channels = inputs.shape[-1]
+        x = ops.cast(inputs, "float32")
+        mean, square = ops.mean(x, axis=(1, 2)), ops.mean(ops.square(x), axis=(1, 2))
+        mean, square = (self._over_groups(each, channels) for each in (mean, square))
+        variance = ops.maximum(square - mean * mean, 0.0)
+        scale = ops.cast(self.gamma, "float32") * ops.rsqrt(variance + self.epsilon)
+        shift = ops.cast(self.beta, "float32") - mean * scale
+        scale, shift = (ops.cast(each[:, None, None], inputs.dtype) for each in (scale, shift))
+        return inputs * scale + shift
+
+    def _over_groups(self, values, channels):
+        """Return `[B, C]`: each channel's value replaced by the mean over its group."""
+        grouped = ops.reshape(values, (-1, self.groups, channels // self.groups))
+        return ops.repeat(ops.mean(grouped, axis=-1), channels // self.groups, axis=-1)
+
+
 def norm_layer(norm: str, channels: int, name: str) -> keras.layers.Layer:
     """Return the normalisation layer for `channels` feature channels.
 
@@ -58,5 +84,5 @@ def norm_layer(norm: str, channels: int, name: str) -> keras.layers.Layer:
     if norm == "frozen":
         return FrozenBatchNormalization(epsilon=EPSILON, name=name)
     if norm == "group":
-        return keras.layers.GroupNormalization(groups=math.gcd(32, channels), epsilon=EPSILON, name=name)
+        return FoldedGroupNormalization(groups=math.gcd(32, channels), epsilon=EPSILON, name=name)
     raise InputError(f"unknown norm {norm!r}: use one of {', '.join(NORMS)}")
