@@ -78,7 +78,9 @@ class PseudoConfig(_Section):
     agreement: bool = Field(True, description="a component's overlap with the activation map enters its confidence")
     threshold_method: Literal["otsu", "range", "local", "background"] = "otsu"
     threshold: Share | None = Field(None, description="for range: share of the map's range; for others: see docs")
-    factors: list[float] = Field([0.8, 1.0, 1.2, 1.4], description="multiples of the threshold that compete")
+    factors: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.8, 1.0, 1.2, 1.4], min_length=1, description="multiples of the threshold that compete"
+    )
     split: bool = Field(True, description="split touching nuclei")
     min_area: Positive = 40
     max_area: Positive | None = None
@@ -233,19 +235,22 @@ def _set(content: dict, override: str) -> None:
 
 
 def _nearest(location: tuple) -> str:
-    """Return which key was probably meant: one of the same section, else one of the same name elsewhere."""
+    """Return which key was probably meant: the same name elsewhere, else a like one of the section, else of any."""
     section: type[pydantic.BaseModel] = RunConfig
     for part in location[:-1]:
         section = section.model_fields[part].annotation
     word = str(location[-1])
-    near = difflib.get_close_matches(word, section.model_fields, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {'.'.join([*map(str, location[:-1]), near[0]])}?"
     every = [
         f"{name}.{key}"
         for name, field in RunConfig.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)
         for key in field.annotation.model_fields
     ]
+    same_name = [full for full in every if full.split(".")[1] == word]
+    if same_name:
+        return f"did you mean {' or '.join(same_name)}?"
+    near = difflib.get_close_matches(word, section.model_fields, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {'.'.join([*map(str, location[:-1]), near[0]])}?"
     near = [full for full in every if difflib.SequenceMatcher(None, full.split(".")[1], word).ratio() > 0.7]
     return f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(section.model_fields)}"
