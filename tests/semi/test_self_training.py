@@ -1,0 +1,161 @@
+"""What becomes of pseudo masks when a teacher's detections join them."""
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclic.pseudo.select import PseudoMasks
+from cyclic.semi.self_training import extend_pseudo_masks
+
+SHAPE = (60, 60)
+A, B, C = np.s_[5:15, 5:15], np.s_[25:35, 25:35], np.s_[45:55, 45:55]
+
+
+def label_map(*places, shape=SHAPE):
+    labels = np.zeros(shape, np.int32)
+    for label, place in enumerate(places, 1):
+        labels[place] = label
+    return labels
+
+
+def pseudo_masks(*places, confidence=None, ignore=()):
+    ignored = np.zeros(SHAPE, bool)
+    for place in ignore:
+        ignored[place] = True
+    confidence = np.linspace(0.6, 0.5, len(places)) if confidence is None else np.array(confidence)
+    return PseudoMasks(label_map(*places), confidence.astype(np.float32), ignored)
+
+
+def extend(pseudo, detections, scores, count=None):
+    return extend_pseudo_masks(pseudo, label_map(*detections), np.array(scores, float), 0.85, 0.3, count)
+
+
+def test_no_detections_leave_everything_as_it_was():
+    pseudo = pseudo_masks(A, B, ignore=[C])
+    assert extend(pseudo, [], []) is pseudo
+
+
+def test_no_confident_detection_leaves_everything_as_it_was():
+    pseudo = pseudo_masks(A, ignore=[C])
+    assert extend(pseudo, [B], [0.84]) is pseudo
+
+
+def test_all_confident_detections_join_and_rank_by_confidence():
+    found = extend(pseudo_masks(A, confidence=[0.95]), [B, C, A], [0.99, 0.9, 0.88])
+    np.testing.assert_allclose(found.confidence, [0.99, 0.9, 0.88])
+    assert found.confidence.dtype == np.float32 and found.labels.dtype == np.int32
+    np.testing.assert_array_equal(found.labels, label_map(B, C, A))
+
+
+def test_detection_replaces_the_pseudo_mask_it_covers():
+    wider = np.s_[4:16, 4:16]
+    found = extend(pseudo_masks(A), [wider], [0.9])
+    np.testing.assert_array_equal(found.labels, label_map(wider))
+    np.testing.assert_allclose(found.confidence, [0.9])
+
+
+def test_pseudo_mask_confirmed_by_a_weak_detection_stays():
+    found = extend(pseudo_masks(A, confidence=[0.7]), [B, A], [0.9, 0.4])
+    np.testing.assert_array_equal(found.labels, label_map(B, A))
+    np.testing.assert_allclose(found.confidence, [0.9, 0.7])
+
+
+def test_confident_pseudo_mask_ranks_before_a_less_confident_detection():
+    found = extend(pseudo_masks(A, confidence=[0.97]), [B, A], [0.9, 0.4])
+    np.testing.assert_array_equal(found.labels, label_map(A, B))
+    np.testing.assert_allclose(found.confidence, [0.97, 0.9])
+
+
+def test_unconfirmed_pseudo_mask_becomes_ignored():
+    found = extend(pseudo_masks(A), [B], [0.9])
+    np.testing.assert_array_equal(found.labels, label_map(B))
+    assert found.ignore[A].all()
+
+
+def test_pseudo_mask_under_too_weak_a_detection_is_unconfirmed():
+    found = extend(pseudo_masks(A), [B, A], [0.9, 0.2])
+    assert not found.labels[A].any() and found.ignore[A].all()
+
+
+def test_weak_detection_is_ignored_and_too_weak_one_is_background():
+    found = extend(pseudo_masks(), [A, B, C], [0.9, 0.5, 0.29])
+    np.testing.assert_array_equal(found.labels, label_map(A))
+    assert found.ignore[B].all() and not found.ignore[C].any()
+
+
+def test_ignored_region_becomes_a_mask_under_a_confident_detection_alone():
+    found = extend(pseudo_masks(ignore=[A, C]), [A], [0.9])
+    assert (found.labels[A] == 1).all() and not found.ignore[A].any()
+    assert found.ignore[C].all()
+
+
+def test_masks_have_an_ignored_rim():
+    found = extend(pseudo_masks(), [A], [0.9])
+    rim = ndi.binary_dilation(found.labels > 0) & (found.labels == 0)
+    assert found.ignore[rim].all() and not found.ignore[30, 30]
+
+
+def test_count_limits_how_many_join():
+    # 3600 px: 280 for a million px is one for this image.
+    found = extend(pseudo_masks(), [A, B, C], [0.99, 0.95, 0.9], count=280)
+    np.testing.assert_array_equal(found.labels, label_map(A))
+    assert found.ignore[B].all() and found.ignore[C].all()
+
+
+def test_count_of_zero_lets_none_join():
+    pseudo = pseudo_masks(A)
+    assert extend(pseudo, [B], [0.9], count=0) is pseudo
+
+
+def test_pseudo_mask_that_a_detection_covers_in_part_keeps_the_rest():
+    over = np.s_[5:15, 13:23]  # a fifth of A
+    found = extend(pseudo_masks(A), [over], [0.9])
+    assert not (found.labels[5:15, 5:13] > 0).any()  # only a fifth of A is confirmed: it is not kept
+    found = extend(pseudo_masks(A), [over, np.s_[5:15, 5:13]], [0.9, 0.5])
+    assert (found.labels[5:15, 5:13] == 2).all() and (found.labels[over] == 1).all()
+
+
+def test_arguments_are_not_changed():
+    pseudo = pseudo_masks(A, B, ignore=[C])
+    before = [each.copy() for each in (pseudo.labels, pseudo.confidence, pseudo.ignore)]
+    extend(pseudo, [C, B], [0.9, 0.4])
+    for old, new in zip(before, (pseudo.labels, pseudo.confidence, pseudo.ignore), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def random_labels(rng, count):
+    """Blocks of labels 1..count; later ones may cover earlier ones wholly."""
+    labels = np.zeros((40, 40), np.int32)
+    for label in range(1, count + 1):
+        y, x = rng.integers(0, 32, 2)
+        height, width = rng.integers(1, 12, 2)
+        labels[y : y + height, x : x + width] = label
+    return labels
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6), st.integers(0, 6), st.sampled_from([None, 1000]))
+def test_any_label_maps(seed, n, detections, count):
+    rng = np.random.default_rng(seed)
+    labels = random_labels(rng, n)
+    present, labels = np.unique(labels, return_inverse=True)
+    labels = labels.reshape(40, 40).astype(np.int32) + int(present[0] > 0)
+    confidence = np.sort(rng.random(labels.max()))[::-1].astype(np.float32)
+    pseudo = PseudoMasks(labels, confidence, (rng.random((40, 40)) < 0.2) & (labels == 0))
+    scores = np.sort(rng.random(detections))[::-1]
+    found = extend_pseudo_masks(pseudo, random_labels(rng, detections), scores, 0.85, 0.3, count)
+    assert not (found.ignore & (found.labels > 0)).any()
+    assert set(np.unique(found.labels)) - {0} == set(range(1, len(found.confidence) + 1))
+    assert (np.diff(found.confidence) <= 0).all()
+    if count is not None:  # 1600 px: at most two join
+        assert len(found.confidence) <= len(confidence) + 2
+    # Nothing that was a pseudo mask is taken for background now.
+    assert (found.ignore | (found.labels > 0))[labels > 0].all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3)])
+def test_tiny_images(shape):
+    pseudo = PseudoMasks(np.zeros(shape, np.int32), np.zeros(0, np.float32), np.zeros(shape, bool))
+    found = extend_pseudo_masks(pseudo, np.ones(shape, np.int32), np.array([0.9]), 0.85, 0.3)
+    assert (found.labels == 1).all() and not found.ignore.any()
