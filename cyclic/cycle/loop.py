@@ -65,11 +65,6 @@ def train(
         return run.rows
 
 
-def _last_stage(part: str, config: RunConfig) -> str:
-    """Return the stage within a cycle that ends the part."""
-    return {"classify": "classifier", "pseudo": "pseudo", "segment": f"round_{config.rounds.students}/detect"}[part]
-
-
 def plan(context: Context) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield `(key, function)` of every stage of the run, in order."""
     config = context.config
