@@ -3,9 +3,11 @@
 Shape shorthand: N ROIs of the whole batch, P pooled side, C channels, K classes with background.
 """
 
+import math
+
 import keras
 
-from cyclic.backbones.norm import norm_layer
+from cyclic.backbones.norm import EPSILON, norm_layer
 
 
 def build_box_head(num_classes, pool_size, channels, norm, fc_size=1024):
@@ -23,10 +25,10 @@ def build_box_head(num_classes, pool_size, channels, norm, fc_size=1024):
     """
     pooled = keras.Input((pool_size, pool_size, channels), name="pooled_rois")
     x = keras.layers.Conv2D(fc_size, pool_size, name="mrcnn_class_conv1")(pooled)
-    x = norm_layer(norm, fc_size, "mrcnn_class_bn1")(x)
+    x = _vector_norm(norm, fc_size, "mrcnn_class_bn1")(x)
     x = keras.layers.ReLU(name="mrcnn_class_relu1")(x)
     x = keras.layers.Conv2D(fc_size, 1, name="mrcnn_class_conv2")(x)
-    x = norm_layer(norm, fc_size, "mrcnn_class_bn2")(x)
+    x = _vector_norm(norm, fc_size, "mrcnn_class_bn2")(x)
     x = keras.layers.ReLU(name="mrcnn_class_relu2")(x)
     shared = keras.layers.Flatten(name="pool_squeeze")(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(shared)
@@ -34,6 +36,13 @@ def build_box_head(num_classes, pool_size, channels, norm, fc_size=1024):
     deltas = keras.layers.Dense(num_classes * 4, dtype="float32", name="mrcnn_bbox_fc")(shared)
     deltas = keras.layers.Reshape((num_classes, 4), dtype="float32", name="mrcnn_bbox")(deltas)
     return keras.Model(pooled, [logits, probabilities, deltas], name="mrcnn_box_head")
+
+
+def _vector_norm(norm, channels, name):
+    """Return the normalisation layer of a 1 x 1 map: there a group of one channel would always be 0."""
+    if norm == "group":
+        return keras.layers.GroupNormalization(math.gcd(32, max(channels // 8, 1)), epsilon=EPSILON, name=name)
+    return norm_layer(norm, channels, name)
 
 
 def build_mask_head(num_classes, pool_size, channels, norm, width=256):

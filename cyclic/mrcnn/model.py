@@ -4,6 +4,7 @@ Shape shorthand: B images, D detections, K classes with background, M mask side.
 """
 
 import datetime
+import importlib.util
 import logging
 import re
 from pathlib import Path
@@ -33,7 +34,7 @@ class MaskRCNN:
     Args:
         mode: "training" or "inference".
         config: `cyclic.mrcnn.config.Config` or a class derived from it.
-        model_dir: folder for checkpoints and TensorBoard logs; None writes none.
+        model_dir: folder for checkpoints and TensorBoard logs (where TensorBoard is installed); None writes none.
         network: `Network` whose weights to use, e.g. that of a model in the other mode; None builds one.
 
     Attributes:
@@ -139,6 +140,8 @@ class MaskRCNN:
         self.keras_model.compile(
             optimizer=build_optimizer(config, learning_rate, config.LEARNING_MOMENTUM, total_steps)
         )
+        # Variables made within the first step would have TensorFlow trace it twice.
+        self.keras_model.optimizer.build(self.keras_model.trainable_variables)
         train_data = DataGenerator(
             train_dataset,
             config,
@@ -150,7 +153,7 @@ class MaskRCNN:
         val_data = None if val_dataset is None else DataGenerator(val_dataset, config, shuffle=False)
         callbacks = [NaNGuard(), *(custom_callbacks or ())]
         if self.model_dir is not None:
-            callbacks += [_Checkpoint(self), keras.callbacks.TensorBoard(str(self.log_dir))]
+            callbacks += [_Checkpoint(self), *_tensorboard(self.log_dir)]
         history = self.keras_model.fit(
             train_data,
             validation_data=val_data,
@@ -296,6 +299,14 @@ def unmold_crops(detections, masks, original_shape, image_shape, window):
         "scores": detections[kept, 5],
         "masks": crops,
     }
+
+
+def _tensorboard(log_dir):
+    """Return the callback that writes TensorBoard events, in a list that is empty where TensorBoard is missing."""
+    if importlib.util.find_spec("tensorboard") is None:
+        logger.warning("TensorBoard is not installed: %s gets checkpoints but no events", log_dir)
+        return []
+    return [keras.callbacks.TensorBoard(str(log_dir))]
 
 
 class _Checkpoint(keras.callbacks.Callback):

@@ -126,7 +126,9 @@ def training_model(network):
         "image": keras.Input((height, width, channels), name="image"),
         "image_meta": keras.Input((config.IMAGE_META_SIZE,), name="image_meta"),
         "rpn_match": keras.Input((None, 1), dtype="int32", name="rpn_match"),
-        "rpn_target_bbox": keras.Input((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="rpn_target_bbox", dtype="float32"),
+        "rpn_target_bbox": keras.Input(
+            (config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="rpn_target_bbox", dtype="float32"
+        ),
         "gt_class_ids": keras.Input((slots,), dtype="int32", name="gt_class_ids"),
         "gt_boxes": keras.Input((slots, 4), dtype="float32", name="gt_boxes"),
         "gt_masks": keras.Input((slots, *mask_side), dtype="uint8", name="gt_masks"),
