@@ -124,7 +124,7 @@ class RoundsConfig(_Section):
     students: Annotated[int, Field(ge=0)] = Field(2, description="students after the teacher, in each cycle")
     score: Share = Field(0.85, description="a detection of this score or more joins")
     ignore_score: Share = Field(0.3, description="a weaker detection down to this score is ignored, not background")
-    count: float | None = Field(None, description="at most this many join for 1000 x 1000 pixels")
+    count: float | None = Field(40, description="at most this many join for 1000 x 1000 pixels")
 
 
 class DetectionConfig(_Section):

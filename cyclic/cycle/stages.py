@@ -20,6 +20,7 @@ from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_til
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
 from cyclic.inference.predict import predict_image
+from cyclic.pseudo.score import score_components
 from cyclic.pseudo.select import (
     PseudoMasks,
     components_over_levels,
@@ -289,9 +290,13 @@ def load_detections(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _joined(context: Context, pseudo: PseudoMasks, folder: Path, name: str) -> PseudoMasks:
+    """Return the pseudo masks extended by the detections in `folder`, ranked by score and by looks alike."""
     rounds = context.config.rounds
     labels, scores = load_detections(folder / "detections", name)
-    return extend_pseudo_masks(pseudo, labels, scores, rounds.score, rounds.ignore_score, rounds.count)
+    looks = score_components(labels, hematoxylin_map(context.images[name])).confidence
+    return extend_pseudo_masks(
+        pseudo, labels, scores, np.sqrt(scores * looks), rounds.score, rounds.ignore_score, rounds.count
+    )
 
 
 def _round(context: Context, cycle: int, round_: int) -> Path:

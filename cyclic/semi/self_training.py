@@ -5,7 +5,7 @@ import numpy as np
 
 from cyclic.pseudo.select import COUNT_AREA, PseudoMasks
 
-# A pseudo mask that shares more than this with accepted detections is the same nucleus.
+# A mask that shares more than this with others shows the same nucleus.
 SAME_NUCLEUS = 0.3
 # The outline of a detection is as uncertain as that of a pseudo mask.
 RING = 2
@@ -15,45 +15,50 @@ def extend_pseudo_masks(
     pseudo: PseudoMasks,
     labels: np.ndarray,
     scores: np.ndarray,
+    quality: np.ndarray,
     score: float,
     ignore_score: float,
     count: float | None = None,
 ) -> PseudoMasks:
-    """Return the pseudo masks with the confident detections added (paper, semi-supervised back end).
+    """Return the pseudo masks with the best confident detections added (paper, semi-supervised back end).
 
-    A detection replaces the pseudo masks it covers, since it averages over many noisy outlines. A pseudo mask that no
-    detection at all confirms becomes ignored; so do the weak detections. What was ignored stays so, unless a confident
-    detection now covers it. An image in which no detection is confident keeps its pseudo masks as they are.
+    A detection joins where no pseudo mask is: the outline of a selected component is better than that of an early
+    teacher's detection. A pseudo mask that no detection at all confirms becomes ignored, and so do the detections that
+    do not join. What was ignored stays so, unless a joining detection now covers it. An image in which no detection is
+    confident keeps its pseudo masks as they are.
 
     Args:
         pseudo: the pseudo masks the teacher was trained on.
         labels: `[H, W]` int32 detections, 1..N in descending score.
-        scores: `[N]` float, of labels 1..N.
-        score: detections of this score or more join.
-        ignore_score: weaker ones down to this score are ignored.
-        count: at most this many join for 1000 x 1000 pixels, the best ones; None for no limit.
+        scores: `[N]` float in [0, 1], of labels 1..N.
+        quality: `[N]` float, by which the detections compete to join.
+        score: only detections of this score or more join.
+        ignore_score: the others are ignored down to this score.
+        count: at most this many join for 1000 x 1000 pixels; None for no limit.
     """
-    joining = int((scores >= score).sum())
-    if count is not None:
-        joining = min(joining, round(count * labels.size / COUNT_AREA))
-    if joining == 0:
+    if not (scores >= score).any():
         return pseudo
-    seen = int((scores >= ignore_score).sum())
-    accepted = np.where(labels <= joining, labels, 0)
-    detected = (labels > 0) & (labels <= seen)
-
-    n = len(pseudo.confidence)
+    n, detections = len(pseudo.confidence), len(scores)
+    seen = np.where(labels <= int((scores >= ignore_score).sum()), labels, 0)
     area = np.bincount(pseudo.labels.ravel(), minlength=n + 1)[1:]
-    covered = np.bincount(pseudo.labels[accepted > 0], minlength=n + 1)[1:]
-    confirmed = np.bincount(pseudo.labels[detected], minlength=n + 1)[1:]
-    keep = (covered <= SAME_NUCLEUS * area) & (confirmed > SAME_NUCLEUS * area)
-
+    confirmed = np.bincount(pseudo.labels[seen > 0], minlength=n + 1)[1:]
+    kept = np.flatnonzero(confirmed > SAME_NUCLEUS * area)
     new_label = np.zeros(n + 1, np.int32)
-    new_label[1:][keep] = joining + 1 + np.arange(keep.sum())
-    merged = np.where(accepted > 0, accepted, new_label[pseudo.labels])
-    merged, confidence = _ranked(merged, np.concatenate([scores[:joining], pseudo.confidence[keep]]))
+    new_label[kept + 1] = np.arange(1, len(kept) + 1)
+    merged = new_label[pseudo.labels]
 
-    doubtful = pseudo.ignore | (detected & (accepted == 0)) | (pseudo.labels > 0)
+    size = np.bincount(labels.ravel(), minlength=detections + 1)[1:]
+    covered = np.bincount(labels[merged > 0], minlength=detections + 1)[1:]
+    joining = np.flatnonzero((scores >= score) & (covered <= SAME_NUCLEUS * size))
+    joining = joining[np.argsort(-quality[joining], kind="stable")]
+    if count is not None:
+        joining = joining[: round(count * labels.size / COUNT_AREA)]
+    new_label = np.zeros(detections + 1, np.int32)
+    new_label[joining + 1] = len(kept) + np.arange(1, len(joining) + 1)
+    merged = np.where(merged > 0, merged, new_label[labels])
+    merged, confidence = _ranked(merged, np.concatenate([pseudo.confidence[kept], quality[joining]]))
+
+    doubtful = pseudo.ignore | (seen > 0) | (pseudo.labels > 0)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RING + 1, 2 * RING + 1))
     ring = cv2.dilate((merged > 0).astype(np.uint8), disk) > 0
     return PseudoMasks(merged, confidence, (doubtful | ring) & (merged == 0))
