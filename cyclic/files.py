@@ -137,13 +137,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder") from error
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_label_map(path: str | Path, labels: np.ndarray) -> None:
-    """Write `labels` (`[H, W]` integer) as a deflate-compressed TIFF, .png or .npy; uint16 where the ids fit, else uint32."""
+    """Write `labels` (`[H, W]` integer) as deflate-compressed TIFF, .png or .npy; uint16 where the ids fit, else uint32.
+
+    PNG holds 16 bits only.
+    """
     dtype = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
     with atomic_path(path) as temporary:
         if temporary.suffix == ".npy":

@@ -51,6 +51,7 @@ class FoldedGroupNormalization(keras.layers.GroupNormalization):
     """
 
     def call(self, inputs):
+        inputs = ops.cast(inputs, self.compute_dtype)
         channels = inputs.shape[-1]
         x = ops.cast(inputs, "float32")
         mean, square = ops.mean(x, axis=(1, 2)), ops.mean(ops.square(x), axis=(1, 2))
