@@ -22,6 +22,7 @@ from cyclic.errors import InputError
 from cyclic.files import image_files, read_image, read_json, write_json
 
 CLASSES = ("negative", "positive")  # a class's label is its index
+RECORD, PARTIAL = "tiles.json", ".partial"
 TILE_NAME = re.compile(r"(?P<image>.+)_\d+_\d+")
 
 
@@ -115,9 +116,8 @@ def cut_tiles(
     _check_both_classes(places)
     if balance:
         _balance(places, np.random.default_rng(seed))
-    _write_tiles(sources, places, out, size)
     counts = {name: len(places[name]) for name in CLASSES}
-    write_json(out / "tiles.json", {"settings": settings, "counts": counts})
+    _write_tiles(sources, places, out, size, {"settings": settings, "counts": counts})
     return TileCounts(**counts)
 
 
@@ -140,13 +140,16 @@ def _sources(dataset: object) -> list[tuple[str, Callable[[], np.ndarray], Calla
 
 def _already_cut(out: Path, settings: dict) -> TileCounts | None:
     """Return the counts of an earlier run with the same settings, or None where `out` has no tiles."""
-    record = out / "tiles.json"
+    record = out / RECORD
     if record.is_file():
         earlier = read_json(record)
         there = {name: len(list((out / name).glob("*.png"))) for name in CLASSES}
         if earlier == {"settings": json.loads(json.dumps(settings)), "counts": there}:
             return TileCounts(**there, reused=True)
         raise InputError(f"{record}: tiles of other images or settings; remove the folder or choose another one")
+    if (out / PARTIAL).is_dir():  # a cut that was killed: whatever it had moved is cut again
+        for name in CLASSES:
+            shutil.rmtree(out / name, ignore_errors=True)
     if any((out / name).is_dir() and any((out / name).iterdir()) for name in CLASSES):
         raise InputError(f"{out}: tiles without tiles.json; remove positive/ and negative/ or choose another folder")
     return None
@@ -170,9 +173,12 @@ def _balance(places: dict[str, list], rng: np.random.Generator) -> None:
         places[name] = [found[i] for i in chosen]
 
 
-def _write_tiles(sources: list, places: dict[str, list], out: Path, size: int) -> None:
-    """Write the tiles into `out/.partial` and move them when all are there: a killed run leaves no half a set."""
-    partial_folder = out / ".partial"
+def _write_tiles(sources: list, places: dict[str, list], out: Path, size: int, record: dict) -> None:
+    """Write the tiles into `out/.partial` and move them when all are there, `tiles.json` last.
+
+    As long as `.partial` exists without `tiles.json`, the cut was killed.
+    """
+    partial_folder = out / PARTIAL
     shutil.rmtree(partial_folder, ignore_errors=True)
     try:
         for name in CLASSES:
@@ -185,6 +191,7 @@ def _write_tiles(sources: list, places: dict[str, list], out: Path, size: int) -
                 tile.save(partial_folder / name / f"{image_id}_{y}_{x}.png", compress_level=1)
         for name in CLASSES:
             (partial_folder / name).replace(out / name)
+        write_json(out / RECORD, record)
         partial_folder.rmdir()
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from error
