@@ -1,0 +1,309 @@
+"""The stages of a run in order, what each reads, and that a kill anywhere loses nothing that was finished.
+
+The networks are stood in for by three numbers, so that a whole run takes a fraction of a second; the real ones run in
+`test_real_run.py`.
+"""
+
+import json
+import pathlib
+import types
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+
+from cyclic.activation.stain import hematoxylin_map
+from cyclic.classifier.train import ClassifierReport
+from cyclic.config import load_config
+from cyclic.cycle import loop, stages
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.synthetic import write_tissue_set
+from cyclic.errors import InputError
+from cyclic.files import atomic_path, read_json
+from cyclic.pseudo.select import load_pseudo_masks
+
+SETTINGS = ("cycles=2", "rounds.students=1", "tiles.size=32", "tiles.stride=24", "classifier.batch=4")
+STAGES = ["tiles", "baseline"]
+for _cycle in (1, 2):
+    STAGES += [f"cycle_{_cycle}/{name}" for name in ("classifier", "maps", "pseudo", "pseudo_scores")]
+    STAGES += [f"cycle_{_cycle}/round_{r}/{name}" for r in (0, 1) for name in ("train", "detect", "scores")]
+STAGES.append("finish")
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the code under test may catch it."""
+
+
+class FakeModels:
+    """Three numbers in place of the weights of backbone, classifier heads and Mask R-CNN heads."""
+
+    def __init__(self, config):
+        self.config = config
+        self.values = {"backbone": 0.0, "classifier": 0.0, "segmenter": 0.0}
+        self.mrcnn_config = types.SimpleNamespace(SEED=0, STEPS_PER_EPOCH=0)
+        self.classifier = self.detector = self
+
+    def load(self, *paths):
+        for path in paths:
+            self.values.update(json.loads(pathlib.Path(path).read_text()))
+
+    def _save(self, path, *names):
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps({name: self.values[name] for name in names}))
+
+    def save_classifier(self, path):
+        self._save(path, "backbone", "classifier")
+
+    def save_segmenter(self, path):
+        self._save(path, "backbone", "segmenter")
+
+    def segmenter(self):
+        return self
+
+    def train(self, dataset, val_dataset, learning_rate, epochs, augmentation, custom_callbacks):
+        """Every number that may differ after a restart enters the weights."""
+        masks = sum(int(dataset.load_label_map(i).astype(bool).sum()) for i in dataset.image_ids)
+        ignored = sum(int(dataset.load_ignore(i).sum()) for i in dataset.image_ids)
+        trace = masks / 1e6 + ignored / 1e7 + self.mrcnn_config.SEED / 2**31 / 100
+        self.values["backbone"] += 10 + trace
+        self.values["segmenter"] += 1
+        return types.SimpleNamespace(history={"loss": [1.0]})
+
+
+def fake_train_classifier(model, train_data, val_data, steps, *_, **__):
+    model.values["backbone"] += 1 + float(train_data[0][0].mean()) / 1e6
+    model.values["classifier"] += 1
+    return ClassifierReport(1.0, 1.0, (0.5,), steps)
+
+
+def fake_activation_map(classifier, image, *_, **__):
+    return hematoxylin_map(image) * np.float32(0.8 + 0.1 * np.sin(classifier.values["backbone"]))
+
+
+def fake_predict_image(model, image, **options):
+    labels, count = ndi.label(hematoxylin_map(image) > 0.5 + 0.1 * np.sin(model.values["backbone"]))
+    return labels.astype(np.int32), np.linspace(0.99, 0.2, count).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_tissue_set(root, 2, 1, size=160)
+    return root
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Replace the networks; `watch.ran` lists the stages that ended, `watch.kill` names the one to kill and its write.
+
+    `watch.reads` are the (stage, image id) of every reading of instance labels.
+    """
+    seen = types.SimpleNamespace(stage=None, writes=0, ran=[], reads=set(), kill=(None, 0))
+    plan, label_map, replace = loop.plan, MonusacDataset.label_map, pathlib.Path.replace
+
+    def watched_plan(context):
+        for key, function in plan(context):
+
+            def watched(key=key, function=function):
+                seen.stage, seen.writes = key, 0
+                function()
+                seen.ran.append(key)
+
+            yield key, watched
+
+    def watched_replace(path, target):
+        """Every file of a run appears by a rename: kill in place of the n-th one."""
+        stage, write = seen.kill
+        if seen.stage is not None and seen.stage == stage:
+            if seen.writes == write:
+                raise Killed
+            seen.writes += 1
+        return replace(path, target)
+
+    def watched_label_map(dataset, image_id):
+        seen.reads.add((seen.stage, image_id))
+        return label_map(dataset, image_id)
+
+    monkeypatch.setattr(loop, "plan", watched_plan)
+    monkeypatch.setattr(pathlib.Path, "replace", watched_replace)
+    monkeypatch.setattr(MonusacDataset, "label_map", watched_label_map)
+    monkeypatch.setattr(stages, "Models", FakeModels)
+    monkeypatch.setattr(stages, "train_classifier", fake_train_classifier)
+    monkeypatch.setattr(stages, "activation_map", fake_activation_map)
+    monkeypatch.setattr(stages, "predict_image", fake_predict_image)
+    return seen
+
+
+def settings(*more):
+    return load_config(None, (*SETTINGS, *more))
+
+
+def values(run, *parts):
+    return json.loads(run.joinpath(*parts).read_text())
+
+
+def test_stages_in_order(data, tmp_path, watch):
+    loop.train(settings(), data, tmp_path / "run")
+    assert watch.ran == STAGES
+
+
+def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):
+    rows = loop.train(settings(), data, tmp_path / "run")
+    assert [(row["source"], row["cycle"], row["round"]) for row in rows] == [
+        ("no_label_baseline", 0, 0),
+        *[each for c in (1, 2) for each in [("pseudo_masks", c, 0), ("model", c, 0), ("model", c, 1)]],
+    ]
+    metrics = read_json(tmp_path / "run/metrics.json")
+    assert metrics["rows"] == rows and metrics["seed"] == 0 and list(metrics["wall_s"]) == STAGES
+    for row in rows:
+        assert row["split"] == "val"
+        assert {"aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou"} <= row.keys()
+        assert all(0 <= value <= 1 for value in row.values() if isinstance(value, float))
+
+
+def test_files_of_the_run_directory(data, tmp_path, watch):
+    run = tmp_path / "run"
+    loop.train(settings(), data, run)
+    names = ("train_000", "train_001", "val_000")
+    for cycle in (1, 2):
+        here = run / f"cycle_{cycle}"
+        assert (here / "classifier.weights.h5").is_file() and (here / "model.weights.h5").is_file()
+        for name in names:
+            assert (here / f"maps/{name}.png").is_file() and (here / f"pseudo/labels/{name}.tif").is_file()
+        assert (here / "round_1/predictions/val_000.tif").is_file()
+    # The last round's detections serve nothing but the scores.
+    assert not (run / "cycle_2/round_1/predictions/train_000.tif").exists()
+    assert (run / "cycle_1/round_1/predictions/train_000.tif").is_file()
+    assert (run / "best.weights.h5").read_bytes() == (run / "cycle_2/model.weights.h5").read_bytes()
+    assert [path.name for path in (run / "overlays").iterdir()] == ["val_000.png"]
+    assert not list(run.rglob(".tmp-*"))
+
+
+def test_backbone_goes_from_stage_to_stage_and_from_cycle_to_cycle(data, tmp_path, watch):
+    run = tmp_path / "run"
+    loop.train(settings(), data, run)
+    files = [
+        f"cycle_{c}/{name}"
+        for c in (1, 2)
+        for name in ("classifier.weights.h5", "round_0/model.weights.h5", "round_1/model.weights.h5")
+    ]
+    backbone = [int(values(run, name)["backbone"]) for name in files]
+    assert backbone == [1, 11, 21, 22, 32, 42]
+    assert values(run, "cycle_2/classifier.weights.h5")["classifier"] == 2
+    assert values(run, "cycle_2/model.weights.h5")["segmenter"] == 4
+    assert values(run, "cycle_1/model.weights.h5") == values(run, "cycle_1/round_1/model.weights.h5")
+
+
+def test_detections_join_the_pseudo_masks_of_round_and_cycle(data, tmp_path, watch):
+    run = tmp_path / "run"
+    loop.train(settings(), data, run)
+    first = load_pseudo_masks(run / "cycle_1/pseudo", "train_000")
+    extended = load_pseudo_masks(run / "cycle_1/round_1/pseudo", "train_000")
+    second = load_pseudo_masks(run / "cycle_2/pseudo", "train_000")
+    assert (first.labels > 0).sum() != (extended.labels > 0).sum()
+    assert extended.confidence.max() == pytest.approx(0.99) and second.confidence.max() == pytest.approx(0.99)
+    # What is scored on val are the bare pseudo masks: no detection of val joins them.
+    bare = load_pseudo_masks(run / "cycle_2/pseudo", "val_000")
+    assert bare.confidence.max(initial=0) < 0.99
+
+
+def test_instance_labels_are_read_for_tiles_and_scores_alone(data, tmp_path, watch):
+    loop.train(settings(), data, tmp_path / "run")
+    of_train = {stage for stage, name in watch.reads if name.startswith("train")}
+    of_val = {stage.rsplit("/", 1)[-1] for stage, name in watch.reads if name.startswith("val")}
+    assert of_train == {"tiles"}
+    assert of_val == {"baseline", "pseudo_scores", "scores", "finish"}
+
+
+def test_with_tiles_given_and_no_evaluation_no_label_is_read(data, tmp_path, watch):
+    loop.train(settings(), data, tmp_path / "first", until="classify")
+    watch.reads.clear()
+    given = settings(f"tiles.folder={tmp_path / 'first/tiles'}", "evaluate=false")
+    assert loop.train(given, data, tmp_path / "run") == []
+    assert watch.reads == set() and (tmp_path / "run/best.weights.h5").is_file()
+    assert (tmp_path / "run/overlays/val_000.png").is_file()
+
+
+def test_labels_decide_nothing_but_tiles(data, tmp_path, watch, monkeypatch):
+    """A run on tiles whose instance labels are wrong ends with the same weights."""
+    loop.train(settings(), data, tmp_path / "tiles_only", until="classify")
+    given = settings(f"tiles.folder={tmp_path / 'tiles_only/tiles'}")
+    loop.train(given, data, tmp_path / "right")
+    wrong = np.zeros((160, 160), np.int32)
+    monkeypatch.setattr(MonusacDataset, "label_map", lambda *_: wrong)
+    loop.train(given, data, tmp_path / "wrong")
+    assert (tmp_path / "right/best.weights.h5").read_bytes() == (tmp_path / "wrong/best.weights.h5").read_bytes()
+
+
+def test_no_labels_and_no_tiles(data, tmp_path, watch, monkeypatch):
+    monkeypatch.setattr(MonusacDataset, "has_labels", lambda *_: False)
+    with pytest.raises(InputError, match="no labels to cut tiles from; set tiles.folder"):
+        loop.train(settings(), data, tmp_path / "run")
+
+
+def test_parts_stop_where_they_should(data, tmp_path, watch):
+    run, ends = tmp_path / "run", []
+    for number, part in enumerate(("classify", "pseudo", "segment", "pseudo", "segment", "classify")):
+        loop.train(settings(), data, run, until=part, resume=number > 0)
+        ends.append(watch.ran[-1])
+    assert ends == [
+        "cycle_1/classifier",
+        "cycle_1/pseudo_scores",
+        "cycle_1/round_1/scores",
+        "cycle_2/pseudo_scores",
+        "finish",
+        "finish",
+    ]
+    assert watch.ran == STAGES
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """Filled by the first test that needs it: `{"rows": .., "weights": .., "pseudo": ..}`."""
+    return {}
+
+
+def outcome(run):
+    return {
+        "rows": read_json(run / "metrics.json")["rows"],
+        "weights": (run / "best.weights.h5").read_text(),
+        "pseudo": (run / "cycle_2/round_1/pseudo/labels/train_000.tif").read_bytes(),
+    }
+
+
+@pytest.mark.parametrize("write", [0, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_in_any_stage_and_resume(data, tmp_path, watch, uninterrupted, stage, write):
+    """Killed in place of its first or third file, state.json among them: after the resume all is as if never killed."""
+    if not uninterrupted:
+        loop.train(settings(), data, tmp_path / "whole")
+        uninterrupted.update(outcome(tmp_path / "whole"))
+        watch.ran.clear()
+    run = tmp_path / "run"
+    watch.kill = (stage, write)
+    with pytest.raises(Killed):
+        loop.train(settings(), data, run)
+    watch.kill, watch.ran = (None, 0), []
+    loop.train(settings(), data, run, resume=True)
+    assert watch.ran == STAGES[STAGES.index(stage) :]
+    assert outcome(run) == uninterrupted
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [event["stage"] for event in events if event["event"] == "stage_end"] == STAGES
+
+
+def test_other_seed_other_result(data, tmp_path, watch):
+    loop.train(settings(), data, tmp_path / "a")
+    loop.train(settings("seed=1"), data, tmp_path / "b")
+    assert outcome(tmp_path / "a")["weights"] != outcome(tmp_path / "b")["weights"]
+
+
+def test_finished_run_runs_nothing_again(data, tmp_path, watch):
+    rows = loop.train(settings(), data, tmp_path / "run")
+    watch.ran.clear()
+    assert loop.train(settings(), data, tmp_path / "run", resume=True) == rows
+    assert watch.ran == []
+
+
+def test_empty_pseudo_masks_stop_the_run_with_the_cure(data, tmp_path, watch):
+    with pytest.raises(InputError, match="no pseudo mask in any image; lower pseudo.threshold"):
+        loop.train(settings("pseudo.share=0"), data, tmp_path / "run")
