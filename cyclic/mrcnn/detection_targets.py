@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from cyclic.mrcnn.boxes import box_refinement, ignored_share, overlaps
-from cyclic.mrcnn.roi_align import crop_and_resize
+from cyclic.mrcnn.roi_align import bilinear_crops, crop_and_resize
 
 POSITIVE_IOU = 0.5
 CROWD_IOU = 0.001
@@ -121,10 +121,12 @@ class DetectionTargetLayer(keras.layers.Layer):
             size = ops.maximum(boxes[..., 2:] - boxes[..., :2], 1e-7)
             origin = ops.concatenate([boxes[..., :2], boxes[..., :2]], axis=-1)
             rois = (rois - origin) / ops.concatenate([size, size], axis=-1)
-        masks = ops.take_along_axis(gt_masks, assigned[..., None, None], axis=1)
-        shape = ops.shape(masks)
-        masks = ops.cast(ops.reshape(masks, (-1, shape[2], shape[3], 1)), "float32")
-        crops = crop_and_resize(masks, ops.reshape(rois, (-1, 1, 4)), self.mask_shape[0])
+        batch, count, height, width = ops.shape(gt_masks)
+        instance = ops.arange(batch, dtype="int32")[:, None] * count + ops.cast(assigned, "int32")
+        base = ops.reshape(instance * (height * width), (-1,))
+        sides = ops.full_like(base, height), ops.full_like(base, width)
+        flat = ops.reshape(gt_masks, (-1, 1))
+        crops = bilinear_crops(flat, ops.reshape(rois, (-1, 4)), base, *sides, self.mask_shape[0])
         crops = ops.round(ops.reshape(crops, (-1, self.positives, *self.mask_shape)))
         return ops.where(is_positive[..., None, None], crops, 0.0)
 

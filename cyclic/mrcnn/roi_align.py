@@ -23,7 +23,7 @@ def bilinear_crops(flat, boxes, base, height, width, size):
         size: side of a crop in samples.
 
     Returns:
-        `[M, size, size, C]` in the dtype of `flat`.
+        `[M, size, size, C]` in the dtype of `flat`, float32 for integers.
     """
     steps = ops.arange(size, dtype="float32") / max(size - 1, 1)
 
@@ -43,12 +43,13 @@ def bilinear_crops(flat, boxes, base, height, width, size):
 
     rows = axis(boxes[:, 0], boxes[:, 2], height)
     columns = axis(boxes[:, 1], boxes[:, 3], width)
+    dtype = flat.dtype if keras.backend.is_float_dtype(flat.dtype) else "float32"
     crops = 0.0
     for y, y_weight in rows:
         for x, x_weight in columns:
             index = base[:, None, None] + y[:, :, None] * width[:, None, None] + x[:, None, :]
-            weight = ops.cast(y_weight[:, :, None] * x_weight[:, None, :], flat.dtype)
-            crops = crops + ops.take(flat, index, axis=0) * weight[..., None]
+            weight = ops.cast(y_weight[:, :, None] * x_weight[:, None, :], dtype)
+            crops = crops + ops.cast(ops.take(flat, index, axis=0), dtype) * weight[..., None]
     return crops
 
 
