@@ -28,8 +28,10 @@ def pseudo_masks(*places, confidence=None, ignore=()):
     return PseudoMasks(label_map(*places), confidence.astype(np.float32), ignored)
 
 
-def extend(pseudo, detections, scores, count=None):
-    return extend_pseudo_masks(pseudo, label_map(*detections), np.array(scores, float), 0.85, 0.3, count)
+def extend(pseudo, detections, scores, quality=None, count=None):
+    scores = np.array(scores, float)
+    quality = scores if quality is None else np.array(quality, float)
+    return extend_pseudo_masks(pseudo, label_map(*detections), scores, quality, 0.85, 0.3, count)
 
 
 def test_no_detections_leave_everything_as_it_was():
@@ -42,18 +44,17 @@ def test_no_confident_detection_leaves_everything_as_it_was():
     assert extend(pseudo, [B], [0.84]) is pseudo
 
 
-def test_all_confident_detections_join_and_rank_by_confidence():
+def test_confident_detections_join_where_no_pseudo_mask_is_ranked_by_confidence():
     found = extend(pseudo_masks(A, confidence=[0.95]), [B, C, A], [0.99, 0.9, 0.88])
-    np.testing.assert_allclose(found.confidence, [0.99, 0.9, 0.88])
+    np.testing.assert_allclose(found.confidence, [0.99, 0.95, 0.9])
     assert found.confidence.dtype == np.float32 and found.labels.dtype == np.int32
-    np.testing.assert_array_equal(found.labels, label_map(B, C, A))
+    np.testing.assert_array_equal(found.labels, label_map(B, A, C))
 
 
-def test_detection_replaces_the_pseudo_mask_it_covers():
-    wider = np.s_[4:16, 4:16]
-    found = extend(pseudo_masks(A), [wider], [0.9])
-    np.testing.assert_array_equal(found.labels, label_map(wider))
-    np.testing.assert_allclose(found.confidence, [0.9])
+def test_pseudo_mask_keeps_its_outline_under_a_detection_which_is_ignored():
+    found = extend(pseudo_masks(A), [np.s_[2:18, 2:18]], [0.9])
+    np.testing.assert_array_equal(found.labels, label_map(A))
+    assert found.ignore[2:18, 2:18].sum() == 16 * 16 - 10 * 10
 
 
 def test_pseudo_mask_confirmed_by_a_weak_detection_stays():
@@ -62,10 +63,10 @@ def test_pseudo_mask_confirmed_by_a_weak_detection_stays():
     np.testing.assert_allclose(found.confidence, [0.9, 0.7])
 
 
-def test_confident_pseudo_mask_ranks_before_a_less_confident_detection():
-    found = extend(pseudo_masks(A, confidence=[0.97]), [B, A], [0.9, 0.4])
-    np.testing.assert_array_equal(found.labels, label_map(A, B))
-    np.testing.assert_allclose(found.confidence, [0.97, 0.9])
+def test_quality_ranks_and_score_admits():
+    found = extend(pseudo_masks(), [A, B, C], [0.95, 0.9, 0.5], quality=[0.2, 0.6, 0.9])
+    np.testing.assert_array_equal(found.labels, label_map(B, A))
+    np.testing.assert_allclose(found.confidence, [0.6, 0.2])
 
 
 def test_unconfirmed_pseudo_mask_becomes_ignored():
@@ -97,24 +98,30 @@ def test_masks_have_an_ignored_rim():
     assert found.ignore[rim].all() and not found.ignore[30, 30]
 
 
-def test_count_limits_how_many_join():
+def test_count_limits_how_many_join_the_best_by_quality():
     # 3600 px: 280 for a million px is one for this image.
-    found = extend(pseudo_masks(), [A, B, C], [0.99, 0.95, 0.9], count=280)
-    np.testing.assert_array_equal(found.labels, label_map(A))
-    assert found.ignore[B].all() and found.ignore[C].all()
+    found = extend(pseudo_masks(), [A, B, C], [0.99, 0.95, 0.9], quality=[0.1, 0.3, 0.2], count=280)
+    np.testing.assert_array_equal(found.labels, label_map(B))
+    assert found.ignore[A].all() and found.ignore[C].all()
 
 
 def test_count_of_zero_lets_none_join():
-    pseudo = pseudo_masks(A)
-    assert extend(pseudo, [B], [0.9], count=0) is pseudo
+    found = extend(pseudo_masks(A), [A, B], [0.9, 0.88], count=0)
+    np.testing.assert_array_equal(found.labels, label_map(A))
+    assert found.ignore[B].all()
 
 
-def test_pseudo_mask_that_a_detection_covers_in_part_keeps_the_rest():
-    over = np.s_[5:15, 13:23]  # a fifth of A
+def test_detection_joins_beside_a_pseudo_mask_that_it_touches_a_little():
+    over = np.s_[5:15, 13:23]  # a fifth of it lies on A, which a second detection confirms
+    found = extend(pseudo_masks(A), [over, np.s_[5:15, 5:13]], [0.9, 0.5], quality=[0.9, 0.5])
+    assert (found.labels[A] == 2).all() and (found.labels[5:15, 15:23] == 1).all()
+
+
+def test_pseudo_mask_confirmed_to_a_fifth_alone_gives_way():
+    over = np.s_[5:15, 13:23]
     found = extend(pseudo_masks(A), [over], [0.9])
-    assert not (found.labels[5:15, 5:13] > 0).any()  # only a fifth of A is confirmed: it is not kept
-    found = extend(pseudo_masks(A), [over, np.s_[5:15, 5:13]], [0.9, 0.5])
-    assert (found.labels[5:15, 5:13] == 2).all() and (found.labels[over] == 1).all()
+    np.testing.assert_array_equal(found.labels, label_map(over))
+    assert found.ignore[5:15, 5:13].all()
 
 
 def test_arguments_are_not_changed():
@@ -144,18 +151,19 @@ def test_any_label_maps(seed, n, detections, count):
     confidence = np.sort(rng.random(labels.max()))[::-1].astype(np.float32)
     pseudo = PseudoMasks(labels, confidence, (rng.random((40, 40)) < 0.2) & (labels == 0))
     scores = np.sort(rng.random(detections))[::-1]
-    found = extend_pseudo_masks(pseudo, random_labels(rng, detections), scores, 0.85, 0.3, count)
+    found = extend_pseudo_masks(pseudo, random_labels(rng, detections), scores, rng.random(detections), 0.5, 0.3, count)
     assert not (found.ignore & (found.labels > 0)).any()
     assert set(np.unique(found.labels)) - {0} == set(range(1, len(found.confidence) + 1))
     assert (np.diff(found.confidence) <= 0).all()
     if count is not None:  # 1600 px: at most two join
         assert len(found.confidence) <= len(confidence) + 2
-    # Nothing that was a pseudo mask is taken for background now.
-    assert (found.ignore | (found.labels > 0))[labels > 0].all()
+    # Nothing that was a pseudo mask or ignored is taken for background now.
+    assert (found.ignore | (found.labels > 0))[(labels > 0) | pseudo.ignore].all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3)])
 def test_tiny_images(shape):
     pseudo = PseudoMasks(np.zeros(shape, np.int32), np.zeros(0, np.float32), np.zeros(shape, bool))
-    found = extend_pseudo_masks(pseudo, np.ones(shape, np.int32), np.array([0.9]), 0.85, 0.3)
+    scores = np.array([0.9])
+    found = extend_pseudo_masks(pseudo, np.ones(shape, np.int32), scores, scores, 0.85, 0.3)
     assert (found.labels == 1).all() and not found.ignore.any()
