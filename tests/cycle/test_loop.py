@@ -197,14 +197,19 @@ def test_backbone_goes_from_stage_to_stage_and_from_cycle_to_cycle(data, tmp_pat
 def test_detections_join_the_pseudo_masks_of_round_and_cycle(data, tmp_path, watch):
     run = tmp_path / "run"
     loop.train(settings(), data, run)
-    first = load_pseudo_masks(run / "cycle_1/pseudo", "train_000")
-    extended = load_pseudo_masks(run / "cycle_1/round_1/pseudo", "train_000")
-    second = load_pseudo_masks(run / "cycle_2/pseudo", "train_000")
-    assert len(extended.confidence) > len(first.confidence) < len(second.confidence)
+
+    def bare(cycle, name):
+        found = read_image(run / f"cycle_{cycle}/maps/{name}.png")[..., 0].astype(np.float32) / 255
+        return stages.pseudo_masks(found, read_image(data / f"images/{name}.png"), settings()).labels
+
+    def written(folder, name):
+        return load_pseudo_masks(run / folder, name).labels
+
+    np.testing.assert_array_equal(written("cycle_1/pseudo", "train_000"), bare(1, "train_000"))
+    assert (written("cycle_1/round_1/pseudo", "train_000") != bare(1, "train_000")).any()
+    assert (written("cycle_2/pseudo", "train_000") != bare(2, "train_000")).any()
     # What is scored on val are the bare pseudo masks: no detection of val joins them.
-    found = read_image(run / "cycle_2/maps/val_000.png")[..., 0].astype(np.float32) / 255
-    bare = stages.pseudo_masks(found, read_image(data / "images/val_000.png"), settings())
-    np.testing.assert_array_equal(load_pseudo_masks(run / "cycle_2/pseudo", "val_000").labels, bare.labels)
+    np.testing.assert_array_equal(written("cycle_2/pseudo", "val_000"), bare(2, "val_000"))
 
 
 def test_instance_labels_are_read_for_tiles_and_scores_alone(data, tmp_path, watch):
