@@ -44,7 +44,7 @@ def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
     slot = ops.clip(ops.cumsum(positive, axis=1) - 1, 0, ops.shape(target_bbox)[1] - 1)
     target = ops.take_along_axis(target_bbox, slot[..., None], axis=1)
     weights = ops.repeat(ops.cast(positive, "float32")[..., None], 4, axis=-1)
-    return _weighted_mean(smooth_l1(target - rpn_bbox), weights)
+    return _weighted_mean(smooth_l1(ops.subtract(target, rpn_bbox)), weights)
 
 
 def mrcnn_class_loss(target_class_ids, pred_class_logits, active_class_ids, weights=None):
@@ -75,7 +75,7 @@ def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox):
     class_ids = ops.cast(target_class_ids, "int32")
     chosen = ops.take_along_axis(pred_bbox, class_ids[..., None, None], axis=2)[:, :, 0]
     weights = ops.repeat(ops.cast(class_ids > 0, "float32")[..., None], 4, axis=-1)
-    return _weighted_mean(smooth_l1(target_bbox - chosen), weights)
+    return _weighted_mean(smooth_l1(ops.subtract(target_bbox, chosen)), weights)
 
 
 def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks, weights=None):
@@ -90,6 +90,7 @@ def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks, weights=None):
     class_ids = ops.cast(target_class_ids, "int32")
     chosen = ops.take_along_axis(pred_masks, class_ids[..., None, None, None], axis=4)[..., 0]
     chosen = ops.clip(chosen, 1e-7, 1.0 - 1e-7)
+    target_masks = ops.convert_to_tensor(target_masks)
     entropy = -(target_masks * ops.log(chosen) + (1.0 - target_masks) * ops.log(1.0 - chosen))
     positive = ops.cast(class_ids > 0, "float32")[..., None, None] * ops.ones_like(entropy)
     return _weighted_mean(entropy, positive if weights is None else positive * weights)
