@@ -218,7 +218,9 @@ def _start_keras() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _no_native_messages():
-        import keras  # noqa: F401
+        import keras
+
+        keras.ops.zeros(1)  # looks for devices, which TensorFlow reports on as well
     import absl.logging
 
     absl.logging.set_verbosity(absl.logging.ERROR)

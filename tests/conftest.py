@@ -1,7 +1,13 @@
 """What every test shares: a quiet default backend, a bounded hypothesis, and the folder of shared data."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 # Before any test module imports Keras, which reads these once.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -24,3 +30,58 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no folder {SHARED}: it holds the real images this test reads")
     return SHARED
+
+
+# The smallest real run: every network, two cycles, seconds of training.
+TINY = {
+    "cycles": 2,
+    "tiles": {"size": 32, "stride": 24},
+    "classifier": {"steps": 3, "later_steps": 2, "batch": 4},
+    "maps": {"tile": 64, "overlap": 16},
+    "segmenter": {
+        "crop": 64, "batch": 1, "steps": 2, "later_steps": 2, "warmup": 0, "rpn_anchors": 32, "rois": 8,
+        "proposals": 32, "max_instances": 16, "pyramid_channels": 32, "rpn_channels": 32, "mask_channels": 32,
+        "fc_size": 32,
+    },
+    "rounds": {"students": 0},
+    "detection": {"tile": 64, "overlap": 16, "batch": 4, "proposals": 32, "max_instances": 16, "score": 0.3},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Run `cyclic` with these arguments in a process of its own: `(exit code, stdout, stderr)`."""
+
+    def run(*arguments, timeout=300):
+        call = [sys.executable, "-m", "cyclic.cli", *map(str, arguments)]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=timeout)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, command):
+    """A real run by `cyclic train`, killed in the middle and resumed: `.data`, `.run`, `.config`, `.stdout`, `.killed`.
+
+    `killed` are the stages that had ended when the process was killed.
+    """
+    from cyclic.datasets.synthetic import write_tissue_set
+
+    root = tmp_path_factory.mktemp("tiny")
+    data, run, config = root / "data", root / "run", root / "tiny.yaml"
+    write_tissue_set(data, 2, 1, size=128)
+    config.write_text(json.dumps(TINY))  # JSON is YAML
+    arguments = ["train", "--config", config, "--data", data, "--out", run]
+    process = subprocess.Popen([sys.executable, "-m", "cyclic.cli", *map(str, arguments)], stderr=subprocess.PIPE)
+    log, end = run / "log.jsonl", time.monotonic() + 200
+    while not (log.exists() and '"stage_start", "stage": "cycle_1/round_0/train"' in log.read_text()):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < end, "the run did not come to training Mask R-CNN"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    killed = json.loads((run / "state.json").read_text())["finished"]
+    code, stdout, stderr = command(*arguments, "--resume")
+    assert code == 0, stderr
+    return SimpleNamespace(data=data, run=run, config=config, stdout=stdout, stderr=stderr, killed=killed)
