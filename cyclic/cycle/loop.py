@@ -11,7 +11,7 @@ from cyclic.cycle.progress import Progress
 from cyclic.cycle.stages import Context
 from cyclic.cycle.state import RunDirectory
 from cyclic.datasets.monusac import MonusacDataset
-from cyclic.files import atomic_path
+from cyclic.files import atomic_path, read_label_map, write_image
 from cyclic.report.overlays import contour_overlay, error_overlay, side_by_side
 
 # The commands that run one part of a cycle, and the last names of the part's stages.
@@ -95,11 +95,11 @@ def finish(context: Context) -> None:
         shutil.copyfile(last / "model.weights.h5", temporary)
     predictions = last / f"round_{config.rounds.students}" / "predictions"
     for name in context.val_ids:
-        labels = stages.read_label_map(predictions / f"{name}.tif")
+        labels = read_label_map(predictions / f"{name}.tif")
         image = context.images[name]
         pictures = [("image", image), ("prediction", contour_overlay(image, labels, upscale=1))]
         if config.evaluate and context.val.has_labels(name):
             true = context.val.label_map(name)
             pictures.append(("ground truth", contour_overlay(image, true, upscale=1)))
             pictures.append(("errors", error_overlay(image, true, labels, upscale=1)))
-        stages.write_image(run.path("overlays", f"{name}.png"), side_by_side(pictures))
+        write_image(run.path("overlays", f"{name}.png"), side_by_side(pictures))
