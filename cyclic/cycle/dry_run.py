@@ -16,7 +16,7 @@ import numpy as np
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.classifier.train import train_classifier
 from cyclic.config import RunConfig
-from cyclic.cycle.stages import Context, detection_options, image_map, pseudo_masks
+from cyclic.cycle.stages import Context, classifier_steps, detection_options, image_map, pseudo_masks
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.tiles import load_tiles
 from cyclic.errors import InputError
@@ -69,7 +69,7 @@ def _classifier(context: Context) -> dict:
     train_classifier(
         model, batches, batches, STEPS, settings.learning_rate, config.mean_pixel, settings.optimizer, callbacks=[clock]
     )
-    steps = settings.steps + (config.cycles - 1) * settings.later_steps
+    steps = sum(classifier_steps(config, cycle) for cycle in range(1, config.cycles + 1))
     return _row("classifier, step", batches[0][0], (settings.batch, 2), model.count_params(), clock.seconds, steps)
 
 

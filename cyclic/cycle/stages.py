@@ -117,7 +117,7 @@ def train_front_end(context: Context, cycle: int) -> None:
         scale=config.scale,
     )
     val_data = TileSequence(held_out.paths, held_out.labels, settings.batch, train=False, scale=config.scale)
-    steps = settings.steps if cycle == 1 else settings.later_steps or settings.steps * cycle
+    steps = classifier_steps(config, cycle)
     report = train_classifier(
         context.models.classifier,
         train_data,
@@ -132,6 +132,12 @@ def train_front_end(context: Context, cycle: int) -> None:
     )
     run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))
     context.models.save_classifier(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
+
+
+def classifier_steps(config: RunConfig, cycle: int) -> int:
+    """Return the training steps of the classifier in a cycle; without `later_steps` they grow with it (paper)."""
+    settings = config.classifier
+    return settings.steps if cycle == 1 else settings.later_steps or settings.steps * cycle
 
 
 def make_maps(context: Context, cycle: int) -> None:
