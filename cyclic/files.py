@@ -144,9 +144,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_label_map(path: str | Path, labels: np.ndarray) -> None:
-    """Write `labels` (`[H, W]` integer) as deflate-compressed TIFF, .png or .npy; uint16 where the ids fit, else uint32.
+    """Write `labels` (`[H, W]` integer) in the format of the suffix: .tif, .npy, or .png, which holds 16 bits only.
 
-    PNG holds 16 bits only.
+    The file is uint16 where the ids fit, else uint32.
     """
     dtype = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
     with atomic_path(path) as temporary:
