@@ -1,0 +1,104 @@
+"""Prediction of folders: formats, bad images, and the same label maps as in the training run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cyclic.cycle.models import load_predictor
+from cyclic.errors import InputError
+from cyclic.files import read_image, read_label_map, write_image
+from cyclic.inference import folder
+from cyclic.inference.folder import find_images, predict_folder
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_run):
+    """The tiny run's model, loaded once for all tests: `load_predictor` without its seconds."""
+    weights = tiny_run.run / "best.weights.h5"
+    model, config = load_predictor(weights)
+
+    def load(path, **detection):
+        assert path == weights
+        return model, config.model_copy(update={"detection": config.detection.model_copy(update=detection)})
+
+    return load
+
+
+@pytest.fixture
+def predict(tiny_run, predictor, monkeypatch):
+    monkeypatch.setattr(folder, "load_predictor", predictor)
+    return lambda images, out, *more: predict_folder(images, tiny_run.run / "best.weights.h5", out, *more)
+
+
+def test_same_label_maps_as_the_run(tiny_run, predict, tmp_path):
+    counts = predict(tiny_run.data / "images", tmp_path)
+    assert list(counts) == ["train_000", "train_001", "val_000"]
+    found = read_label_map(tmp_path / "val_000.tif")
+    np.testing.assert_array_equal(found, read_label_map(tiny_run.run / "cycle_2/round_0/predictions/val_000.tif"))
+    for name, count in counts.items():
+        assert read_label_map(tmp_path / f"{name}.tif").max() == count
+
+
+def test_formats_agree(tiny_run, predict, tmp_path):
+    # Score 0: even a network trained for a few steps finds something.
+    counts = predict(tiny_run.data / "images", tmp_path, folder.FORMATS, None, 0.0)
+    assert sum(counts.values()) > 0
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == [f"{name}.png" for name in counts]
+    for image_id, (name, count) in enumerate(counts.items(), 1):
+        features = json.loads((tmp_path / f"{name}.geojson").read_text())["features"]
+        assert len(features) == count == sum(each["image_id"] == image_id for each in coco["annotations"])
+        shape = read_image(tiny_run.data / f"images/{name}.png").shape
+        assert read_image(tmp_path / f"overlays/{name}.png").shape == (2 * shape[0], 2 * shape[1], 3)
+
+
+def test_only_the_formats_asked_for(tiny_run, predict, tmp_path):
+    predict(tiny_run.data / "images/val_000.png", tmp_path, ("geojson",))
+    assert [path.name for path in tmp_path.iterdir()] == ["val_000.geojson"]
+
+
+def test_score_drops_the_weaker(tiny_run, predict, tmp_path):
+    image = tiny_run.data / "images/val_000.png"
+    every = predict(image, tmp_path / "all", ("geojson",), None, 0.0)["val_000"]
+    features = json.loads((tmp_path / "all/val_000.geojson").read_text())["features"]
+    scores = sorted(feature["measurements"]["score"] for feature in (f["properties"] for f in features))
+    middle = scores[len(scores) // 2]
+    some = predict(image, tmp_path / "some", ("tif",), None, middle)["val_000"]
+    assert some == sum(score >= middle for score in scores) < every or len(set(scores)) == 1
+    assert predict(image, tmp_path / "none", ("tif",), None, 1.0)["val_000"] == 0
+    assert not read_label_map(tmp_path / "none/val_000.tif").any()
+
+
+def test_tile_smaller_than_the_runs_overlap(tiny_run, predict, tmp_path):
+    predict(tiny_run.data / "images/val_000.png", tmp_path, ("tif",), 16)
+    assert read_label_map(tmp_path / "val_000.tif").shape == (128, 128)
+
+
+def test_unreadable_images_are_named_and_the_others_predicted(tiny_run, predict, tmp_path):
+    images = tmp_path / "images"
+    good = read_image(tiny_run.data / "images/val_000.png")
+    for name in "abc":
+        write_image(images / f"{name}.png", good)
+    for name in "ac":
+        (images / f"{name}.png").write_bytes((images / f"{name}.png").read_bytes()[:300])
+    with pytest.raises(InputError, match="2 of 3 images not predicted: .*a.png.*c.png"):
+        predict(images, tmp_path / "out")
+    written = [path.name for path in sorted((tmp_path / "out").iterdir())]
+    assert written == ["b.geojson", "b.tif", "coco.json", "overlays"]
+    assert len(json.loads((tmp_path / "out/coco.json").read_text())["images"]) == 1
+
+
+def test_unknown_format(tmp_path):
+    with pytest.raises(InputError, match="format svg: use one or more of tif"):
+        predict_folder(tmp_path, tmp_path / "w.h5", tmp_path, ("tif", "svg"))
+
+
+def test_find_images(tmp_path):
+    for name in ("b.png", "a.png"):
+        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "notes.txt").write_text("")
+    assert list(find_images(tmp_path).items()) == [("a", tmp_path / "a.png"), ("b", tmp_path / "b.png")]
+    assert find_images(tmp_path / "b.png") == {"b": tmp_path / "b.png"}
+    with pytest.raises(InputError, match="notes.txt: not an image"):
+        find_images(tmp_path / "notes.txt")

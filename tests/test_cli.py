@@ -1,0 +1,345 @@
+"""The command line: what it prints, writes and refuses, and with which exit code."""
+
+import errno
+import json
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from cyclic import cli
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.synthetic import draw_tissue
+from cyclic.errors import InputError
+from cyclic.files import write_image, write_label_map
+
+COMMANDS = ("demo", "tiles", "train", "classify", "pseudo", "segment", "predict", "evaluate")
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command in this process: `(exit code, stdout, stderr)`."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two labelled images."""
+    root = tmp_path_factory.mktemp("cli")
+    for seed in range(2):
+        image, labels = draw_tissue(np.random.default_rng(seed), 128)
+        write_image(root / "images" / f"image_{seed}.png", image)
+        write_label_map(root / "labels" / f"image_{seed}.tif", labels)
+    return root
+
+
+def assert_refused(result, *parts):
+    """Exit code 2 and exactly one line on standard error, with these parts in it."""
+    code, _, err = result
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    for part in parts:
+        assert str(part) in err
+
+
+# --- help ---
+
+
+def test_help_lists_every_command(call):
+    code, out, err = call("--help")
+    assert code == 0 and err == ""
+    assert all(f"  {name} " in out for name in COMMANDS)
+    assert call() == (0, out, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_has_an_example(call, name):
+    code, out, _ = call(name, "--help")
+    assert code == 0 and f"Example: cyclic {name}" in " ".join(out.split())
+
+
+def test_help_and_bad_paths_do_not_wait_for_tensorflow(command):
+    for arguments, expected in (
+        (["--help"], 0),
+        (["train", "--data", "nowhere", "--out", "run"], 2),
+        (["predict", "nowhere.png", "--weights", "w.h5", "--out", "o"], 2),
+    ):
+        begin = time.perf_counter()
+        assert command(*arguments)[0] == expected
+        assert time.perf_counter() - begin < 2.5
+
+
+# --- wrong use ---
+
+
+def test_unknown_command_and_option(call):
+    assert_refused(call("trian"), "trian", "cyclic --help")
+    assert_refused(call("train", "--steps", "3"), "--steps", "cyclic train --help")
+    assert_refused(call("train", "--out", "run"), "--data", "cyclic train --help")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--data", "nowhere", "--out", "run"],
+        ["tiles", "--images", "nowhere", "--out", "tiles"],
+        ["evaluate", "--pred", "nowhere", "--gt", "nowhere"],
+        ["predict", "nowhere", "--weights", __file__, "--out", "out"],
+    ],
+)
+def test_no_such_folder(call, arguments):
+    assert_refused(call(*arguments), "nowhere", "--help")
+
+
+def test_unknown_key_names_the_nearest(call, data, tmp_path):
+    run = ("train", "--data", data, "--out", tmp_path / "run")
+    assert_refused(call(*run, "--set", "segmenter.step=3"), "segmenter.step", "did you mean segmenter.steps?")
+    (tmp_path / "config.yaml").write_text("cycels: 3\n")
+    assert_refused(call(*run, "--config", tmp_path / "config.yaml"), "config.yaml", "did you mean cycles?")
+    assert not (tmp_path / "run").exists()
+
+
+def test_value_out_of_range(call, data, tmp_path):
+    result = call("train", "--data", data, "--out", tmp_path / "run", "--set", "pseudo.threshold=1.5")
+    assert_refused(result, "pseudo.threshold", "1.5", "less than or equal to 1")
+
+
+def test_data_without_images(call, tmp_path):
+    (tmp_path / "images").mkdir()
+    assert_refused(call("train", "--data", tmp_path, "--out", tmp_path / "run"), tmp_path / "images", "no images")
+    assert_refused(call("train", "--data", tmp_path / "images", "--out", tmp_path / "run"), "no images/", "give")
+
+
+def test_data_without_labels_and_tiles(call, data, tmp_path):
+    write_image(tmp_path / "images" / "a.png", np.zeros((64, 64, 3), np.uint8))
+    result = call("train", "--data", tmp_path, "--out", tmp_path / "run")
+    assert_refused(result, tmp_path, "set tiles.folder")
+
+
+def test_resume_without_a_run_and_run_without_resume(call, data, tmp_path):
+    run = tmp_path / "run"
+    assert_refused(call("train", "--data", data, "--out", run, "--resume"), run, "no run to resume")
+    run.mkdir()
+    (run / "config.yaml").write_text("seed: 0\n")
+    assert_refused(call("train", "--data", data, "--out", run), run, "add --resume")
+    assert_refused(call("train", "--data", data, "--out", run, "--resume", "--set", "seed=3"), "seed is 0", "--out")
+
+
+def test_out_is_a_file(call, data, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = call("tiles", "--images", data / "images", "--labels", data / "labels", "--out", tmp_path / "file")
+    assert_refused(result, tmp_path / "file")
+
+
+def test_disk_full_is_one_line(call, data, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "scores.json"))
+
+    monkeypatch.setattr("cyclic.evaluation.folders.evaluate_folders", full)
+    result = call("evaluate", "--pred", data / "labels", "--gt", data / "labels")
+    assert_refused(result, tmp_path / "scores.json", "No space left", "free space")
+
+
+def test_defects_are_not_hidden(data, monkeypatch):
+    def broken(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("cyclic.evaluation.folders.evaluate_folders", broken)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        cli.main(["evaluate", "--pred", str(data / "labels"), "--gt", str(data / "labels")])
+
+
+def test_interrupted_training_says_how_to_go_on(call, data, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclic.cycle.loop.train", interrupt)
+    code, _, err = call("train", "--data", data, "--out", tmp_path / "run")
+    assert code == 130 and err.count("\n") == 1 and "cyclic train --resume" in err
+    code, _, err = call("pseudo", "--data", data, "--out", tmp_path / "run")
+    assert code == 130 and "cyclic pseudo ..." in err
+
+
+def test_long_message_of_a_broken_file_stays_one_line(call, monkeypatch, data):
+    def broken(*_):
+        raise InputError("a.png: two\nlines")
+
+    monkeypatch.setattr("cyclic.evaluation.folders.evaluate_folders", broken)
+    assert_refused(call("evaluate", "--pred", data / "labels", "--gt", data / "labels"), "a.png: two lines")
+
+
+# --- tiles ---
+
+
+def tile_options(data, out):
+    return ("tiles", "--images", data / "images", "--labels", data / "labels", "--out", out, "--size", 32)
+
+
+def test_tiles_are_cut_and_can_be_checked(call, data, tmp_path):
+    code, out, err = call(*tile_options(data, tmp_path), "--stride", 24)
+    assert code == 0 and err == ""
+    positive, negative = (len(list((tmp_path / name).glob("*.png"))) for name in ("positive", "negative"))
+    assert positive == negative > 0
+    assert out == f"{positive} positive and {negative} negative tiles in {tmp_path}\n"
+    assert call("tiles", "--images", tmp_path) == (0, out, "")
+
+
+def test_no_balance_keeps_all(call, data, tmp_path):
+    assert call(*tile_options(data, tmp_path / "a"))[0] == 0
+    assert call(*tile_options(data, tmp_path / "b"), "--no-balance")[0] == 0
+    counts = [len(list((tmp_path / name).rglob("*.png"))) for name in "ab"]
+    assert counts[0] < counts[1]
+
+
+def test_image_without_label_map_is_named(call, data, tmp_path):
+    write_label_map(tmp_path / "image_0.tif", np.zeros((128, 128), np.int32))
+    result = call("tiles", "--images", data / "images", "--labels", tmp_path, "--out", tmp_path / "tiles")
+    assert_refused(result, data / "images/image_1.png", "add image_1.tif")
+
+
+def test_label_map_of_another_size_is_named(call, data, tmp_path):
+    for name in ("image_0", "image_1"):
+        write_label_map(tmp_path / f"{name}.tif", np.zeros((100, 100), np.int32))
+    result = call("tiles", "--images", data / "images", "--labels", tmp_path, "--out", tmp_path / "tiles")
+    assert_refused(result, tmp_path / "image_0.tif", "(100, 100)")
+
+
+def test_one_class_alone(call, data, tmp_path):
+    write_image(tmp_path / "images/a.png", np.zeros((64, 64, 3), np.uint8))
+    write_label_map(tmp_path / "labels/a.tif", np.ones((64, 64), np.int32))
+    assert_refused(call(*tile_options(tmp_path, tmp_path / "tiles")), "no negative tile", "smaller size")
+    write_image(tmp_path / "cut/positive/a_0_0.png", np.zeros((32, 32, 3), np.uint8))
+    assert_refused(call("tiles", "--images", tmp_path / "cut"), tmp_path / "cut/negative", "no such folder")
+
+
+def test_truncated_tile_is_named(call, data, tmp_path):
+    assert call(*tile_options(data, tmp_path))[0] == 0
+    tile = next((tmp_path / "positive").iterdir())
+    tile.write_bytes(tile.read_bytes()[:200])
+    assert_refused(call("tiles", "--images", tmp_path), tile, "replace or remove")
+
+
+def test_images_without_labels_option(call, data, tmp_path):
+    assert_refused(call("tiles", "--images", data / "images"), data / "images", "--labels")
+    result = call("tiles", "--images", data / "images", "--labels", data / "labels")
+    assert_refused(result, "--out", "cyclic tiles --help")
+
+
+def test_truncated_image_in_training(call, data, tmp_path):
+    for name in ("image_0", "image_1"):
+        content = (data / f"images/{name}.png").read_bytes()
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / f"images/{name}.png").write_bytes(content[: 500 if name == "image_1" else None])
+        write_label_map(tmp_path / f"labels/{name}.tif", MonusacDataset(data).label_map(name))
+    result = call("train", "--data", tmp_path, "--out", tmp_path / "run", "--set", "tiles.size=32")
+    assert_refused(result, tmp_path / "images/image_1.png", "replace or remove")
+
+
+# --- evaluate ---
+
+
+def test_evaluate_prints_and_writes_scores(call, data, tmp_path):
+    scores = tmp_path / "scores.json"
+    code, out, err = call("evaluate", "--pred", data / "labels", "--gt", data / "labels", "--json", scores)
+    assert code == 0 and err == ""
+    assert "image_0" in out and "mean" in out and "AJI+" in out and "1.000" in out
+    found = json.loads(scores.read_text())
+    assert set(found["images"]) == {"image_0", "image_1"} and found["mean"]["aji"] == 1.0
+
+
+def test_evaluate_names_the_missing_prediction(call, data, tmp_path):
+    write_label_map(tmp_path / "image_0.tif", np.zeros((128, 128), np.int32))
+    result = call("evaluate", "--pred", tmp_path, "--gt", data / "labels")
+    assert_refused(result, tmp_path, "no prediction for image_1")
+
+
+# --- predict ---
+
+
+def test_missing_and_wrong_weights(call, data, tmp_path):
+    image, out = data / "images/image_0.png", ("--out", tmp_path / "out")
+    assert_refused(call("predict", image, "--weights", tmp_path / "no.h5", *out), tmp_path / "no.h5")
+    (tmp_path / "text.h5").write_text("not h5")
+    assert_refused(call("predict", image, "--weights", tmp_path / "text.h5", *out), tmp_path / "text.h5", "replace")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.attrs["layer_names"] = []
+    result = call("predict", image, "--weights", tmp_path / "other.h5", *out)
+    assert_refused(result, tmp_path / "other.h5", "best.weights.h5 of a run")
+
+
+def test_folder_without_images_and_file_that_is_none(call, data, tmp_path):
+    weights = tmp_path / "w.h5"
+    weights.write_text("")
+    options = ("--weights", weights, "--out", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    assert_refused(call("predict", tmp_path / "empty", *options), tmp_path / "empty", "no images")
+    assert_refused(call("predict", weights, *options), weights, "not an image")
+
+
+def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
+    (tmp_path / "w.h5").write_text("")
+    run = ("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path / "out")
+    assert_refused(call(*run, "--format", "tif,svg"), "svg", "tif, geojson, coco, overlay")
+    assert_refused(call(*run, "--score", "1.5"), "--score", "cyclic predict --help")
+
+
+def test_predict_then_evaluate(call, tiny_run, tmp_path):
+    """What a user does with a run: predict a folder, score it."""
+    weights, out = tiny_run.run / "best.weights.h5", tmp_path / "out"
+    code, text, _ = call("predict", tiny_run.data / "images", "--weights", weights, "--out", out)
+    assert code == 0 and f"in 3 images: {out}" in text
+    code, text, _ = call("evaluate", "--pred", out, "--gt", tiny_run.data / "labels")
+    assert code == 0 and "AP50" in text
+
+
+def test_nan_weights(call, tiny_run, data, tmp_path):
+    weights = tmp_path / "nan.h5"
+    weights.write_bytes((tiny_run.run / "best.weights.h5").read_bytes())
+    with h5py.File(weights, "r+") as file:
+        layer = file["mrcnn_mask"]
+        layer[layer.attrs["weight_names"][0]][...] = np.nan
+    result = call("predict", data / "images", "--weights", weights, "--out", tmp_path / "out")
+    assert_refused(result, weights, "NaN in layer mrcnn_mask", "earlier checkpoint")
+
+
+# --- train ---
+
+
+def test_resume_of_a_finished_run_prints_its_table(call, tiny_run):
+    code, out, _ = call("train", "--data", tiny_run.data, "--out", tiny_run.run, "--resume")
+    assert code == 0 and "no_label_baseline" in out and "best.weights.h5" in out
+
+
+def test_dry_run_tells_time_and_writes_nothing(call, tiny_run, tmp_path):
+    run = tmp_path / "run"
+    code, out, _ = call("train", "--config", tiny_run.config, "--data", tiny_run.data, "--out", run, "--dry-run")
+    assert code == 0 and not run.exists()
+    for stage in ("classifier, step", "activation map", "pseudo masks", "Mask R-CNN, step", "detection", "total"):
+        assert stage in out
+    assert "1x64x64x3" in out  # a training crop
+
+
+def test_demo_continues_or_shows_its_run(call, tmp_path, monkeypatch):
+    """The demo's files and order; its networks run in `make demo`."""
+    calls = []
+
+    def train(config, data, out, *, resume, until):
+        calls.append((resume, until, config.segmenter.steps))
+        out.mkdir(exist_ok=True)
+        (out / "config.yaml").write_text("")
+        assert len(MonusacDataset(data, "train").ids) > 1
+        return [{"source": "model", "cycle": 1, "aji": 0.5}]
+
+    monkeypatch.setattr("cyclic.cycle.loop.train", train)
+    for _ in range(2):
+        code, out, err = call("demo", "--out", tmp_path / "demo")
+        assert code == 0 and "0.500" in out and err == ""
+    assert [resume for resume, _, _ in calls] == [False, True]
+    assert calls[0][1] is None and calls[0][2] < 900
