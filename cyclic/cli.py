@@ -1,12 +1,9 @@
 """The `cyclic` command: one function a subcommand. Exit code 0: done, 2: bad input or wrong use, 1: a defect."""
 
-import contextlib
 import errno
 import faulthandler
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -213,33 +210,27 @@ def _print_table(rows: list[dict]) -> None:
 
 
 def _start_keras() -> None:
-    """Import Keras without TensorFlow's messages; only commands that need it pay the seconds it takes."""
+    """Import Keras, without TensorFlow's messages; only the commands that need it pay the seconds this takes."""
     if "keras" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _no_native_messages():
-        import keras
-
-        keras.ops.zeros(1)  # looks for devices, which TensorFlow reports on as well
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1"):
+        _mute_native_code()
     import absl.logging
+    import keras  # noqa: F401
 
     absl.logging.set_verbosity(absl.logging.ERROR)
 
 
-@contextlib.contextmanager
-def _no_native_messages() -> Iterator[None]:
-    """Keep off standard error what C++ code writes there: TensorFlow obeys its log level only after its import."""
+def _mute_native_code() -> None:
+    """Leave standard error to Python alone: TensorFlow's C++ code writes there whatever its log level is.
+
+    Where native code ends the process, a traceback still tells the place.
+    """
     sys.stderr.flush()
-    real = os.dup(2)
-    # If the library ends the process, e.g. for a missing CPU instruction, this still says where.
-    with open(real, "w") as real_stderr, tempfile.TemporaryFile() as sink:
-        faulthandler.enable(real_stderr)
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(real, 2)
-            faulthandler.disable()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    faulthandler.enable(sys.stderr)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -63,9 +63,9 @@ def test_score_drops_the_weaker(tiny_run, predict, tmp_path):
     every = predict(image, tmp_path / "all", ("geojson",), None, 0.0)["val_000"]
     features = json.loads((tmp_path / "all/val_000.geojson").read_text())["features"]
     scores = sorted(feature["measurements"]["score"] for feature in (f["properties"] for f in features))
-    middle = scores[len(scores) // 2]
+    middle = scores[len(scores) // 2] - 1e-5  # they are written with six digits
     some = predict(image, tmp_path / "some", ("tif",), None, middle)["val_000"]
-    assert some == sum(score >= middle for score in scores) < every or len(set(scores)) == 1
+    assert some == sum(score >= middle for score in scores) < every
     assert predict(image, tmp_path / "none", ("tif",), None, 1.0)["val_000"] == 0
     assert not read_label_map(tmp_path / "none/val_000.tif").any()
 
