@@ -113,9 +113,10 @@ def select_pseudo_masks(
         share: keep this share of the components, in [0, 1].
         min_confidence: keep only components of at least this confidence, in [0, 1].
         image_map: `[H, W]` float in [0, 1]; what exceeds `background_level` outside every component is ignored too.
-            None: everything outside the components and their rings is background.
+            None: everything outside the components is background, but for the rings of those not kept.
         background_level: in [0, 1]; None: Otsu's threshold times the lowest of LEVEL_FACTORS.
-        ring: width in pixels of the uncertain border around every component.
+        ring: width in pixels of the ignored border around components that are not kept, and of the border around a
+            pseudo mask that is background whatever the map says.
         ignore_boxes: ignore the whole boxes of the components not kept.
         hull: fill each pseudo mask to its convex hull where no other component lies (paper).
         rank_by: the attribute of `scores` to rank by; the paper ranks by "solidity" within its area limits.
@@ -130,16 +131,21 @@ def select_pseudo_masks(
     if hull:
         pseudo = _fill_hulls(pseudo, labels)
     rejected = (labels > 0) & (new_label[labels] == 0)
-    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * ring + 1, 2 * ring + 1))
-    # The rings of kept and of other components alike: where exactly a nucleus ends is not known.
-    ignore = cv2.dilate((rejected | (pseudo > 0)).astype(np.uint8), disk) > 0
+    ignore = widen(rejected, ring)
     if ignore_boxes:
         for box, new in zip(ndimage.find_objects(labels), new_label[1:], strict=True):
             if box is not None and new == 0:
                 ignore[box] = True
     if image_map is not None:
-        ignore |= image_map > _background_level(image_map, background_level)
+        # Beside a pseudo mask the map is high as well, but with a free border the masks that learn from it grow.
+        ignore |= (image_map > _background_level(image_map, background_level)) & ~widen(pseudo > 0, ring)
     return PseudoMasks(pseudo, kept.confidence, ignore & (pseudo == 0))
+
+
+def widen(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Return `mask` (`[H, W]` bool) dilated by a disk of `radius` pixels."""
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(mask.astype(np.uint8), disk) > 0
 
 
 def _ranking(

@@ -1,13 +1,12 @@
 """One round of self-training: a teacher's confident detections join the pseudo masks."""
 
-import cv2
 import numpy as np
 
-from cyclic.pseudo.select import COUNT_AREA, PseudoMasks
+from cyclic.pseudo.select import COUNT_AREA, PseudoMasks, widen
 
 # A mask that shares more than this with others shows the same nucleus.
 SAME_NUCLEUS = 0.3
-# The outline of a detection is as uncertain as that of a pseudo mask.
+# Border around a mask, in pixels, that is background: with a free border the masks that learn from it grow.
 RING = 2
 
 
@@ -24,7 +23,7 @@ def extend_pseudo_masks(
 
     A detection joins where no pseudo mask is: the outline of a selected component is better than that of an early
     teacher's detection. A pseudo mask that no detection at all confirms becomes ignored, and so do the detections that
-    do not join. What was ignored stays so, unless a joining detection now covers it. An image in which no detection is
+    do not join. What was ignored stays so, unless a mask now covers it or lies beside it. An image in which no detection is
     confident keeps its pseudo masks as they are.
 
     Args:
@@ -58,10 +57,8 @@ def extend_pseudo_masks(
     merged = np.where(merged > 0, merged, new_label[labels])
     merged, confidence = _ranked(merged, np.concatenate([pseudo.confidence[kept], quality[joining]]))
 
-    doubtful = pseudo.ignore | (seen > 0) | (pseudo.labels > 0)
-    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RING + 1, 2 * RING + 1))
-    ring = cv2.dilate((merged > 0).astype(np.uint8), disk) > 0
-    return PseudoMasks(merged, confidence, (doubtful | ring) & (merged == 0))
+    unsure = (pseudo.ignore & ~widen(merged > 0, RING)) | (seen > 0) | (pseudo.labels > 0)
+    return PseudoMasks(merged, confidence, unsure & (merged == 0))
 
 
 def _ranked(labels: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
