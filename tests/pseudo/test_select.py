@@ -55,14 +55,30 @@ def test_rank_by_another_score(grid):
     assert (pseudo.labels > 0)[labels == 5].all()
 
 
-def test_ignore_covers_unkept_components_and_rings_but_no_pseudo_mask(grid):
+def test_ignore_covers_unkept_components_and_their_rings_but_no_pseudo_mask(grid):
     labels, _, scores = grid
     pseudo = select_pseudo_masks(labels, scores, share=0.25, ring=2)
     kept = pseudo.labels > 0
     assert pseudo.ignore.dtype == bool and not (pseudo.ignore & kept).any()
     assert pseudo.ignore[(labels > 0) & ~kept].all()
-    y, x = np.argwhere(pseudo.labels == 1)[0]
+    y, x = np.argwhere((labels > 0) & ~kept)[0]
     assert pseudo.ignore[y - 2, x] and not pseudo.ignore[y - 4, x]
+    y, x = np.argwhere(pseudo.labels == 1)[0]
+    assert not pseudo.ignore[y - 1, x]
+
+
+def test_border_of_a_pseudo_mask_is_background_though_the_map_is_high_there(grid):
+    labels, image_map, scores = grid
+    y, x = np.argwhere(labels == 16)[0]
+    image_map[y - 6 : y, x : x + 16] = 0.9
+    pseudo = select_pseudo_masks(labels, scores, share=0.25, image_map=image_map, ring=2)
+    assert not pseudo.ignore[y - 2 : y, x : x + 16].any()
+    assert pseudo.ignore[y - 6 : y - 3, x : x + 16].all()
+
+
+def test_wider_ring_ignores_more(grid):
+    labels, _, scores = grid
+    pseudo = select_pseudo_masks(labels, scores, share=0.25, ring=2)
     wide = select_pseudo_masks(labels, scores, share=0.25, ring=5)
     assert wide.ignore.sum() > pseudo.ignore.sum()
 
@@ -74,7 +90,7 @@ def test_bright_background_outside_the_components_is_ignored(grid):
     with_map = select_pseudo_masks(labels, scores, share=0.5, image_map=image_map)
     assert not plain.ignore[45, 45] and with_map.ignore[45, 45]
     assert not with_map.ignore[198, 198]
-    strict = select_pseudo_masks(labels, scores, share=0.5, image_map=image_map, background_level=0.01)
+    strict = select_pseudo_masks(labels, scores, share=0.5, image_map=image_map, background_level=0.01, ring=0)
     assert (strict.ignore | (strict.labels > 0)).all()
 
 
