@@ -233,15 +233,17 @@ def train_back_end(context: Context, cycle: int, round_: int) -> None:
     first = cycle == 1 and round_ == 0
     steps = settings.steps if first else settings.later_steps
     context.models.mrcnn_config.SEED = context.seed(cycle, 3, round_)
-    context.models.mrcnn_config.STEPS_PER_EPOCH = min(settings.steps_per_epoch, steps)
+    # Keras trains whole epochs, so they are made as even as `steps` allows.
+    epochs = -(-steps // settings.steps_per_epoch)
+    context.models.mrcnn_config.STEPS_PER_EPOCH = round(steps / epochs)
     key = f"cycle_{cycle}/round_{round_}"
     history = context.models.segmenter().train(
         PseudoDataset(context.images, pseudo),
         None,
         settings.learning_rate if first else settings.later_learning_rate,
-        epochs=max(steps // settings.steps_per_epoch, 1),
+        epochs=epochs,
         augmentation=CropAugmentation(settings.stain_jitter),
-        custom_callbacks=[context.progress.callback(f"{key}/train", steps)],
+        custom_callbacks=[context.progress.callback(f"{key}/train", epochs * round(steps / epochs))],
     )
     run.log("segmenter", cycle=cycle, round=round_, losses=history.history)
     context.models.save_segmenter(_round(context, cycle, round_) / "model.weights.h5")
