@@ -176,6 +176,21 @@ def evaluate(
     _print_table(image_rows(evaluation))
 
 
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory, finished or not.")],
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the run directory.")] = None,
+) -> None:
+    """Write one HTML page on a run: scores, curves, and every step of the method on every image.
+
+    Example: cyclic report runs/monusac --data monusac/
+    """
+    from cyclic.report.html import write_report
+
+    print(write_report(run, data, out))
+
+
 def _run(config, data: Path, out: Path, settings, command: str, *, resume: bool = False, dry: bool = False) -> None:
     """Run or continue a run, wholly or up to the part that `command` names."""
     resume = resume or (command != "train" and RunDirectory.holds_run(out))

@@ -1,0 +1,322 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import yaml
+
+from cyclic.cli import app
+from cyclic.config import RunConfig
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.synthetic import write_tissue_set
+from cyclic.errors import InputError
+from cyclic.evaluation.metrics import evaluate_pair
+from cyclic.files import read_json, read_label_map, write_json, write_label_map
+from cyclic.report.curves import precision_by_rank
+from cyclic.report.html import image_scores, write_report
+from cyclic.report.layers import image_layers
+from cyclic.report.line_chart import Reference, Series, line_chart, round_step
+
+VOID = {"meta", "link", "br", "input"}
+
+
+class Outline(HTMLParser):
+    """Keeps every start tag with its attributes, and what is open at the end."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def having(self, css):
+        return [attrs for _, attrs in self.tags if css in (attrs.get("class") or "").split()]
+
+
+@pytest.fixture(scope="module")
+def text(fake_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    assert write_report(fake_run.run, fake_run.data, path) == path
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def run_copy(fake_run, tmp_path):
+    shutil.copytree(fake_run.run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def captions(run, name, true):
+    data = MonusacDataset(run.data)
+    return [layer.name for layer in image_layers(run.run, name, data.image(name), true)]
+
+
+def test_the_page_is_well_formed_with_unique_ids_and_living_links(text):
+    page = Outline(text)
+    assert page.open == []
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = [attrs["href"] for _, attrs in page.tags if attrs.get("href", "").startswith("#")]
+    assert links and {link[1:] for link in links} <= set(ids)
+
+
+def test_the_page_needs_no_network(text):
+    page = Outline(text)
+    sources = [attrs[key] for _, attrs in page.tags for key in ("href", "src", "srcset") if key in attrs]
+    assert all(source.startswith(("#", "data:")) for source in sources)
+    assert not re.search(r"https?://|url\(|@import", re.sub(r'"data:[^"]*"', "", text))
+    assert len(text) < 2_000_000
+
+
+def test_every_row_of_the_metrics_is_in_the_table(text, fake_run):
+    body = re.search(r"<tbody>(.*?)</tbody>", text, re.S).group(1)
+    rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr.*?</tr>", body, re.S)]
+    expected = read_json(fake_run.run / "metrics.json")["rows"]
+    assert len(rows) == len(expected) == 7
+    assert [row[0] for row in rows][:3] == ["No-label baseline", "Pseudo masks", "Model, teacher"]
+    for row, metrics in zip(rows, expected, strict=True):
+        assert f"{metrics['aji']:.3f}" in row[3] and f"{metrics['foreground_iou']:.3f}" in row[-1]
+    best = max(row["aji"] for row in expected if row["source"] == "model")
+    assert f"<b>{best:.3f}</b>" in body
+
+
+def test_the_headline_is_the_last_model_against_the_baseline(text, fake_run):
+    rows = read_json(fake_run.run / "metrics.json")["rows"]
+    gain = rows[-1]["aji"] - rows[0]["aji"]
+    assert f'<span class="number">{rows[-1]["aji"]:.3f}</span>' in text and f"{gain:+.3f} vs. baseline" in text
+
+
+def test_the_slider_goes_from_the_image_over_each_cycle_to_the_ground_truth(fake_run):
+    cycles = [f"Cycle {c}: {part}" for c in (1, 2) for part in ("activation map", "pseudo masks", "prediction")]
+    true = MonusacDataset(fake_run.data).label_map("val_000")
+    assert captions(fake_run, "val_000", true) == ["Image", *cycles, "Errors", "Ground truth"]
+    assert captions(fake_run, "train_000", None) == ["Image", *cycles]
+
+
+def test_the_last_cycle_shows_the_last_round_that_saw_the_image(fake_run):
+    image = MonusacDataset(fake_run.data).image
+    notes = {name: image_layers(fake_run.run, name, image(name), None)[-1].note for name in ("val_000", "train_000")}
+    assert "student 1" in notes["val_000"] and "teacher" in notes["train_000"]
+    found = read_label_map(fake_run.run / "cycle_2" / "round_1" / "predictions" / "val_000.tif")
+    assert notes["val_000"].startswith(f"{len(np.unique(found)) - 1} nuclei")
+
+
+def test_labels_of_training_images_are_never_read(fake_run, tmp_path, monkeypatch):
+    read = []
+    original = MonusacDataset.label_map
+    monkeypatch.setattr(MonusacDataset, "label_map", lambda self, name: read.append(name) or original(self, name))
+    write_report(fake_run.run, fake_run.data, tmp_path / "a.html")
+    assert sorted(read) == ["val_000", "val_001", "val_002"]
+
+
+def test_a_run_that_does_not_score_reads_no_labels_at_all(fake_run, run_copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(MonusacDataset, "label_map", lambda *_: pytest.fail("labels read"))
+    (run_copy / "config.yaml").write_text(yaml.safe_dump({"evaluate": False}))
+    page = write_report(run_copy, fake_run.data, tmp_path / "a.html").read_text()
+    assert "Ground truth" not in page and 'id="ranking"' not in page and "Cycle 2: prediction" in page
+
+
+def test_images_are_ranked_by_aji(text, fake_run):
+    truths = {f"val_00{k}": MonusacDataset(fake_run.data).label_map(f"val_00{k}") for k in range(3)}
+    scores = image_scores(fake_run.run, truths)
+    found = read_label_map(fake_run.run / "cycle_2" / "round_1" / "predictions" / "val_001.tif")
+    assert scores["val_001"] == evaluate_pair(truths["val_001"], found)
+    shown = re.findall(r'<span class="id">(.*?)</span>', text)
+    assert shown == sorted(scores, key=lambda name: -scores[name]["aji"])
+
+
+def test_with_many_val_images_ten_best_and_ten_worst(tmp_path, run_copy, monkeypatch):
+    monkeypatch.setattr("cyclic.report.html.RANKED", 1)
+    write_tissue_set(tmp_path / "data", 2, 3, size=192)
+    page = write_report(run_copy, tmp_path / "data", tmp_path / "a.html").read_text()
+    aji = [float(value) for value in re.findall(r"AJI <b>(.*?)</b>, ", page)]
+    every = sorted(float(value) for value in re.findall(r"AJI <b>(.*?)</b> ·", page))
+    assert aji == [every[-1], every[0]] and 'start="3"' in page
+
+
+def test_too_many_images_are_left_out_and_counted(fake_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("cyclic.report.html.MAX_VAL", 2)
+    monkeypatch.setattr("cyclic.report.html.RANKED", 1)
+    monkeypatch.setattr("cyclic.report.html.MAX_TRAIN", 1)
+    page = write_report(fake_run.run, fake_run.data, tmp_path / "a.html").read_text()
+    assert len(Outline(page).having("viewer")) == 3
+    assert "Shown are 2 of 3 images, the best and the worst." in page and "Shown are the first 1 of 2." in page
+
+
+def test_a_run_that_has_just_begun(fake_run, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(yaml.safe_dump(RunConfig().model_dump(mode="json")))
+    (run / "log.jsonl").write_text('{"time": "2025-01-02T03:04:05", "event": "start", "finished": 0}\n{"time": "20')
+    page = write_report(run, fake_run.data).read_text()
+    assert (run / "report.html").is_file()
+    for words in ("Unfinished", "No model has been scored yet", "No network has been trained yet", "val_002"):
+        assert words in page
+    assert '<g class="layer on" data-layer="0"' in page, "tissue first, not the ground truth"
+    assert Outline(page).open == [] and len(Outline(page).having("viewer")) == 5
+
+
+def test_a_run_stopped_in_its_second_cycle(fake_run, run_copy):
+    shutil.rmtree(run_copy / "cycle_2" / "round_0")
+    shutil.rmtree(run_copy / "cycle_2" / "round_1")
+    finished = read_json(run_copy / "state.json")["finished"]
+    write_json(run_copy / "state.json", {"finished": finished[: finished.index("cycle_2/round_0/train")]})
+    with (run_copy / "log.jsonl").open("a") as log:
+        log.write('{"time": "2025-01-02T04:00:00", "event": "stage_start", "stage": "cycle_2/round_0/train"}\n')
+    page = write_report(run_copy, fake_run.data).read_text()
+    assert "At work or stopped in: Cycle 2, teacher: training" in page and "Unfinished" in page
+    assert "Cycle 2: pseudo masks" in page and "Cycle 2: prediction" not in page
+    assert 'id="ranking"' in page, "cycle 1 has predicted every val image"
+
+
+def test_a_data_set_without_split_has_training_images_only(fake_run, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(fake_run.data, data)
+    (data / "split.json").unlink()
+    page = write_report(fake_run.run, data, tmp_path / "a.html").read_text()
+    assert 'id="val"' not in page and "Ground truth" not in page and "Show 5 training images" in page
+
+
+def test_losses_and_wall_times_are_drawn(text, fake_run):
+    charts = re.findall(r'<svg viewBox="0 0 360 230" role="img" aria-label="(.*?)"', text)
+    assert [chart.split(":")[0] for chart in charts[:3]] == ["AJI", "Dice", "PQ"]
+    assert "cycle 2, student 1 from 1.000 to 0.500" in next(c for c in charts if c.startswith("Mask R-CNN"))
+    assert any(chart.startswith("Classifier, cross-entropy: cycle 1 from 0.600 to 0.300") for chart in charts)
+    total = sum(read_json(fake_run.run / "metrics.json")["wall_s"].values())
+    assert f"{int(total // 60)} min {int(total % 60):02} s" in text and "Cycle 2, student 1: detection" in text
+
+
+def test_a_stage_that_ran_twice_shows_its_last_losses(fake_run, run_copy):
+    event = {
+        "time": "2025",
+        "event": "classifier",
+        "cycle": 1,
+        "accuracy": 0.75,
+        "f1": 0.5,
+        "losses": [0.5, None, 0.25],
+    }
+    with (run_copy / "log.jsonl").open("a") as log:
+        log.write(json.dumps(event) + "\n")
+    page = write_report(run_copy, fake_run.data).read_text()
+    assert "cycle 1 from 0.500 to 0.250" in page
+    assert "cycle 1 accuracy 0.750, F1 0.500; cycle 2 accuracy 0.900" in page
+
+
+def test_changed_settings_are_bold(text):
+    assert re.search(r"<dt>seed</dt><dd><b>3</b></dd>", text)
+    assert re.search(r"<dt>steps_per_epoch</dt><dd>100</dd>", text)
+
+
+def test_strange_names_are_escaped(fake_run, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(fake_run.data, data)
+    strange = "a \"<b>&' 1"
+    for folder in ("images", "labels"):
+        (data / folder / "train_001.png").rename(data / folder / f"{strange}.png")
+    split = read_json(data / "split.json")
+    write_json(data / "split.json", {**split, "train": ["train_000", strange]})
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("{}")
+    page = Outline(write_report(run, data).read_text())
+    assert page.open == [] and strange in [attrs.get("aria-label") for _, attrs in page.tags]
+
+
+def test_no_run(fake_run, tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(InputError, match="no run here"):
+            write_report(folder, fake_run.data)
+
+
+def test_the_data_set_of_another_run(fake_run, tmp_path):
+    write_tissue_set(tmp_path / "few", 1, 1, size=96)
+    with pytest.raises(InputError, match="no image train_001.*give this run's data set"):
+        write_report(fake_run.run, tmp_path / "few")
+    write_tissue_set(tmp_path / "small", 2, 3, size=96)
+    with pytest.raises(InputError, match=r"train_000|val_000"):
+        write_report(fake_run.run, tmp_path / "small", tmp_path / "a.html")
+
+
+def test_a_broken_log(fake_run, run_copy):
+    (run_copy / "log.jsonl").write_text("no json\n")
+    with pytest.raises(InputError, match="log.jsonl"):
+        write_report(run_copy, fake_run.data)
+
+
+def test_command(fake_run, tmp_path, capsys):
+    out = tmp_path / "sub" / "page.html"
+    app(["report", str(fake_run.run), "--data", str(fake_run.data), "--out", str(out)], standalone_mode=False)
+    assert capsys.readouterr().out.strip() == str(out) and out.is_file()
+
+
+def test_precision_by_rank_of_known_masks():
+    true = np.zeros((20, 40), np.int32)
+    true[2:8, 2:8], true[2:8, 20:26] = 1, 2
+    ranked = np.zeros_like(true)
+    ranked[2:8, 2:8], ranked[12:18, 2:8], ranked[2:8, 20:26] = 1, 2, 3
+    only_hit = np.where(ranked == 1, 1, 0)
+    assert precision_by_rank([true], [ranked]).tolist() == pytest.approx([1, 1 / 2, 2 / 3])
+    # Pooled: the second image has one mask and counts as one at every k.
+    assert precision_by_rank([true, true], [ranked, only_hit]).tolist() == pytest.approx([1, 2 / 3, 3 / 4])
+
+
+@pytest.mark.parametrize("empty", ["masks", "truth", "images"])
+def test_precision_by_rank_of_nothing(empty):
+    blank, square = np.zeros((8, 8), np.int32), np.pad(np.ones((4, 4), np.int32), 2)
+    truths, ranked = {"masks": ([square], [blank]), "truth": ([blank], [square]), "images": ([], [])}[empty]
+    assert precision_by_rank(truths, ranked).tolist() == ([0.0] if empty == "truth" else [])
+
+
+def test_outlines_follow_the_nuclei(fake_run, tmp_path):
+    labels = np.zeros((192, 192), np.int32)
+    labels[10:20, 30:60], labels[100, 100] = 1, 7
+    write_label_map(tmp_path / "cycle_1" / "round_0" / "predictions" / "x.tif", labels)
+    layers = image_layers(tmp_path, "x", np.zeros((192, 192, 3), np.uint8), None)
+    assert "M30 10l0 9 29 0 0-9z" in layers[1].drawing and "M100 100z" in layers[1].drawing
+    assert layers[1].note == "2 nuclei found (teacher)."
+
+
+def heights(chart):
+    return [float(y) for y in re.findall(r'cy="(.*?)"', chart)]
+
+
+def test_a_chart_begins_at_zero_and_keeps_proportions():
+    chart = line_chart("t", [Series("a", [(1, 0.2), (2, 0.4)])], reference=Reference("base", 0.3))
+    zero = float(re.search(r'class="axis" d="M\d+ ([\d.]+)H', chart).group(1))
+    base = float(re.search(r'class="reference" d="M\d+ ([\d.]+)H', chart).group(1))
+    low, high = heights(chart)
+    assert zero - high == pytest.approx(2 * (zero - low), abs=0.3)
+    assert (low + high) / 2 == pytest.approx(base, abs=0.2)
+    assert 'aria-label="t: a from 0.200 to 0.400; base 0.300"' in chart
+
+
+def test_a_gap_in_the_values_is_a_gap_in_the_line():
+    chart = line_chart("t", [Series("a", [(1, 1.0), (2, 1.0), (3, None), (4, 1.0), (5, 2.0)])])
+    assert re.search(r'class="line" d="(.*?)"', chart).group(1).count("M") == 2 and len(heights(chart)) == 4
+
+
+def test_no_value_no_chart():
+    assert line_chart("t", []) == "" == line_chart("t", [Series("a", [(1, None)])])
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-7, 3.0, 12345.0])
+def test_one_value_makes_a_chart(value):
+    assert len(heights(line_chart("t", [Series("a", [(1, value)])]))) == 1
+
+
+@pytest.mark.parametrize("top", [1e-4, 0.013, 0.5, 1.0, 7.0, 1860.0])
+def test_round_steps_are_few_and_reach_the_top(top):
+    step = round_step(top)
+    assert step * 2 <= top * 1.01 <= step * 5.06
