@@ -211,8 +211,10 @@ def _run(config, data: Path, out: Path, settings, command: str, *, resume: bool 
     except KeyboardInterrupt as interrupt:
         again = f"{command} --resume" if command == "train" else command
         raise Interrupted(f"{out}: stopped; the same command (cyclic {again} ...) goes on from here") from interrupt
-    for result in [*sorted((out / "overlays").glob("*.png")), out / "best.weights.h5"]:
-        if result.is_file():
+    if (out / "best.weights.h5").is_file():
+        from cyclic.report.html import write_report
+
+        for result in [*sorted((out / "overlays").glob("*.png")), out / "best.weights.h5", write_report(out, data)]:
             print(result)
 
 
