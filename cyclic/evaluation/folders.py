@@ -1,70 +1,127 @@
-"""Evaluate a folder of predicted label maps against a folder of true ones."""
+"""Evaluate predicted label maps against true ones, image by image and on average."""
 
 from pathlib import Path
 
 import numpy as np
 
 from cyclic.errors import InputError
+from cyclic.evaluation.baseline import no_label_baseline
+from cyclic.evaluation.classes import evaluate_classes, multi_class_pq
+from cyclic.evaluation.coco_ap import coco_average_precision
+from cyclic.evaluation.matching import contingency
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.files import label_files, read_json, read_label_map
+from cyclic.evaluation.sources import Nuclei, Source, first_few, open_source
+from cyclic.evaluation.statistics import bootstrap_interval
+from cyclic.files import image_files, read_image
 
 
-def evaluate_folders(pred_dir: str | Path, gt_dir: str | Path) -> dict[str, dict]:
+def evaluate_folders(
+    pred_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0
+) -> dict[str, dict]:
     """Return the metrics of each image and their mean.
 
-    Files are paired by image id (the name without its suffix). Where every prediction has an `<id>.geojson` beside its
-    label map, as `cyclic predict` writes it, its scores give AP50.
+    Images are paired by id (the name without its suffix). Where there are scores for every prediction (see
+    `open_source`), they give AP; where both sides have classes, each class is scored as well.
 
     Args:
-        pred_dir: folder of predicted label maps.
-        gt_dir: folder of true label maps.
+        pred_dir: folder of predicted label maps, or a COCO .json file.
+        gt_dir: folder of true label maps, or a COCO .json file.
+        iou_threshold: nuclei match over this IoU, in [0, 1).
+        seed: seed of the bootstrap.
 
     Returns:
-        `{"images": {id: {metric: value}}, "mean": {metric: value}}`.
+        `{"images": {id: {metric: value}}, "mean": {metric: value}, "interval": {metric: [low, high]}}`, the last a 95 %
+        bootstrap interval of the mean. A value is None where it is not defined; a mean is over the others. With scores
+        also `"pooled": {"coco_ap50", "coco_map"}`, all images ranked together, as COCO does. With classes also
+        `"classes": {class: {"images", "mean", "interval"}}`, each over the images that hold the class on either side,
+        and the metric `mpq`.
 
     Raises:
-        InputError: a folder or file cannot be read, the ids of the two folders differ, or a pair differs in shape.
+        InputError: a folder or file cannot be read, the ids of the two sides differ, a pair differs in shape, or
+            `iou_threshold` is out of range.
     """
-    pred_files, gt_files = label_files(pred_dir), label_files(gt_dir)
-    _require_same_ids(pred_dir, pred_files, gt_dir, gt_files)
-    scored = all(path.with_suffix(".geojson").is_file() for path in pred_files.values())
-    images = {}
-    for name, gt_path in gt_files.items():
-        true, pred = read_label_map(gt_path), read_label_map(pred_files[name])
-        if true.shape != pred.shape:
-            raise InputError(
-                f"{pred_files[name]}: shape {pred.shape}, but {gt_path} has {true.shape}; predict on the unscaled image"
-            )
-        confidence = _confidence(pred_files[name].with_suffix(".geojson"), pred) if scored else None
-        images[name] = evaluate_pair(true, pred, confidence)
-    metrics = next(iter(images.values()))
-    return {"images": images, "mean": {m: float(np.mean([row[m] for row in images.values()])) for m in metrics}}
+    return evaluate_sources(open_source(pred_dir), open_source(gt_dir), iou_threshold, seed)
 
 
-def _require_same_ids(pred_dir: str | Path, pred_files: dict, gt_dir: str | Path, gt_files: dict) -> None:
-    missing = [name for name in gt_files if name not in pred_files]
+def evaluate_baseline(
+    images_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0
+) -> dict[str, dict]:
+    """Return what `evaluate_folders` does, for what `no_label_baseline` finds in the images of these label maps.
+
+    Raises:
+        InputError: as there, or an image is missing.
+    """
+    images, gt = image_files(images_dir), open_source(gt_dir)
+    missing = [name for name in gt.readers if name not in images]
     if missing:
-        raise InputError(f"{pred_dir}: no prediction for {_first(missing)}; predict them or remove them from {gt_dir}")
-    extra = [name for name in pred_files if name not in gt_files]
+        raise InputError(
+            f"{images_dir}: no image for {first_few(missing)}; the baseline needs the image of each label map"
+        )
+    readers = {
+        name: lambda path=images[name]: Nuclei(no_label_baseline(read_image(path)), str(path)) for name in gt.readers
+    }
+    return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed)
+
+
+def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed: int = 0) -> dict[str, dict]:
+    """Return what `evaluate_folders` does, for label maps from anywhere."""
+    if not 0 <= iou_threshold < 1:
+        raise InputError(f"IoU threshold {iou_threshold}: must be at least 0 and below 1")
+    _require_same_ids(pred, gt)
+    images, classes, ranked = {}, {}, []
+    for name, read_true in gt.readers.items():
+        true, found = read_true(), pred.readers[name]()
+        _require_same_shape(true, found)
+        overlaps = contingency(true.labels, found.labels)
+        pair = (true.labels, found.labels)
+        images[name] = evaluate_pair(*pair, found.confidence, iou_threshold, overlaps)
+        if found.confidence is not None:
+            ranked.append((overlaps, found.confidence))
+        if true.classes is not None and found.classes is not None:
+            class_maps = (true.classes, found.classes)
+            classes[name] = evaluate_classes(*pair, *class_maps, found.confidence, iou_threshold, overlaps)
+    if len(classes) == len(images):
+        images = {name: scores | {"mpq": multi_class_pq(classes[name])} for name, scores in images.items()}
+    evaluation = summarise(images, seed)
+    if len(ranked) == len(images):
+        evaluation["pooled"] = coco_average_precision(ranked)
+    if len(classes) == len(images):
+        present = sorted({each for of_image in classes.values() for each in of_image})
+        evaluation["classes"] = {
+            str(each): summarise({name: row[each] for name, row in classes.items() if each in row}, seed)
+            for each in present
+        }
+    return evaluation
+
+
+def summarise(images: dict[str, dict], seed: int = 0) -> dict[str, dict]:
+    """Return `{"images", "mean", "interval"}` of `{id: {metric: value or None}}`, all with the same metrics.
+
+    A mean and its interval are over the images where the metric is defined; without any both are None.
+    """
+    mean, interval = {}, {}
+    for metric in next(iter(images.values())):
+        values = np.array([row[metric] for row in images.values() if row[metric] is not None])
+        mean[metric] = float(values.mean()) if len(values) else None
+        interval[metric] = list(bootstrap_interval(values, seed)) if len(values) else None
+    return {"images": images, "mean": mean, "interval": interval}
+
+
+def _require_same_ids(pred: Source, gt: Source) -> None:
+    missing = [name for name in gt.readers if name not in pred.readers]
+    extra = [name for name in pred.readers if name not in gt.readers]
+    problems = []
+    if missing:
+        problems.append(f"{pred.path}: no prediction for {first_few(missing)}; predict or remove from {gt.path}")
     if extra:
-        raise InputError(f"{gt_dir}: no ground truth for {_first(extra)}; add it or remove these files from {pred_dir}")
+        problems.append(f"{gt.path}: no ground truth for {first_few(extra)}; add or remove from {pred.path}")
+    if problems:
+        raise InputError("; ".join(problems))
 
 
-def _first(names: list[str], shown: int = 5) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-def _confidence(path: Path, pred: np.ndarray) -> np.ndarray:
-    """`[P]` float64 scores of the nuclei in `pred` by ascending label, from the GeoJSON features named by label."""
-    try:
-        features = [feature["properties"] for feature in read_json(path)["features"]]
-        scores = {int(properties["name"]): float(properties["measurements"]["score"]) for properties in features}
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: a feature lacks its label or score ({error!r}); export the file again") from error
-    labels = np.unique(pred[pred > 0]).tolist()
-    unscored = [str(label) for label in labels if label not in scores]
-    if unscored:
-        raise InputError(f"{path}: no score for label {_first(unscored)}; export it together with the label map")
-    return np.array([scores[label] for label in labels])
+def _require_same_shape(true: Nuclei, found: Nuclei) -> None:
+    if true.labels.shape != found.labels.shape:
+        raise InputError(
+            f"{found.origin}: shape {found.labels.shape}, but {true.origin} has {true.labels.shape}; predict on the "
+            "unscaled image"
+        )

@@ -92,6 +92,26 @@ def contingency(true: np.ndarray, pred: np.ndarray) -> Overlaps:
     return Overlaps(true_ids, pred_ids, true_areas, pred_areas, rows, cols, intersections)
 
 
+def restrict(overlaps: Overlaps, keep_true: np.ndarray, keep_pred: np.ndarray) -> Overlaps:
+    """Return the table of some of the nuclei, e.g. of one class, without looking at the pixels again.
+
+    Args:
+        overlaps: the table of all nuclei.
+        keep_true: `[T]` bool.
+        keep_pred: `[P]` bool.
+    """
+    kept = keep_true[overlaps.rows] & keep_pred[overlaps.cols]
+    return Overlaps(
+        overlaps.true_ids[keep_true],
+        overlaps.pred_ids[keep_pred],
+        overlaps.true_areas[keep_true],
+        overlaps.pred_areas[keep_pred],
+        (np.cumsum(keep_true) - 1)[overlaps.rows[kept]],
+        (np.cumsum(keep_pred) - 1)[overlaps.cols[kept]],
+        overlaps.intersections[kept],
+    )
+
+
 def _count(labels: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids > 0 and their pixels, and for each run the index of its id, -1 for background."""
     ids, index = np.unique(labels, return_inverse=True)
@@ -105,7 +125,8 @@ def match(overlaps: Overlaps, iou_threshold: float = 0.5) -> Matching:
 
     At 0.5 and above no nucleus can have two such partners (Kirillov et al. 2019, Panoptic Segmentation, section 4.1),
     so the pairs over the threshold are the matching. Below, the assignment with the largest sum of IoU is taken among
-    them (Munkres).
+    them (Munkres). HoVer-Net assigns first and drops pairs under the threshold afterwards, cellseg-metrics takes as
+    many pairs as possible before it looks at IoU: below 0.5 the three may differ where nuclei compete for partners.
 
     >>> true = np.array([[1, 1, 1, 0, 2, 2, 0, 3]])
     >>> pred = np.array([[7, 7, 0, 0, 0, 9, 9, 0]])

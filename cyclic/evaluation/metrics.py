@@ -1,12 +1,14 @@
 """The scores of one predicted label map against the true one.
 
-All come from one contingency table, so no metric looks at the pixels again. Where both maps are empty every score is 1,
-where one is empty every score is 0. AJI and PQ need instance maps: on merged binary masks "AJI" is nothing but
-`foreground_iou`.
+All come from one contingency table; only the Hausdorff distance looks at the pixels of matched nuclei again. Where both
+maps are empty every score is 1, where one is empty every score is 0. AJI and PQ need instance maps: on merged binary
+masks "AJI" is nothing but `foreground_iou`.
 """
 
 import numpy as np
 
+from cyclic.evaluation.coco_ap import AP_SCORES, coco_average_precision
+from cyclic.evaluation.distances import hausdorff_distances
 from cyclic.evaluation.matching import Matching, Overlaps, contingency, match
 
 SCORES = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "precision", "recall", "foreground_iou")
@@ -14,35 +16,50 @@ SCORES = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "precision
 EPSILON = 1e-6
 
 
-def evaluate_pair(true: np.ndarray, pred: np.ndarray, confidence: np.ndarray | None = None) -> dict[str, float]:
+def evaluate_pair(
+    true: np.ndarray,
+    pred: np.ndarray,
+    confidence: np.ndarray | None = None,
+    iou_threshold: float = 0.5,
+    overlaps: Overlaps | None = None,
+) -> dict[str, float | None]:
     """Return every metric of one image.
 
     Args:
         true: `[H, W]` integer label map, 0 = background.
         pred: `[H, W]` integer label map of the same image.
         confidence: `[P]` float, one for each predicted nucleus by ascending label, or None.
+        iou_threshold: nuclei match over this IoU, in [0, 1); for DQ, SQ, PQ, F1, precision, recall and Hausdorff.
+        overlaps: `contingency(true, pred)` if it is already there, or a part of it (`restrict`): then only its nuclei
+            count.
 
     Returns:
-        The names in `SCORES` (each in [0, 1]), `ap50` if `confidence` is given, and the counts `n_true` and `n_pred`.
+        The names in `SCORES` (each in [0, 1]); with `confidence` also `ap50` (all points of the curve) and those in
+        `AP_SCORES` (COCO's rules); `hausdorff`, the mean over matched nuclei in px, None if no nucleus is matched;
+        the counts `n_true` and `n_pred`.
 
     Raises:
         ValueError: unequal shapes, bad labels, or a `confidence` of another length than the number of predicted nuclei.
     """
-    overlaps = contingency(true, pred)
+    overlaps = contingency(true, pred) if overlaps is None else overlaps
+    matching = match(overlaps, iou_threshold)
     n_true, n_pred = len(overlaps.true_ids), len(overlaps.pred_ids)
     if confidence is not None and np.shape(confidence) != (n_pred,):
         raise ValueError(f"confidence has shape {np.shape(confidence)}, but there are {n_pred} predicted nuclei")
-    names = SCORES if confidence is None else (*SCORES, "ap50")
+    names = SCORES if confidence is None else (*SCORES, "ap50", *AP_SCORES)
     if n_true == 0 or n_pred == 0:
         scores = dict.fromkeys(names, float(n_true == n_pred))
     else:
-        matching = match(overlaps)
         scores = {"aji": aji(overlaps), "aji_plus": aji_plus(overlaps), "dice2": dice2(overlaps)}
         scores |= foreground_scores(overlaps) | panoptic_quality(matching) | object_scores(matching)
         if confidence is not None:
-            scores["ap50"] = average_precision(overlaps, matching, np.asarray(confidence))
+            confidence = np.asarray(confidence)
+            scores["ap50"] = average_precision(overlaps, match(overlaps), confidence)
+            scores |= coco_average_precision([(overlaps, confidence)])
         scores = {name: float(scores[name]) for name in names}
-    return scores | {"n_true": n_true, "n_pred": n_pred}
+    distances = hausdorff_distances(true, pred, overlaps, matching.pairs)
+    hausdorff = float(distances.mean()) if len(distances) else None
+    return scores | {"hausdorff": hausdorff, "n_true": n_true, "n_pred": n_pred}
 
 
 def aji(overlaps: Overlaps) -> float:

@@ -1,16 +1,22 @@
-"""Rows of metrics as a terminal table and as Markdown."""
+"""Rows of metrics as a terminal table, as Markdown and as CSV."""
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import rich.markup
 import rich.table
 
+from cyclic.files import atomic_path
+
 HEADINGS = {
-    "image": "Image",
     "source": "Source",
+    "image": "Image",
     "cycle": "Cycle",
     "round": "Round",
     "split": "Split",
+    "comparison": "Comparison",
+    "metric": "Metric",
     "aji": "AJI",
     "aji_plus": "AJI+",
     "dice": "Dice",
@@ -22,18 +28,42 @@ HEADINGS = {
     "precision": "Precision",
     "recall": "Recall",
     "foreground_iou": "Foreground IoU",
+    "hausdorff": "Hausdorff",
+    "mpq": "mPQ",
     "ap50": "AP50",
+    "coco_ap50": "COCO AP50",
+    "coco_map": "COCO mAP",
     "n_true": "True",
     "n_pred": "Predicted",
+    "difference": "Difference",
+    "low": "95 % low",
+    "high": "95 % high",
+    "p": "p (Wilcoxon)",
+    "n": "Images",
 }
-TEXT_COLUMNS = ("image", "source", "split")
+TEXT_COLUMNS = ("image", "source", "split", "comparison", "metric")
 MISSING = "–"
 
 
 def image_rows(evaluation: dict) -> list[dict]:
-    """Return the rows of `{"images": {id: metrics}, "mean": metrics}`: one an image, the mean last."""
+    """Return the rows of what `evaluate_folders` returns: one an image, the mean, and what goes with the mean.
+
+    That is the 95 % interval, the figures of all images pooled and the mean of each class, as far as `evaluation` has
+    them.
+    """
     rows = [{"image": name, **metrics} for name, metrics in evaluation["images"].items()]
-    return [*rows, {"image": "mean", **evaluation["mean"]}]
+    rows.append({"image": "mean", **evaluation["mean"]})
+    for end, name in enumerate(("95 % low", "95 % high")):
+        ends = {metric: limits and limits[end] for metric, limits in evaluation.get("interval", {}).items()}
+        rows += [{"image": name, **ends}] if ends else []
+    if "pooled" in evaluation:
+        rows.append({"image": "all images", **evaluation["pooled"]})
+    return rows + [{"image": f"class {name}", **each["mean"]} for name, each in evaluation.get("classes", {}).items()]
+
+
+def difference_rows(differences: Sequence[dict]) -> list[dict]:
+    """Return the rows of what `compare` returns as "differences", the metrics under their headings."""
+    return [row | {"metric": _heading(row["metric"])} for row in differences]
 
 
 def results_table(rows: Sequence[dict], title: str | None = None) -> rich.table.Table:
@@ -62,6 +92,18 @@ def markdown_table(rows: Sequence[dict]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def write_csv(path: str | Path, rows: Sequence[dict]) -> None:
+    """Write `rows` with the keys as the first line, numbers in full and an empty cell for what a row lacks.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _columns(rows), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def _columns(rows: Sequence[dict]) -> list[str]:
     present = dict.fromkeys(key for row in rows for key in row)
     return [key for key in HEADINGS if key in present] + [key for key in present if key not in HEADINGS]
@@ -72,10 +114,11 @@ def _heading(column: str) -> str:
 
 
 def _cells(row: dict, columns: list[str]) -> list[str]:
-    return [_cell(row.get(column)) for column in columns]
+    return [_cell(row.get(column), column) for column in columns]
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, column: str) -> str:
     if value is None or value != value:  # NaN differs from itself
         return MISSING
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    digits = ".2g" if column == "p" else ".3f"  # a small p is not 0.000
+    return f"{value:{digits}}" if isinstance(value, float) else str(value)

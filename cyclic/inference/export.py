@@ -1,10 +1,11 @@
-"""Write predictions for other tools: QuPath (GeoJSON), COCO (JSON with RLE) and the eye (overlay).
+"""Write predictions for other tools: QuPath (GeoJSON), COCO (JSON with RLE), spreadsheets (CSV) and the eye (overlay).
 
 Label maps themselves are written by `cyclic.files.write_label_map`. In all functions `labels` is `[H, W]` int, 0 =
 background, with the labels 1..N, and `scores` `[N]` float in [0, 1], of label i at i - 1, as
 `cyclic.inference.stitch.stitch` returns them.
 """
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +13,25 @@ import cv2
 import numpy as np
 import pycocotools.mask
 import scipy.ndimage as ndi
+from skimage.measure import regionprops_table
 
-from cyclic.files import write_image, write_json
+from cyclic.files import atomic_path, write_image, write_json
 from cyclic.report.overlays import contour_overlay
 
 Ring = list[list[int]]
 CLASS_NAME = "Nucleus"
 CLASS_COLOR = (0, 158, 115)
+# Columns of the CSV after label, score, x and y: skimage's name, ours, and the power of the unit of length in it.
+MEASUREMENTS = (
+    ("area", "area", 2),
+    ("perimeter", "perimeter", 1),
+    ("equivalent_diameter_area", "equivalent_diameter", 1),
+    ("axis_major_length", "major_axis", 1),
+    ("axis_minor_length", "minor_axis", 1),
+    ("eccentricity", "eccentricity", 0),
+    ("solidity", "solidity", 0),
+    ("orientation", "orientation", 0),
+)
 
 
 def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray) -> None:
@@ -129,6 +142,44 @@ def _rle(strip: np.ndarray, left: int, width: int) -> dict:
     return pycocotools.mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
 
 
+def export_csv(path: str | Path, labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None) -> None:
+    """Write a line of measurements for each nucleus: label, score, centroid, size and shape.
+
+    The columns carry their unit: `area_px2`, or `area_um2` with `pixel_size`. x and y are the centroid in the
+    coordinates of `export_geojson`, pixel (0, 0) covering [0, 1] x [0, 1]; orientation is the angle in radians from the
+    y axis to the major axis, counter-clockwise. Otherwise the definitions are those of `skimage.measure.regionprops`.
+
+    Args:
+        path: the .csv file.
+        labels: see above.
+        scores: see above.
+        pixel_size: side of a pixel in micrometres; None: measure in px.
+
+    Raises:
+        ValueError: fewer scores than labels, or `pixel_size` not over 0.
+        InputError: the file cannot be written.
+    """
+    _require_scores(labels, scores)
+    if pixel_size is not None and not pixel_size > 0:
+        raise ValueError(f"pixel_size is {pixel_size}; give the side of a pixel in micrometres, over 0")
+    scale, unit = (1.0, "px") if pixel_size is None else (float(pixel_size), "um")
+    names = ("label", "centroid", *(theirs for theirs, _, _ in MEASUREMENTS))
+    found = regionprops_table(np.asarray(labels), properties=names)
+    columns = {
+        "label": found["label"],
+        "score": np.round(np.asarray(scores, float)[found["label"] - 1], 6),
+        f"x_{unit}": (found["centroid-1"] + 0.5) * scale,
+        f"y_{unit}": (found["centroid-0"] + 0.5) * scale,
+    }
+    for theirs, name, power in MEASUREMENTS:
+        suffix = ("", f"_{unit}", f"_{unit}2")[power]
+        columns[name + suffix] = found[theirs] * scale**power
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
 def export_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
     """Write `image` (`[H, W, 3]` uint8) with the nuclei outlined, at twice its size; the suffix chooses the format."""
     write_image(path, contour_overlay(image, labels))
@@ -136,8 +187,12 @@ def export_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> N
 
 def _nuclei(labels: np.ndarray, scores: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
     """Label, rows and columns of each nucleus that has pixels."""
-    if len(scores) < labels.max(initial=0):
-        raise ValueError(f"{len(scores)} scores for labels up to {labels.max()}; give one for each label")
+    _require_scores(labels, scores)
     for label, where in enumerate(ndi.find_objects(labels), 1):
         if where is not None:
             yield label, *where
+
+
+def _require_scores(labels: np.ndarray, scores: np.ndarray) -> None:
+    if len(scores) < labels.max(initial=0):
+        raise ValueError(f"{len(scores)} scores for labels up to {labels.max()}; give one for each label")

@@ -10,10 +10,11 @@ from cyclic.cycle.progress import Progress
 from cyclic.cycle.stages import confident, detection_options
 from cyclic.errors import InputError
 from cyclic.files import IMAGE_SUFFIXES, image_files, read_image, write_label_map
-from cyclic.inference.export import export_coco, export_geojson, export_overlay
+from cyclic.inference.export import export_coco, export_csv, export_geojson, export_overlay
 from cyclic.inference.predict import predict_image
 
-FORMATS = ("tif", "geojson", "coco", "overlay")
+DEFAULT_FORMATS = ("tif", "geojson", "coco", "overlay")
+FORMATS = (*DEFAULT_FORMATS, "csv")
 # So many unreadable images are named one by one.
 NAMED = 5
 
@@ -22,7 +23,7 @@ def predict_folder(
     images: str | Path,
     weights: str | Path,
     out: str | Path,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = DEFAULT_FORMATS,
     tile: int | None = None,
     score: float | None = None,
     progress: Progress | None = None,
@@ -35,8 +36,8 @@ def predict_folder(
     Args:
         images: an image or a folder of images.
         weights: `best.weights.h5` or a `model.weights.h5` of a run.
-        out: folder for `<id>.tif` (label map), `<id>.geojson`, `coco.json` and `overlays/<id>.png`.
-        formats: which of these to write: "tif", "geojson", "coco", "overlay".
+        out: folder for `<id>.tif` (label map), `<id>.geojson`, `<id>.csv`, `coco.json` and `overlays/<id>.png`.
+        formats: which of these to write: "tif", "geojson", "coco", "csv", "overlay".
         tile: side of a tile in image pixels; None: the run's.
         score: lowest score of a nucleus, in [0, 1]; None: the run's.
         progress: display; None makes one on standard error.
@@ -71,6 +72,8 @@ def predict_folder(
                 write_label_map(out / f"{name}.tif", labels)
             if "geojson" in formats:
                 export_geojson(out / f"{name}.geojson", labels, scores)
+            if "csv" in formats:
+                export_csv(out / f"{name}.csv", labels, scores)
             if "overlay" in formats:
                 export_overlay(out / "overlays" / f"{name}.png", image, labels)
             if "coco" in formats:

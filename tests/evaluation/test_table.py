@@ -1,8 +1,9 @@
+import csv
 import io
 
 import rich.console
 
-from cyclic.evaluation.table import image_rows, markdown_table, results_table
+from cyclic.evaluation.table import image_rows, markdown_table, results_table, write_csv
 
 ROWS = [
     {"source": "no_label_baseline", "cycle": 0, "round": 0, "split": "val", "aji": 0.3957, "dice": 0.7, "note": "a|b"},
@@ -47,3 +48,27 @@ def test_image_rows_end_with_the_mean():
 def test_no_rows():
     assert markdown_table([]) == ""
     assert results_table([]).row_count == 0
+
+
+def test_rows_of_what_goes_with_the_mean():
+    part = {"images": {}, "mean": {"aji": 0.7}}
+    evaluation = {
+        "images": {"a": {"aji": 0.2, "hausdorff": None}},
+        "mean": {"aji": 0.3, "hausdorff": None},
+        "interval": {"aji": [0.1, 0.4], "hausdorff": None},
+        "pooled": {"coco_map": 0.5},
+        "classes": {"2": part},
+    }
+    _, mean, low, high, pooled, of_class = image_rows(evaluation)
+    assert (mean["aji"], low["aji"], high["aji"], low["hausdorff"]) == (0.3, 0.1, 0.4, None)
+    assert pooled == {"image": "all images", "coco_map": 0.5} and of_class == {"image": "class 2", "aji": 0.7}
+
+
+def test_small_p_is_not_zero():
+    assert "| 2.4e-05 |" in markdown_table([{"p": 0.0000241}])
+
+
+def test_csv_holds_full_precision_and_empty_cells(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"image": 'a,"b"', "aji": 1 / 3}, {"image": "c", "aji": None, "more": 2}])
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert rows == [{"image": 'a,"b"', "aji": str(1 / 3), "more": ""}, {"image": "c", "aji": "", "more": "2"}]

@@ -1,0 +1,137 @@
+"""Evaluate one or more predictions side by side: what `cyclic evaluate` and scripts/evaluate.py do."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclic.errors import InputError
+from cyclic.evaluation import folders
+from cyclic.evaluation.statistics import paired_difference
+from cyclic.evaluation.table import difference_rows, image_rows, markdown_table, write_csv
+from cyclic.files import atomic_path, write_json
+
+BASELINE = "no_label_baseline"
+COUNTS = ("n_true", "n_pred")
+
+
+def named_predictions(pred: Sequence[str | Path]) -> dict[str, Path]:
+    """Return `{name: path}` of "NAME=PATH" or of bare paths, which are named for their last part.
+
+    Raises:
+        InputError: two with one name, a name without a path, or none.
+    """
+    found: dict[str, Path] = {}
+    for text in map(str, pred):
+        name, separator, path = text.partition("=")
+        if not separator or Path(text).exists():
+            name, path = Path(text).resolve().stem, text
+        if not name or not path:
+            raise InputError(f"--pred {text}: give a folder or NAME=FOLDER")
+        if name in found or name == BASELINE:
+            raise InputError(f"--pred {text}: a second {name}; name each prediction: --pred NAME=FOLDER")
+        found[name] = Path(path)
+    if not found:
+        raise InputError("--pred: no prediction; give a folder or NAME=FOLDER")
+    return found
+
+
+def compare(
+    pred: Sequence[str | Path],
+    gt: str | Path,
+    baseline: str | Path | None = None,
+    iou_threshold: float = 0.5,
+    seed: int = 0,
+) -> tuple[dict[str, dict], list[dict]]:
+    """Evaluate predictions of the same images and how they differ.
+
+    Args:
+        pred: folders of label maps or COCO files, each as PATH or "NAME=PATH".
+        gt: folder of the true label maps or a COCO file.
+        baseline: folder of the images, to evaluate `no_label_baseline` on them as well.
+        iou_threshold: nuclei match over this IoU, in [0, 1).
+        seed: seed of the bootstrap.
+
+    Returns:
+        `{name: evaluation}` as `evaluate_folders` gives them, the baseline first; and the differences, one
+        `{"comparison": "b - a", "metric", "difference", "low", "high", "p", "n"}` for each two of them and each metric
+        that both have, see `paired_difference`.
+
+    Raises:
+        InputError: see `named_predictions` and `evaluate_folders`.
+    """
+    named = named_predictions(pred)
+    evaluations = {}
+    if baseline is not None:
+        evaluations[BASELINE] = folders.evaluate_baseline(baseline, gt, iou_threshold, seed)
+    for name, path in named.items():
+        evaluations[name] = folders.evaluate_folders(path, gt, iou_threshold, seed)
+    differences = []
+    for first, second in itertools.combinations(evaluations, 2):
+        rows = _differences(evaluations[first]["images"], evaluations[second]["images"], seed)
+        differences += [{"comparison": f"{second} - {first}", **row} for row in rows]
+    return evaluations, differences
+
+
+def _differences(first: dict[str, dict], second: dict[str, dict], seed: int) -> list[dict]:
+    """A row for each metric, over the images where both sides have it."""
+    rows = []
+    metrics, others = next(iter(first.values())), next(iter(second.values()))
+    for metric in metrics:
+        if metric in COUNTS or metric not in others:
+            continue
+        pairs = [(first[name][metric], second[name][metric]) for name in first]
+        pairs = [pair for pair in pairs if None not in pair]
+        if pairs:
+            rows.append({"metric": metric, **paired_difference(*zip(*pairs, strict=True), seed=seed)})
+    return rows
+
+
+def document(evaluations: dict[str, dict], differences: list[dict]) -> dict:
+    """Return what `--json` writes: the evaluation of the first prediction, then whatever it is compared with.
+
+    One prediction: `{"images", "mean", "interval", ...}`. More, or a baseline: also `"name"` of the first, `"others":
+    {name: evaluation}` and `"differences"`.
+    """
+    first = next(name for name in evaluations if name != BASELINE)
+    if len(evaluations) == 1:
+        return evaluations[first]
+    others = {name: evaluation for name, evaluation in evaluations.items() if name != first}
+    return {**evaluations[first], "name": first, "others": others, "differences": differences}
+
+
+def score_rows(evaluations: dict[str, dict]) -> list[dict]:
+    """Return the rows of all evaluations, with a `source` where there is more than one."""
+    if len(evaluations) == 1:
+        return image_rows(*evaluations.values())
+    return [{"source": name, **row} for name, evaluation in evaluations.items() for row in image_rows(evaluation)]
+
+
+def evaluate_and_write(
+    pred: Sequence[str | Path],
+    gt: str | Path,
+    baseline: str | Path | None = None,
+    iou_threshold: float = 0.5,
+    seed: int = 0,
+    json: str | Path | None = None,
+    csv: str | Path | None = None,
+    markdown: str | Path | None = None,
+) -> list[list[dict]]:
+    """Compare, write the files asked for, and return the rows of the tables: scores, and differences if there are any.
+
+    With differences a CSV file `scores.csv` has a second one beside it, `scores.differences.csv`.
+
+    Raises:
+        InputError: see `compare`, or a file cannot be written.
+    """
+    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed)
+    tables = [score_rows(evaluations)] + ([difference_rows(differences)] if differences else [])
+    if json is not None:
+        write_json(json, document(evaluations, differences))
+    if csv is not None:
+        write_csv(csv, tables[0])
+        if differences:
+            write_csv(Path(csv).with_suffix(".differences.csv"), differences)
+    if markdown is not None:
+        with atomic_path(markdown) as temporary:
+            temporary.write_text("\n".join(map(markdown_table, tables)), encoding="utf-8")
+    return tables

@@ -1,0 +1,59 @@
+"""Measure how fast `cyclic` is, beside a peer where there is one.
+
+Example:
+    python scripts/benchmark.py metrics --json metrics.json
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import shlex
+import sys
+
+from cyclic.evaluation.table import markdown_table
+from cyclic.files import write_json
+
+# name: (module, what it measures). The module has `add_arguments(parser)` and `run(arguments) -> list of results`, each
+# `{"case", "ours_s", "peer", "peer_s", "ratio"}`; the last three are None where there is no peer. A module is
+# imported when its name is asked for, so that one that needs no TensorFlow does not wait for it.
+BENCHMARKS = {
+    "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = "; ".join(f"{name}: {what}" for name, (_, what) in BENCHMARKS.items())
+    parser.add_argument("name", choices=BENCHMARKS, help=names)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its options; NAME --help lists them")
+    chosen = parser.parse_args(arguments)
+    module = importlib.import_module(BENCHMARKS[chosen.name][0])
+    options = argparse.ArgumentParser(prog=f"benchmark.py {chosen.name}", description=module.__doc__)
+    options.add_argument("--json", help="also write the results to this file")
+    module.add_arguments(options)
+    settings = options.parse_args(chosen.rest)
+    results = module.run(settings)
+    print(markdown_table(results), end="")
+    if settings.json:
+        command = shlex.join(["python", "scripts/benchmark.py", *arguments])
+        write_json(settings.json, {"name": chosen.name, "machine": machine(), "command": command, "results": results})
+    return 0
+
+
+def machine() -> str:
+    """Return processor, number of cores, system and Python in one line."""
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):  # another system, or a processor that has no such line
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
