@@ -5,7 +5,8 @@ import numpy as np
 
 from cyclic.inference.stitch import TileDetections, stitch
 from cyclic.inference.tiling import tiles
-from cyclic.mrcnn.model import MaskRCNN, unmold_crops
+from cyclic.mrcnn.model import MaskRCNN
+from cyclic.mrcnn.unmolding import unmold_crops
 from cyclic.mrcnn.utils import compose_image_meta, mold_image
 
 # The coarsest pyramid level halves the image this often.

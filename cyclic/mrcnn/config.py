@@ -9,6 +9,8 @@ Derive a class and override what differs, as in Matterport's samples:
 
 import numpy as np
 
+from cyclic.errors import InputError
+
 NORMS = ("batch", "frozen", "group")
 
 
@@ -21,12 +23,15 @@ class Config:
         BATCH_SIZE: IMAGES_PER_GPU * GPU_COUNT.
         IMAGE_SHAPE: `[3]` int (height, width, channels) of the network's input.
         IMAGE_META_SIZE: length of the vector that describes one image, see `utils.compose_image_meta`.
+
+    Raises:
+        InputError: USE_RPN_ROIS is False.
     """
 
     # --- Run ---
     # Name of the experiment, e.g. "nucleus"; derived classes set it.
     NAME: str | None = None
-    # The batch holds GPU_COUNT * IMAGES_PER_GPU images; use 1 on the CPU.
+    # The batch holds GPU_COUNT * IMAGES_PER_GPU images. GPU_COUNT does nothing else: the batch stays on one device.
     GPU_COUNT = 1
     IMAGES_PER_GPU = 2
     # Training and validation batches in one epoch; an epoch need not cover the data set exactly once.
@@ -106,7 +111,8 @@ class Config:
     # --- Training ---
     LEARNING_RATE = 0.001
     LEARNING_MOMENTUM = 0.9
-    # L2 penalty of the kernels and biases.
+    # Decoupled decay: every step shrinks the kernels by learning rate * WEIGHT_DECAY; biases and the parameters of
+    # normalisation are spared. Matterport adds an L2 loss, divided by the number of weights of each kernel and bias.
     WEIGHT_DECAY = 0.0001
     # Factor of each loss in the sum that is minimised.
     LOSS_WEIGHTS = {
@@ -116,7 +122,7 @@ class Config:
         "mrcnn_bbox_loss": 1.0,
         "mrcnn_mask_loss": 1.0,
     }
-    # False trains the heads on ROIs the caller passes in, not on the RPN's proposals (for debugging).
+    # The heads always train on the RPN's proposals: False, Matterport's switch for debugging, is refused.
     USE_RPN_ROIS = True
     # Batch normalisation: None trains its statistics as usual, False freezes them (small batches), True always trains.
     TRAIN_BN = False
@@ -145,6 +151,8 @@ class Config:
     SEED: int | None = None
 
     def __init__(self):
+        if not self.USE_RPN_ROIS:
+            raise InputError("USE_RPN_ROIS = False: the heads train on the RPN's proposals alone; remove this setting")
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
         self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])

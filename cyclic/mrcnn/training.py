@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule and guards of Mask R-CNN training."""
+"""Optimizer, learning-rate schedule and the choice of layers of Mask R-CNN training."""
 
 import re
 
@@ -93,30 +93,3 @@ def set_trainable(model, pattern):
         raise ValueError(
             f"layers = {pattern!r} matches no layer; use {', '.join(LAYER_GROUPS)} or a regular expression"
         )
-
-
-class NaNGuard(keras.callbacks.Callback):
-    """Stop with an error when the loss is no longer finite.
-
-    Raises (in `fit`, at the next step or at the end of the epoch):
-        FloatingPointError: names the epoch and the step.
-    """
-
-    # Keras then checks beside the training step instead of waiting for the loss after each.
-    async_safe = True
-
-    def __init__(self):
-        super().__init__()
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        # Keras reports the mean over the epoch's steps so far, so it stays NaN once one step was.
-        loss = float((logs or {}).get("loss", 0.0))
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {self.epoch + 1}, at or before step {batch + 1}; "
-                "lower the learning rate or check the last checkpoint"
-            )

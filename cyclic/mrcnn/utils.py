@@ -12,6 +12,7 @@ from cyclic.mrcnn.boxes_np import (
     norm_boxes,
 )
 from cyclic.mrcnn.dataset import Dataset
+from cyclic.mrcnn.downloads import download_trained_weights
 from cyclic.mrcnn.masks_np import compute_overlaps_masks, expand_mask, extract_bboxes, minimize_mask, unmold_mask
 from cyclic.mrcnn.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from cyclic.mrcnn.resizing import resize, resize_image, resize_mask
@@ -29,6 +30,7 @@ __all__ = [
     "compute_overlaps_masks",
     "compute_recall",
     "denorm_boxes",
+    "download_trained_weights",
     "expand_mask",
     "extract_bboxes",
     "generate_anchors",

@@ -13,6 +13,7 @@ import numpy as np
 
 from cyclic.errors import InputError
 from cyclic.files import atomic_path
+from cyclic.mrcnn import imagenet
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +59,14 @@ def _saved(layer):
     return [weight for weight in layer.weights if "seed_generator" not in weight.path]
 
 
-def save_weights(path, model, attributes=None):
+def save_weights(path, model, attributes=None, groups=None):
     """Write the weights of `model` to the h5 file `path`, by layer name.
 
     Args:
         path: file to write; it appears whole or not at all.
         model: any `keras.Model`.
         attributes: `{name: str or number}` stored with the file.
+        groups: `{group: {name: array}}` stored beside the layers; `load_weights` passes over them.
     """
     layers = leaf_layers(model)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
@@ -76,6 +78,10 @@ def save_weights(path, model, attributes=None):
             group.attrs["weight_names"] = _names(names)
             for weight_name, weight in zip(names, _saved(layer), strict=True):
                 group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
+        for group_name, arrays in (groups or {}).items():
+            group = file.create_group(group_name)
+            for name, array in arrays.items():
+                group.create_dataset(name, data=array)
 
 
 def read_attributes(path):
@@ -84,12 +90,19 @@ def read_attributes(path):
         return {key: value for key, value in file.attrs.items() if key != "layer_names"}
 
 
+def read_group(path, name):
+    """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none."""
+    with _open(path) as file:
+        return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
+
+
 def load_weights(path, model, exclude=()):
     """Load the weights file `path` into the layers of `model` that it names.
 
     Args:
         path: h5 file in Matterport's layout, of any age: `layer_names` as bytes or str, weights at the root or under
-            `model_weights`, layers nested in models, TimeDistributed wrappers or a multi-GPU wrapper.
+            `model_weights`, layers nested in models, TimeDistributed wrappers or a multi-GPU wrapper. A file of
+            keras.applications is turned into our weights, see `imagenet`.
         model: any `keras.Model`.
         exclude: layer names to leave as they are.
 
@@ -132,12 +145,12 @@ def _open(path):
 
 
 def _stored_weights(file, path):
-    """Return `{leaf layer name: [dataset, ...]}` in the stored order."""
+    """Return `{leaf layer name: [dataset or array, ...]}` in the stored order."""
     root = file.get("model_weights", file)
     if "layer_names" not in root.attrs:
         raise InputError(f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed")
-    stored = {}
-    for layer_name in map(_text, root.attrs["layer_names"]):
+    stored, layer_names = {}, [_text(name) for name in root.attrs["layer_names"]]
+    for layer_name in layer_names:
         try:
             group = root[layer_name]
             datasets = {name: group[name] for name in map(_text, group.attrs["weight_names"])}
@@ -146,7 +159,7 @@ def _stored_weights(file, path):
         for weight_name, dataset in datasets.items():
             parts = weight_name.split("/")
             stored.setdefault(parts[-2] if len(parts) > 1 else layer_name, []).append(dataset)
-    return stored
+    return imagenet.converted(stored, layer_names)
 
 
 def _matching_values(path, layer, datasets):

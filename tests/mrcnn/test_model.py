@@ -1,89 +1,23 @@
 """`MaskRCNN` end to end on a tiny network and one synthetic image."""
 
+import shutil
+from types import SimpleNamespace
+
+import h5py
 import keras
 import numpy as np
 import pytest
 import skimage.transform
+from tiny_model import InferenceConfig, OneImage, TinyConfig, small_network
 
-from cyclic.backbones import build_backbone
 from cyclic.errors import InputError
-from cyclic.mrcnn import model as model_module
-from cyclic.mrcnn import utils
-from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.dataset import Dataset
+from cyclic.mrcnn import callbacks, checkpoint, utils, weights
 from cyclic.mrcnn.loader import DataGenerator
 from cyclic.mrcnn.losses import LOSS_NAMES
-from cyclic.mrcnn.model import MaskRCNN, unmold_crops
+from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.network import Network, TrainingModel
-
-SIDE = 96
-
-
-class TinyConfig(Config):
-    NAME = "Tiny"
-    BACKBONE = "resnet18"
-    NORM = "group"
-    NUM_CLASSES = 2
-    IMAGES_PER_GPU = 1
-    STEPS_PER_EPOCH = 2
-    VALIDATION_STEPS = 1
-    IMAGE_RESIZE_MODE = "crop"
-    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 64
-    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
-    RPN_TRAIN_ANCHORS_PER_IMAGE = 32
-    TOP_DOWN_PYRAMID_SIZE = RPN_CHANNELS = MASK_CHANNELS = 16
-    FPN_CLASSIF_FC_LAYERS_SIZE = 32
-    PRE_NMS_LIMIT = 100
-    POST_NMS_ROIS_TRAINING = POST_NMS_ROIS_INFERENCE = 20
-    TRAIN_ROIS_PER_IMAGE = 9
-    MAX_GT_INSTANCES = 6
-    MINI_MASK_SHAPE = (14, 14)
-    DETECTION_MAX_INSTANCES = 8
-    DETECTION_MIN_CONFIDENCE = 0.0
-    USE_IGNORE = USE_GT_PROPOSALS = True
-    WARMUP_STEPS = 0
-    SEED = 0
-
-
-class InferenceConfig(TinyConfig):
-    IMAGE_RESIZE_MODE = "pad64"
-
-
-class OneImage(Dataset):
-    """Dark disks on a light ground, and a strip that is ignored; no disks with `empty`."""
-
-    def __init__(self, empty=False):
-        super().__init__()
-        y, x = np.mgrid[:SIDE, :SIDE]
-        self.labels = np.zeros((SIDE, SIDE), np.int32)
-        if not empty:
-            centres = [(16, 18), (20, 60), (44, 40), (66, 70), (72, 20)]
-            for label, (cy, cx) in enumerate(centres, start=1):
-                self.labels[(y - cy) ** 2 + (x - cx) ** 2 <= 81] = label
-        noise = np.random.default_rng(0).integers(0, 30, (SIDE, SIDE, 3))
-        self.image = np.where(self.labels[..., None] > 0, 60 + noise, 200 + noise).astype(np.uint8)
-        self.add_class("disks", 1, "disk")
-        self.add_image("disks", 0, "disks.png")
-        self.prepare()
-
-    def load_image(self, image_id):
-        return self.image
-
-    def load_label_map(self, image_id):
-        return self.labels
-
-    def load_ignore(self, image_id):
-        return np.arange(SIDE)[None].repeat(SIDE, 0) > 90
-
-
-def small_network(config):
-    """Return a network on a backbone of four convolutions, where ResNet-18 would only take longer to trace."""
-    image = keras.Input((None, None, 3))
-    x, levels = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="conv1")(image), []
-    for level in range(2, 6):
-        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name=f"res{level}")(x)
-        levels.append(x)
-    return Network(config, keras.Model(image, levels, name="backbone"))
+from cyclic.mrcnn.training import set_trainable
+from cyclic.mrcnn.unmolding import unmold_crops
 
 
 def values(network):
@@ -108,7 +42,7 @@ def model_dir(tmp_path_factory):
 def trained(model_dir, image):
     """A model trained for two epochs, and what it was before: `(training, inference, before, detections, history)`."""
     keras.utils.set_random_seed(0)
-    training = MaskRCNN("training", TinyConfig(), model_dir)
+    training = MaskRCNN("training", TinyConfig(), model_dir, network=small_network(TinyConfig()))
     inference = MaskRCNN("inference", InferenceConfig(), network=training.network)
     # An untrained head that leans towards the nuclei class gives detections to look at.
     training.network.box_head.get_layer("mrcnn_class_logits").bias.assign([-2.0, 2.0])
@@ -156,26 +90,101 @@ def test_each_epoch_leaves_a_checkpoint_of_which_find_last_gives_the_newest(trai
     assert training.find_last() == str(training.log_dir / files[1])
 
 
-def test_continued_training_starts_at_the_checkpoints_epoch_and_trains_the_heads_alone(tmp_path):
-    config = TinyConfig()
-    model = MaskRCNN("training", config, tmp_path, network=small_network(config))
-    checkpoint = tmp_path / "tiny20200101T000000" / "mask_rcnn_tiny_0004.h5"
-    model.save_weights(checkpoint)
+@pytest.fixture
+def stopped(trained, tmp_path):
+    """A new model, and a copy of the first checkpoint of `trained` to go on from: `(model, path)`."""
+    first = trained[0].log_dir / "mask_rcnn_tiny_0001.h5"
+    path = tmp_path / "tiny20200101T000000" / first.name
+    path.parent.mkdir()
+    shutil.copy(first, path)
+    return MaskRCNN("training", TinyConfig(), tmp_path, network=small_network(TinyConfig())), path
+
+
+def test_resumed_training_has_the_losses_of_training_that_was_not_stopped(stopped, trained):
+    model, path = stopped
     model.load_weights(model.find_last())
-    assert model.epoch == 4 and model.log_dir == checkpoint.parent
+    assert model.epoch == 1 and model.log_dir == path.parent
+    history = model.train(OneImage(), OneImage(), learning_rate=0.01, epochs=2)
+    assert history.epoch == [1] and model.epoch == 2 and int(model.keras_model.optimizer.iterations) == 4
+    for name, curve in trained[-1].history.items():
+        assert history.history[name] == pytest.approx(curve[1:], rel=1e-4), name
+    assert not np.isclose(history.history["loss"][0], trained[-1].history["loss"][0], rtol=1e-3)
+    assert model.find_last() == str(path.with_name("mask_rcnn_tiny_0002.h5")) == str(model.last_checkpoint)
+    both = (model.last_checkpoint, trained[0].find_last())
+    resumed, whole = (weights.read_group(file, "optimizer_weights") for file in both)
+    assert resumed.keys() == whole.keys() and len(whole) > 10
+    assert all(np.allclose(resumed[name], whole[name], atol=1e-4) for name in whole)
+
+
+def test_other_layers_start_with_a_new_optimizer_and_train_alone(stopped):
+    model, path = stopped
+    model.load_weights(path)
     before = values(model.network)
-    history = model.train(OneImage(), None, learning_rate=0.01, epochs=5, layers="heads")
-    assert history.epoch == [4] and model.epoch == 5
+    history = model.train(OneImage(), None, learning_rate=0.01, epochs=2, layers="heads")
+    assert history.epoch == [1] and int(model.keras_model.optimizer.iterations) == 2
     assert changed(before, values(model.network)) == {"fpn", "rpn_model", "mrcnn_box_head", "mrcnn_mask_head"}
-    assert model.find_last() == str(checkpoint.with_name("mask_rcnn_tiny_0005.h5"))
 
 
-def test_nan_stops_training_before_a_checkpoint(tmp_path):
-    config = TinyConfig()
-    model = MaskRCNN("training", config, tmp_path, network=small_network(config))
-    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+@pytest.mark.parametrize("change", [{"layers": "heads"}, {"learning_rate": 0.1}, {"optimizer": "adamw"}, {}])
+def test_only_the_same_settings_go_on(trained, stopped, change):
+    set_trainable(stopped[0].network, "all")
+    settings = checkpoint.run_settings(
+        stopped[0].keras_model, **{"optimizer": "sgd", "layers": "all", "learning_rate": 0.01, **change}
+    )
+    assert checkpoint.can_resume(stopped[1], settings) == (not change)
+
+
+def test_weights_without_an_optimizer_and_parts_of_a_checkpoint_do_not_go_on(stopped):
+    model, path = stopped
+    model.load_weights(path, exclude=["fpn_p2"])
+    assert model.epoch == 1 and model._resume_from is None
+    model.save_weights(path)
+    model.load_weights(path)
+    assert model.epoch == 1 and not checkpoint.can_resume(path, {"layers": "all"})
+
+
+def test_optimizer_of_another_model_is_refused(stopped):
+    model, path = stopped
+    model.compile(0.01, 0.9)
+    with h5py.File(path, "a") as file:
+        del file["optimizer_weights/iteration"]
+    with pytest.raises(InputError, match="0001.h5: optimizer_weights of another model"):
+        checkpoint.restore(path, model.keras_model)
+
+
+def test_nan_stops_training_and_names_the_images_and_the_last_good_checkpoint(stopped):
+    model, path = stopped
+    model.load_weights(path)
+    with pytest.raises(FloatingPointError, match="lower the learning rate and go on from .*_0001.h5; images: step 1"):
         model.train(OneImage(), None, learning_rate=np.nan, epochs=3)
-    assert not list(tmp_path.rglob("*.h5"))
+    assert [file.name for file in path.parent.glob("*.h5")] == [path.name]
+
+
+def test_guard_names_the_images_of_the_last_steps():
+    """The second epoch of a stream that starts at epoch 3; each batch holds two images."""
+
+    class Stream:
+        epoch, steps = 3, 10
+        dataset = SimpleNamespace(image_info=[{"id": f"tile{index}"} for index in range(50)])
+
+        def __getitem__(self, index):
+            return ({"image_meta": np.array([[2 * index], [2 * index + 1]])},)
+
+    guard = callbacks.NaNGuard(Stream())
+    guard.on_epoch_begin(4)
+    with pytest.raises(FloatingPointError) as error:
+        guard.on_train_batch_end(4, {"loss": np.inf})
+    assert "start again, there is no checkpoint yet; images: " in str(error.value)
+    assert str(error.value).endswith("step 3: tile24 tile25, step 4: tile26 tile27, step 5: tile28 tile29")
+
+
+def test_weights_that_are_not_finite_make_no_checkpoint(stopped):
+    model, path = stopped
+    model.network.fpn.get_layer("fpn_p3").bias.assign(np.full(16, np.inf))
+    callback = callbacks.Checkpoint(model, {}, seed=0)
+    with pytest.raises(FloatingPointError, match="layer fpn_p3 .* after epoch 6; lower the learning rate and start"):
+        callback.on_epoch_end(5)
+    assert model.epoch == 0 and [file.name for file in path.parent.glob("*.h5")] == [path.name]
 
 
 def test_mixed_precision_trains_in_float32_weights():
@@ -242,7 +251,7 @@ def test_network_is_shared_between_the_modes(trained, image):
 def test_inference_reads_what_training_saved(trained, image, tmp_path):
     training, inference, *_ = trained
     training.save_weights(tmp_path / "best.h5")
-    other = MaskRCNN("inference", InferenceConfig())
+    other = MaskRCNN("inference", InferenceConfig(), network=small_network(InferenceConfig()))
     report = other.load_weights(tmp_path / "best.h5", by_name=True)
     assert not report.missing and not report.unused and other.epoch == 0
     for one, expected in zip(other.detect([image])[0].values(), inference.detect([image])[0].values(), strict=True):
@@ -260,6 +269,12 @@ def test_nothing_detected(trained, image, monkeypatch):
     monkeypatch.setattr(inference.keras_model, "predict_on_batch", nothing)
     (found,) = inference.detect([image])
     assert found["rois"].shape == (0, 4) and found["masks"].shape == (50, 70, 0) and len(found["scores"]) == 0
+
+
+@pytest.mark.parametrize("call", ["detect", "detect_crops", "mold_inputs"])
+def test_no_image(trained, call):
+    with pytest.raises(InputError, match="no image to detect in"):
+        getattr(trained[1], call)([])
 
 
 def test_images_of_different_molded_sizes(trained, image):
@@ -311,15 +326,15 @@ def test_unmold_detections_takes_the_mask_of_the_detected_class(trained):
 
 
 def test_missing_tensorboard_costs_the_events_alone(monkeypatch, caplog, tmp_path):
-    monkeypatch.setattr(model_module.importlib.util, "find_spec", lambda name: None)
-    assert model_module._tensorboard(tmp_path) == [] and "TensorBoard is not installed" in caplog.text
+    monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
+    assert callbacks.tensorboard(tmp_path) == [] and "TensorBoard is not installed" in caplog.text
 
 
 def test_find_last_without_a_checkpoint(trained, tmp_path):
     (tmp_path / "tinyother20200101T000000").mkdir()
     (tmp_path / "tinyother20200101T000000" / "mask_rcnn_tinyother_0009.h5").touch()
     model = MaskRCNN("inference", InferenceConfig(), tmp_path, network=trained[0].network)
-    with pytest.raises(FileNotFoundError, match="no checkpoint of Tiny"):
+    with pytest.raises(FileNotFoundError, match="no checkpoint of tiny"):
         model.find_last()
 
 
@@ -334,10 +349,14 @@ def test_loss_weights_left_out_are_one():
     assert logs["loss"] == pytest.approx(6.0) and logs["mrcnn_bbox_loss"] == pytest.approx(1.0)
 
 
-def test_callable_backbone():
-    class CallableConfig(TinyConfig):
-        BACKBONE = staticmethod(lambda norm: build_backbone("resnet18", norm=norm))
+def test_callable_backbone_is_given_the_norm():
+    def build(norm):
+        image = keras.Input((None, None, 3))
+        levels = [keras.layers.Conv2D(side, 3, strides=side, name=f"{norm}{side}")(image) for side in (4, 8, 16, 32)]
+        return keras.Model(image, levels, name="backbone")
 
-    network = Network(CallableConfig())
-    assert [output.shape[-1] for output in network.backbone.outputs] == [64, 128, 256, 512]
-    assert isinstance(network.backbone.get_layer("bn_conv1"), keras.layers.GroupNormalization)
+    class CallableConfig(TinyConfig):
+        BACKBONE = staticmethod(build)
+
+    assert [output.shape[-1] for output in Network(CallableConfig()).backbone.outputs] == [4, 8, 16, 32]
+    assert Network(CallableConfig()).backbone.get_layer("group4")

@@ -1,0 +1,100 @@
+"""Callbacks of training: checkpoints, TensorBoard events, and the guard against NaN."""
+
+import importlib.util
+import logging
+
+import keras
+import numpy as np
+
+from cyclic.mrcnn import checkpoint
+
+logger = logging.getLogger(__name__)
+
+# Steps whose images are named when the loss is no longer finite.
+RECENT_STEPS = 3
+
+
+def tensorboard(log_dir):
+    """Return the callback that writes TensorBoard events, in a list that is empty where TensorBoard is missing."""
+    if importlib.util.find_spec("tensorboard") is None:
+        logger.warning("TensorBoard is not installed: %s gets checkpoints but no events", log_dir)
+        return []
+    return [keras.callbacks.TensorBoard(str(log_dir))]
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Write a checkpoint after every epoch, see `checkpoint.save_checkpoint`.
+
+    Args:
+        owner: `model.MaskRCNN`; its `epoch` and `last_checkpoint` follow.
+        settings: see `checkpoint.run_settings`.
+        seed: seed of the data stream.
+
+    Raises (at the end of an epoch):
+        FloatingPointError: a weight is no longer finite; nothing is written.
+    """
+
+    def __init__(self, owner, settings, seed):
+        super().__init__()
+        self.owner, self.settings, self.seed = owner, settings, seed
+
+    def on_epoch_end(self, epoch, logs=None):
+        owner = self.owner
+        bad = checkpoint.not_finite(owner.network)
+        if bad is not None:
+            raise FloatingPointError(
+                f"layer {bad} has weights that are not finite after epoch {epoch + 1}; lower the learning rate"
+                f"{last_good(owner.last_checkpoint)}"
+            )
+        owner.epoch = epoch + 1
+        path = owner.folder.checkpoint(epoch + 1)
+        checkpoint.save_checkpoint(path, owner.network, owner.keras_model, epoch + 1, self.settings, self.seed)
+        owner.last_checkpoint = path
+
+
+class NaNGuard(keras.callbacks.Callback):
+    """Stop with an error when the loss is no longer finite.
+
+    Args:
+        data: `loader.DataGenerator` of the training images; None names no image.
+        checkpoint: function that returns the path of the last good checkpoint or None.
+
+    Raises (in `fit`, at the next step or at the end of the epoch):
+        FloatingPointError: names epoch and step, the images of the last steps and the last good checkpoint.
+    """
+
+    # Keras then checks beside the training step instead of waiting for the loss after each.
+    async_safe = True
+
+    def __init__(self, data=None, checkpoint=lambda: None):
+        super().__init__()
+        self.data, self.checkpoint = data, checkpoint
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Keras reports the mean over the epoch's steps so far, so it stays NaN once one step was.
+        loss = float((logs or {}).get("loss", 0.0))
+        if not np.isfinite(loss):
+            images = "" if self.data is None else f"; images: {self._images(batch)}"
+            raise FloatingPointError(
+                f"the loss is {loss} in epoch {self.epoch + 1}, at or before step {batch + 1}; "
+                f"lower the learning rate{last_good(self.checkpoint())}{images}"
+            )
+
+    def _images(self, batch):
+        """Return "step: image ids" of the last steps; the data stream makes any batch again."""
+        data = self.data
+        first = (self.epoch - data.epoch) * data.steps
+        steps = []
+        for step in range(max(batch + 1 - RECENT_STEPS, 0), batch + 1):
+            rows = data[first + step][0]["image_meta"][:, 0].astype(int)
+            steps.append(f"step {step + 1}: " + " ".join(str(data.dataset.image_info[row]["id"]) for row in rows))
+        return ", ".join(steps)
+
+
+def last_good(path):
+    """Return the half sentence that names the last good checkpoint."""
+    return " and start again, there is no checkpoint yet" if path is None else f" and go on from {path}"

@@ -1,0 +1,55 @@
+"""The folder of one training run: Matterport's names of run folders and checkpoints."""
+
+import datetime
+import re
+from pathlib import Path
+
+
+class RunFolder:
+    """Where the checkpoints of a run lie: `<model_dir>/<name><time>/mask_rcnn_<name>_<epoch>.h5`.
+
+    Args:
+        model_dir: folder of all runs.
+        name: the configuration's NAME.
+    """
+
+    def __init__(self, model_dir, name):
+        self.model_dir = None if model_dir is None else Path(model_dir)
+        self.name = str(name).lower()
+        self._log_dir = None
+
+    @property
+    def log_dir(self):
+        """Folder of this run, named for the configuration and the time of the first use."""
+        if self._log_dir is None:
+            stamp = datetime.datetime.now().strftime("%Y%m%dT%H%M%S")
+            self._log_dir = self.model_dir / f"{self.name}{stamp}"
+        return self._log_dir
+
+    def checkpoint(self, epoch):
+        """Return the path of the checkpoint after `epoch` epochs."""
+        return self.log_dir / self._file_name(f"{epoch:04d}")
+
+    def adopt(self, path):
+        """Return the epoch of the checkpoint `path`, whose folder becomes this run's; 0 if it is no checkpoint."""
+        match = re.fullmatch(self._file_name(r"(\d{4})"), Path(path).name)
+        if match is None:
+            return 0
+        self._log_dir = Path(path).parent
+        return int(match.group(1))
+
+    def find_last(self):
+        """Return the path of the newest checkpoint of the newest run.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        runs = sorted(self.model_dir.glob(f"{self.name}*")) if self.model_dir else []
+        for run in reversed(runs):
+            checkpoints = sorted(run.glob(self._file_name("*")))
+            if checkpoints:
+                return str(checkpoints[-1])
+        raise FileNotFoundError(f"{self.model_dir}: no checkpoint of {self.name} in this folder")
+
+    def _file_name(self, epoch):
+        return f"mask_rcnn_{self.name}_{epoch}.h5"
