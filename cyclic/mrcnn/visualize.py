@@ -17,10 +17,11 @@ from cyclic.mrcnn.average_precision import compute_matches, trim_zeros
 from cyclic.mrcnn.charts import display_table, display_weight_stats, plot_overlaps, plot_precision_recall
 from cyclic.mrcnn.masks_np import unmold_mask
 
-__all__ = """
-apply_mask display_differences display_images display_instances display_table display_top_masks display_weight_stats
-draw_box draw_boxes draw_rois plot_overlaps plot_precision_recall random_colors
-""".split()
+__all__ = [
+    "apply_mask", "display_differences", "display_images", "display_instances", "display_table", "display_top_masks",
+    "display_weight_stats", "draw_box", "draw_boxes", "draw_rois", "plot_overlaps", "plot_precision_recall",
+    "random_colors",
+]  # fmt: skip
 
 
 def _show():
