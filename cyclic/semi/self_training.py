@@ -23,8 +23,8 @@ def extend_pseudo_masks(
 
     A detection joins where no pseudo mask is: the outline of a selected component is better than that of an early
     teacher's detection. A pseudo mask that no detection at all confirms becomes ignored, and so do the detections that
-    do not join. What was ignored stays so, unless a mask now covers it or lies beside it. An image in which no detection is
-    confident keeps its pseudo masks as they are.
+    do not join. What was ignored stays so, unless a mask now covers it or lies beside it. An image in which no
+    detection is confident keeps its pseudo masks as they are.
 
     Args:
         pseudo: the pseudo masks the teacher was trained on.

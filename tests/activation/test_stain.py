@@ -1,4 +1,3 @@
-import time
 
 import numpy as np
 import pytest
@@ -49,13 +48,3 @@ def test_one_colour_gives_zeros(colour):
 def test_float_image_is_refused():
     with pytest.raises(ValueError, match="uint8"):
         hematoxylin_map(np.zeros((8, 8, 3)))
-
-
-def test_fast_enough_for_a_whole_tile():
-    image = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        hematoxylin_map(image)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5  # 0.1 s on an idle machine
