@@ -45,6 +45,7 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         DETECTION_MAX_INSTANCES = detection.max_instances
         DETECTION_MIN_CONFIDENCE = min(detection.score, config.rounds.ignore_score)
         DETECTION_NMS_THRESHOLD = detection.nms_threshold
+        DETECTION_ANY_FOREGROUND = True
         OPTIMIZER = segmenter.optimizer
         LR_SCHEDULE = segmenter.schedule
         WARMUP_STEPS = segmenter.warmup

@@ -16,6 +16,8 @@ class DetectionLayer(keras.layers.Layer):
         min_confidence: lowest score kept.
         nms_threshold: IoU over which the weaker of two detections of one class is dropped.
         bbox_std_dev: standard deviations that divide the box deltas.
+        any_foreground: take each ROI's best foreground class even where background is likelier, so that `min_confidence`
+            alone decides; else such ROIs are background, as in Matterport.
 
     Call arguments:
         rois: `[B, R, 4]` normalized.
@@ -27,12 +29,15 @@ class DetectionLayer(keras.layers.Layer):
         `[B, D, 6]` float32: (y1, x1, y2, x2, class id, score), boxes normalized, best score first.
     """
 
-    def __init__(self, max_instances, min_confidence, nms_threshold, bbox_std_dev, **kwargs):
+    def __init__(self, max_instances, min_confidence, nms_threshold, bbox_std_dev, any_foreground=False, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.max_instances, self.min_confidence = max_instances, min_confidence
         self.nms_threshold, self.bbox_std_dev = nms_threshold, tuple(float(x) for x in bbox_std_dev)
+        self.any_foreground = any_foreground
 
     def call(self, rois, probabilities, deltas, window):
+        if self.any_foreground:
+            probabilities = ops.concatenate([ops.zeros_like(probabilities[..., :1]), probabilities[..., 1:]], axis=-1)
         class_ids = ops.argmax(probabilities, axis=-1)
         scores = ops.max(probabilities, axis=-1)
         deltas = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0]
@@ -57,4 +62,5 @@ class DetectionLayer(keras.layers.Layer):
             "min_confidence": self.min_confidence,
             "nms_threshold": self.nms_threshold,
             "bbox_std_dev": self.bbox_std_dev,
+            "any_foreground": self.any_foreground,
         }

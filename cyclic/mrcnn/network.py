@@ -193,6 +193,7 @@ def detection_model(network):
         config.DETECTION_MIN_CONFIDENCE,
         config.DETECTION_NMS_THRESHOLD,
         config.BBOX_STD_DEV,
+        config.DETECTION_ANY_FOREGROUND,
         name="mrcnn_detection",
     )(rois, probabilities, deltas, window)
     outputs = {

@@ -114,3 +114,14 @@ def test_only_the_best_anchors_enter():
 def test_layers_survive_their_config(layer):
     config = layer.get_config()
     assert type(layer).from_config(config).get_config() == config
+
+
+def test_any_foreground_lets_the_threshold_alone_decide():
+    rois = np.array([[[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.7, 0.7], [0.1, 0.6, 0.2, 0.8]]], "float32")
+    probabilities = np.array([[[0.6, 0.4], [0.3, 0.7], [0.8, 0.2]]], "float32")
+    arguments = rois, probabilities, np.zeros((1, 3, 2, 4), "float32"), np.array([[0, 0, 1, 1]], "float32")
+    usual = np.asarray(DetectionLayer(5, 0.3, 0.3, [0.1] * 4)(*arguments))[0]
+    eager = np.asarray(DetectionLayer(5, 0.3, 0.3, [0.1] * 4, any_foreground=True)(*arguments))[0]
+    np.testing.assert_allclose(usual[:, 5], [0.7, 0, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(eager[:, 5], [0.7, 0.4, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(eager[:2, 4], 1)
