@@ -145,8 +145,8 @@ class Config:
     IGNORE_OVERLAP = 0.3
     # True: the data loader yields an ignore map for each image and the losses respect it.
     USE_IGNORE = False
-    # True: a ROI is detected by its best foreground class at DETECTION_MIN_CONFIDENCE even where background is likelier;
-    # thresholds under 0.5 have no effect on two classes otherwise.
+    # True: a ROI is detected by its best foreground class at DETECTION_MIN_CONFIDENCE even where background is
+    # likelier; thresholds under 0.5 have no effect on two classes otherwise.
     DETECTION_ANY_FOREGROUND = False
     # True: the ground-truth boxes join the proposals in training, so that the heads learn before the RPN does.
     USE_GT_PROPOSALS = False

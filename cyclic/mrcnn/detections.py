@@ -16,8 +16,8 @@ class DetectionLayer(keras.layers.Layer):
         min_confidence: lowest score kept.
         nms_threshold: IoU over which the weaker of two detections of one class is dropped.
         bbox_std_dev: standard deviations that divide the box deltas.
-        any_foreground: take each ROI's best foreground class even where background is likelier, so that `min_confidence`
-            alone decides; else such ROIs are background, as in Matterport.
+        any_foreground: take each ROI's best foreground class even where background is likelier, so that
+            `min_confidence` alone decides; else such ROIs are background, as in Matterport.
 
     Call arguments:
         rois: `[B, R, 4]` normalized.
