@@ -61,7 +61,7 @@ def detect_tiles(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> list[d
     for index, crop in enumerate(crops):
         molded[index, :height, :width] = mold_image(cv2.resize(crop, (width, height)), model.config)
     metas = [compose_image_meta(0, crop.shape, molded.shape[1:], window, scale, active) for crop in crops]
-    detections, masks = model.detect_molded(molded, np.stack(metas))
+    detections, masks = model.predict_molded(molded, np.stack(metas))
     return [
         unmold_crops(detections[index], masks[index], crop.shape, molded.shape[1:], window)
         for index, crop in enumerate(crops)

@@ -45,13 +45,34 @@ class Detector:
     def detect_crops(self, images):
         """Like `detect`, but masks are lists of N bool crops of the size of their ROI: no stack of full images."""
         molded, metas, windows = self.mold_inputs(images)
-        detections, masks = self.detect_molded(molded, metas)
+        detections, masks = self.predict_molded(molded, metas)
         return [
             unmold_crops(detections[index], masks[index], image.shape, molded[index].shape, windows[index])
             for index, image in enumerate(images)
         ]
 
-    def detect_molded(self, molded_images, image_metas):
+    def detect_molded(self, molded_images, image_metas, verbose=0):
+        """Detect instances in prepared images, such as those of `load_image_gt` after `mold_image`.
+
+        Args:
+            molded_images: `[B, H, W, 3]` float32, sides divisible by 64.
+            image_metas: `[B, meta]`, see `utils.compose_image_meta`.
+            verbose: 1 logs the shape.
+
+        Returns:
+            One dict an image, as `detect` returns it, in pixels of the molded image.
+        """
+        molded_images = np.asarray(molded_images)
+        if verbose:
+            logger.info("detecting in molded images of shape %s", molded_images.shape)
+        shape = molded_images.shape[1:]
+        results = []
+        for boxes, crops in zip(*self.predict_molded(molded_images, np.asarray(image_metas)), strict=True):
+            found = unmold_crops(boxes, crops, shape, shape, (0, 0, *shape[:2]))
+            results.append({**found, "masks": paste_crops(found["rois"], found["masks"], shape)})
+        return results
+
+    def predict_molded(self, molded_images, image_metas):
         """Run the network on prepared images.
 
         Args:

@@ -10,7 +10,7 @@ from cyclic.mrcnn.utils import norm_boxes
 
 
 class SquareFinder:
-    """`MaskRCNN.detect_molded` for dark squares on white: exact boxes, full masks, the darker the higher the score."""
+    """`MaskRCNN.predict_molded` for dark squares on white: exact boxes, full masks, the darker the higher the score."""
 
     class config(Config):
         NUM_CLASSES = 2
@@ -19,7 +19,7 @@ class SquareFinder:
     def __init__(self):
         self.shapes, self.windows = [], []
 
-    def detect_molded(self, molded, metas):
+    def predict_molded(self, molded, metas):
         self.shapes.append(molded.shape)
         detections, masks = np.zeros((len(molded), 50, 6), np.float32), []
         for index, image in enumerate(molded):

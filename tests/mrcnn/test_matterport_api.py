@@ -71,7 +71,7 @@ def test_run_graph_gives_what_the_layers_compute(model, image, graph):
 
 def test_masks_of_the_graph_are_those_of_detection(model, image, graph):
     molded, metas, windows = model.mold_inputs([image])
-    (expected,) = model.detect_molded(molded, metas)[1]
+    (expected,) = model.predict_molded(molded, metas)[1]
     assert graph["masks"].shape == (1, 8, 28, 28, 2)
     np.testing.assert_allclose(graph["masks"][0, : len(expected), ..., 1], expected, atol=1e-4)
 

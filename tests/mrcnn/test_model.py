@@ -271,6 +271,18 @@ def test_nothing_detected(trained, image, monkeypatch):
     assert found["rois"].shape == (0, 4) and found["masks"].shape == (50, 70, 0) and len(found["scores"]) == 0
 
 
+def test_molded_images_are_detected_in_their_own_pixels(trained):
+    inference, image = trained[1], OneImage().image[:64, :70]  # is padded, not scaled
+    molded, metas, windows = inference.mold_inputs([image])
+    (found,), (expected,) = inference.detect_molded(molded, metas, verbose=1), inference.detect([image])
+    assert list(found) == ["rois", "class_ids", "scores", "masks"] and found["masks"].shape[:2] == molded.shape[1:3]
+    y1, x1, y2, x2 = windows[0]
+    assert (y1, x1) == (0, 29)
+    np.testing.assert_array_equal(found["rois"] - [y1, x1, y1, x1], expected["rois"])
+    np.testing.assert_array_equal(found["masks"][y1:y2, x1:x2], expected["masks"])
+    np.testing.assert_allclose(found["scores"], expected["scores"])
+
+
 @pytest.mark.parametrize("call", ["detect", "detect_crops", "mold_inputs"])
 def test_no_image(trained, call):
     with pytest.raises(InputError, match="no image to detect in"):
