@@ -12,7 +12,7 @@ import typer
 
 from cyclic.config import load_config
 from cyclic.cycle.state import CONFIG, RunDirectory
-from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ FILE = {"exists": True, "dir_okay": False}
 Config = Annotated[
     Path | None, typer.Option(help="YAML settings, see configs/; default: the run's own, else the defaults.", **FILE)
 ]
-Data = Annotated[Path, typer.Option(help="Data set: images/, and labels/ and split.json if there are any.", **FOLDER)]
+Data = Annotated[Path, typer.Option(help="Data set: MoNuSeg, MoNuSAC, CoNSeP or ccRCC, see README.", **FOLDER)]
 Run = Annotated[Path, typer.Option(help="Run directory.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. segmenter.steps=100; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
@@ -186,12 +186,12 @@ def evaluate(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory, finished or not.")],
-    data: Data,
+    data: Annotated[Path | None, typer.Option(help="Its data set; default: where the run read it.", **FOLDER)] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the run directory.")] = None,
 ) -> None:
     """Write one HTML page on a run: scores, curves, and every step of the method on every image.
 
-    Example: cyclic report runs/monusac --data monusac/
+    Example: cyclic report runs/monusac
     """
     from cyclic.report.html import write_report
 
@@ -204,7 +204,7 @@ def _run(config, data: Path, out: Path, settings, command: str, *, resume: bool 
     if config is None and resume and (out / CONFIG).is_file():
         config = out / CONFIG
     run_config = load_config(config, tuple(settings or ()))
-    MonusacDataset(data)  # a wrong folder is found before the seconds that TensorFlow takes to start
+    open_splits(data)  # a wrong folder is found before the seconds that TensorFlow takes to start
     try:
         _start_keras()
         from cyclic.cycle import loop

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.layouts import open_dataset, open_splits
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_json, read_label_map, write_image
 from cyclic.report.overlays import contour_overlay, error_overlay, side_by_side
@@ -30,7 +30,7 @@ def panels(run: Path, data: Path, name: str, at: tuple[int, int], size: int) -> 
         size: its side in pixels.
     """
     crop = np.s_[at[0] : at[0] + size, at[1] : at[1] + size]
-    dataset = MonusacDataset(data)
+    dataset = open_dataset(data)
     image = dataset.image(name)[crop]
     activation = read_image(run / "cycle_1" / "maps" / f"{name}.png")[crop]
     pseudo = read_label_map(run / "cycle_1" / "pseudo" / "labels" / f"{name}.tif")[crop]
@@ -43,7 +43,8 @@ def panels(run: Path, data: Path, name: str, at: tuple[int, int], size: int) -> 
         ("pseudo masks, cycle 1", contour_overlay(image, pseudo)),
         ("prediction", contour_overlay(image, predicted)),
     ]
-    if name in MonusacDataset(data, "val").ids:
+    _, val = open_splits(data)
+    if val and name in val.ids:
         pictures.append(("errors", error_overlay(image, dataset.label_map(name)[crop], predicted)))
     return side_by_side(pictures)
 

@@ -17,7 +17,7 @@ from cyclic.activation.stain import hematoxylin_map
 from cyclic.classifier.train import train_classifier
 from cyclic.config import RunConfig
 from cyclic.cycle.stages import Context, classifier_steps, detection_options, image_map, pseudo_masks
-from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tiles import load_tiles
 from cyclic.errors import InputError
 from cyclic.inference.predict import predict_image
@@ -43,11 +43,9 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
     Raises:
         InputError: bad input, or no image-level labels to train on.
     """
-    split = (Path(data) / "split.json").is_file()
-    train = MonusacDataset(data, "train" if split else None)
-    val = MonusacDataset(data, "val") if split else None
+    train, val = open_splits(data)
     # No run directory and no display: of the stages only what writes no file is used.
-    context = Context(config, Path(data), None, None, train, val)  # type: ignore[arg-type]
+    context = Context(config, Path(data), None, None, train, val, None)  # type: ignore[arg-type]
     _check_labels(context)
     rows = [stage(context) for stage in (_classifier, _map, _pseudo_masks, _segmenter, _detection)]
     for row in rows:

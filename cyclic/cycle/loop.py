@@ -7,13 +7,16 @@ from pathlib import Path
 
 from cyclic.config import RunConfig
 from cyclic.cycle import scoring, stages
+from cyclic.cycle.board import Board
 from cyclic.cycle.progress import Progress
 from cyclic.cycle.stages import Context
 from cyclic.cycle.state import RunDirectory
-from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.layouts import open_splits
 from cyclic.files import atomic_path, read_label_map, write_image
 from cyclic.report.overlays import contour_overlay, error_overlay, side_by_side
 
+# So many val images and so many training images are shown in TensorBoard.
+SHOWN = 2
 # The commands that run one part of a cycle, and the last names of the part's stages.
 PARTS = {
     "classify": ("tiles", "baseline", "classifier"),
@@ -45,13 +48,12 @@ def train(
     Raises:
         InputError: bad input; see the stages. What was finished stays, and `resume` goes on from there.
     """
-    dataset = MonusacDataset(data)
-    split = (Path(data) / "split.json").is_file()
-    train_set = MonusacDataset(data, "train") if split else dataset
-    val_set = MonusacDataset(data, "val") if split else None
+    train_set, val_set = open_splits(data)
     with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
-        with progress or Progress() as display:
-            context = Context(config, Path(data), run, display, train_set, val_set)
+        run.log("data", folder=str(Path(data).resolve()))
+        shown = [*(val_set.ids if val_set else [])[:SHOWN], *train_set.ids[:SHOWN]]
+        with progress or Progress() as display, Board(run.root, shown) as board:
+            context = Context(config, Path(data), run, display, train_set, val_set, board)
             reached = False
             for key, function in plan(context):
                 if run.is_finished(key):

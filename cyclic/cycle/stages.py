@@ -11,11 +11,12 @@ from cyclic.activation.maps import activation_map, product_map
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.classifier.train import train_classifier
 from cyclic.config import RunConfig
+from cyclic.cycle.board import Board
 from cyclic.cycle.models import Models
 from cyclic.cycle.progress import Progress
 from cyclic.cycle.state import RunDirectory
 from cyclic.datasets.augment import stain_jitter
-from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_tiles
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
@@ -28,6 +29,7 @@ from cyclic.pseudo.select import (
     save_pseudo_masks,
     select_pseudo_masks,
 )
+from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 from cyclic.semi.self_training import extend_pseudo_masks
 
@@ -42,14 +44,16 @@ class Context:
         run: the run directory.
         progress: where to show how far a stage is.
         train, val: images of the two splits; instance labels are read by `cut_run_tiles` and by evaluation alone.
+        board: TensorBoard's view of the run.
     """
 
     config: RunConfig
     data: Path
     run: RunDirectory
     progress: Progress
-    train: MonusacDataset
-    val: MonusacDataset | None
+    train: NucleiDataset
+    val: NucleiDataset | None
+    board: Board
 
     @functools.cached_property
     def models(self) -> Models:
@@ -64,6 +68,10 @@ class Context:
     @property
     def val_ids(self) -> list[str]:
         return self.val.ids if self.val else []
+
+    def rounds_before(self, cycle: int, round_: int = 0) -> int:
+        """Return how many rounds come before this one: the steps of scores and pictures in TensorBoard."""
+        return (cycle - 1) * (self.config.rounds.students + 1) + round_
 
     def seed(self, *parts: int) -> int:
         """Return a seed of its own for each stage, the same on every start."""
@@ -128,8 +136,13 @@ def train_front_end(context: Context, cycle: int) -> None:
         optimizer=settings.optimizer,
         warmup=min(50, steps // 10),
         weight_decay=settings.weight_decay,
-        callbacks=[context.progress.callback(f"cycle_{cycle}/classifier", steps)],
+        callbacks=[
+            context.progress.callback(f"cycle_{cycle}/classifier", steps),
+            context.board.losses(f"cycle_{cycle}/classifier", "classifier"),
+        ],
     )
+    held_out_scores = {"classifier/held_out_accuracy": report.accuracy, "classifier/held_out_f1": report.f1}
+    context.board.scalars("classifier", held_out_scores, cycle)
     run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))
     context.models.save_classifier(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
 
@@ -147,6 +160,7 @@ def make_maps(context: Context, cycle: int) -> None:
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/maps"):
         found = image_map(context.models, image)
         write_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"), np.round(found * 255).astype(np.uint8))
+        context.board.picture(name, "activation map", context.rounds_before(cycle), map_colors, found)
 
 
 def image_map(models: Models, image: np.ndarray) -> np.ndarray:
@@ -175,6 +189,7 @@ def make_pseudo_masks(context: Context, cycle: int) -> None:
         if cycle > 1 and name in context.train.ids:
             pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name)
         save_pseudo_masks(run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
+        _show_pseudo_masks(context, name, pseudo, context.rounds_before(cycle))
 
 
 def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -> PseudoMasks:
@@ -243,7 +258,10 @@ def train_back_end(context: Context, cycle: int, round_: int) -> None:
         settings.learning_rate if first else settings.later_learning_rate,
         epochs=epochs,
         augmentation=CropAugmentation(settings.stain_jitter),
-        custom_callbacks=[context.progress.callback(f"{key}/train", epochs * round(steps / epochs))],
+        custom_callbacks=[
+            context.progress.callback(f"{key}/train", epochs * round(steps / epochs)),
+            context.board.losses(key, "mask_rcnn"),
+        ],
     )
     run.log("segmenter", cycle=cycle, round=round_, losses=history.history)
     context.models.save_segmenter(_round(context, cycle, round_) / "model.weights.h5")
@@ -260,11 +278,20 @@ def detect(context: Context, cycle: int, round_: int) -> None:
     for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
         labels, scores = predict_image(context.models.detector, context.images[name], **detection_options(config))
         save_detections(folder / "detections", name, labels, scores)
-        write_label_map(folder / "predictions" / f"{name}.tif", confident(labels, scores, config.detection.score))
+        predicted = confident(labels, scores, config.detection.score)
+        write_label_map(folder / "predictions" / f"{name}.tif", predicted)
+        step = context.rounds_before(cycle, round_ + 1)
+        context.board.picture(name, "prediction", step, contour_overlay, context.images[name], predicted, 1)
         if not last and name in context.train.ids:
             pseudo = load_pseudo_masks(_pseudo_folder(context, cycle, round_), name)
             pseudo = _joined(context, pseudo, folder, name)
             save_pseudo_masks(_pseudo_folder(context, cycle, round_ + 1), name, pseudo)
+            _show_pseudo_masks(context, name, pseudo, step)
+
+
+def _show_pseudo_masks(context: Context, name: str, pseudo: PseudoMasks, step: int) -> None:
+    image = context.images[name]
+    context.board.picture(name, "pseudo masks", step, pseudo_overlay, image, pseudo.labels, pseudo.ignore, 1)
 
 
 def detection_options(config: RunConfig) -> dict:

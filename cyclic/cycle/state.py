@@ -163,6 +163,33 @@ class RunDirectory:
         write_json(self.root / METRICS, {"rows": self.rows, "seed": self.seed, "wall_s": self._seconds})
 
 
+def read_events(path: Path) -> list[dict]:
+    """Return the lines of a `log.jsonl`; a last line without its end, from a kill or a run at work, is left out.
+
+    Raises:
+        InputError: a line is not JSON.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise InputError(f"{path}: line is not JSON ({error}); repair or remove the file") from error
+
+
+def data_folder(run: Path) -> Path:
+    """Return the folder of the data set that the run in the folder `run` was last given.
+
+    Raises:
+        InputError: the log does not tell, or the data set is no longer there.
+    """
+    folders = [event["folder"] for event in read_events(run / LOG) if event["event"] == "data"]
+    if not folders or not Path(folders[-1]).is_dir():
+        where = f"was at {folders[-1]}" if folders else f"is not named in {LOG}"
+        raise InputError(f"{run}: the data set of this run {where}; give its folder (--data)")
+    return Path(folders[-1])
+
+
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:

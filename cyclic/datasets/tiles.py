@@ -69,7 +69,7 @@ def cut_tiles(
     (by id) and settings, nothing is done.
 
     Args:
-        dataset: `ids`, `image(id)`, `label_map(id)` as `MonusacDataset` has them, or an iterable of
+        dataset: `ids`, `image(id)`, `label_map(id)` as `NucleiDataset` has them, or an iterable of
             (id, `[H, W, 3]` uint8, `[H, W]` integer).
         out: folder to write to.
         size: height and width of a tile.

@@ -3,7 +3,6 @@
 The page loads nothing: pictures are data URIs, outlines and curves inline SVG, style and script inline too.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import jinja2
 import numpy as np
 
 from cyclic.config import RunConfig, load_config
-from cyclic.cycle.state import CONFIG, LOG, METRICS, STATE, RunDirectory
-from cyclic.datasets.monusac import MonusacDataset
+from cyclic.cycle.state import CONFIG, LOG, METRICS, STATE, RunDirectory, data_folder, read_events
+from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
@@ -68,13 +68,13 @@ class Figure:
         return next((index for index, layer in enumerate(self.layers) if layer.legend == "errors"), None)
 
 
-def write_report(run: str | Path, data: str | Path, out: str | Path | None = None) -> Path:
+def write_report(run: str | Path, data: str | Path | None = None, out: str | Path | None = None) -> Path:
     """Write the report on a run and return its path.
 
     Args:
         run: the run directory; what an unfinished run has not made yet is left out.
-        data: folder of the run's data set. Instance labels are read of val images alone, and only if the run itself
-            scores them; "test" is never read.
+        data: folder of the run's data set; None: where the run read it. Instance labels are read of val images alone,
+            and only if the run itself scores them; "test" is never read.
         out: the HTML file; None: `report.html` in the run directory.
 
     Raises:
@@ -84,9 +84,8 @@ def write_report(run: str | Path, data: str | Path, out: str | Path | None = Non
     if not RunDirectory.holds_run(run):
         raise InputError(f"{run}: no run here; give the folder that cyclic train wrote to (--out)")
     config = load_config(run / CONFIG)
-    split = (Path(data) / "split.json").is_file()
-    train = MonusacDataset(data, "train" if split else None)
-    val = MonusacDataset(data, "val") if split else None
+    data = data_folder(run) if data is None else Path(data)
+    train, val = open_splits(data)
     _require_same_images(run, [*train.ids, *(val.ids if val else [])], data)
     truths = _truths(config, val)
     metrics = read_json(run / METRICS) if (run / METRICS).is_file() else {"rows": [], "wall_s": {}}
@@ -100,7 +99,7 @@ def write_report(run: str | Path, data: str | Path, out: str | Path | None = Non
         "train": [_figure(run, train, name, None, None) for name in train.ids[:MAX_TRAIN]],
     }
     by_name = {figure.name: figure for figure in figures["val"]}
-    events = _events(run / LOG)
+    events = read_events(run / LOG)
     rows = metrics["rows"]
     page = _template().render(
         run=run.resolve().name,
@@ -149,29 +148,19 @@ def _require_same_images(run: Path, names: list[str], data: str | Path) -> None:
             raise InputError(f"{data}: no image {path.stem} in train or val, but {path}; give this run's data set")
 
 
-def _truths(config: RunConfig, val: MonusacDataset | None) -> dict[str, np.ndarray]:
+def _truths(config: RunConfig, val: NucleiDataset | None) -> dict[str, np.ndarray]:
     """Return the ground truth of the val images, under the same condition as the run scores them."""
     if val is None or not config.evaluate or not all(map(val.has_labels, val.ids)):
         return {}
     return {name: val.label_map(name) for name in val.ids}
 
 
-def _figure(run: Path, dataset: MonusacDataset, name: str, true: np.ndarray | None, scores: dict | None) -> Figure:
+def _figure(run: Path, dataset: NucleiDataset, name: str, true: np.ndarray | None, scores: dict | None) -> Figure:
     image = dataset.image(name)
     height, width = image.shape[:2]
     # Ids may hold any character; an anchor must not.
     anchor = "image-" + "".join(c if c.isalnum() else "-" for c in name)
     return Figure(anchor, name, width, height, picture(image), image_layers(run, name, image, true), scores)
-
-
-def _events(path: Path) -> list[dict]:
-    """Return the lines of `log.jsonl`; a last line without its end, from a kill or a run at work, is left out."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise InputError(f"{path}: line is not JSON ({error}); repair or remove the file") from error
 
 
 def _status(run: Path, events: list[dict]) -> dict:

@@ -19,7 +19,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency
 from cyclic.files import read_image, read_label_map
 from cyclic.pseudo.select import load_pseudo_masks
-from cyclic.report.overlays import ERROR_COLORS, OUTLINE_COLORS, error_classes, neighbour_colors
+from cyclic.report.overlays import ERROR_COLORS, OUTLINE_COLORS, error_classes, map_colors, neighbour_colors
 
 # Longest side of the tissue in px, and of soft or coarse pictures over it.
 PICTURE_SIDE, MAP_SIDE = 800, 400
@@ -105,7 +105,7 @@ def network_name(round_: int) -> str:
 
 
 def _map_layer(title: str, activation: np.ndarray) -> Layer:
-    colors = cv2.applyColorMap(activation, cv2.COLORMAP_MAGMA)[..., ::-1]
+    colors = map_colors(activation / 255)
     note = "Where the classifier sees nuclei; it was told only whether a tile holds any."
     return Layer(f"{title}: activation map", note, _laid_over(picture(colors, MAP_SIDE), activation.shape), "map")
 

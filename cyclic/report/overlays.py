@@ -50,6 +50,26 @@ def contour_overlay(image: np.ndarray, labels: np.ndarray, upscale: int = 2) -> 
     return canvas
 
 
+def pseudo_overlay(image: np.ndarray, labels: np.ndarray, ignore: np.ndarray, upscale: int = 2) -> np.ndarray:
+    """Outline pseudo masks and lay a white veil over what training ignores (`[H, W]` bool).
+
+    Returns:
+        `[H * upscale, W * upscale, 3]` uint8.
+
+    Raises:
+        ValueError: image and maps differ in size.
+    """
+    _require_same_size(image, ignore)
+    veiled = image.copy()
+    veiled[ignore] = veiled[ignore] // 2 + 127
+    return contour_overlay(veiled, labels, upscale)
+
+
+def map_colors(values: np.ndarray) -> np.ndarray:
+    """Return a map (`[H, W]` float in [0, 1]) in the colours of magma, `[H, W, 3]` uint8: 0 is black, 1 pale yellow."""
+    return cv2.applyColorMap(np.round(values * 255).astype(np.uint8), cv2.COLORMAP_MAGMA)[..., ::-1]
+
+
 def neighbour_colors(labels: np.ndarray, colors: int) -> np.ndarray:
     """Return `[labels.max() + 1]` int64 colour numbers below `colors` that differ between neighbouring nuclei.
 

@@ -77,3 +77,9 @@ def test_maps_predictions_and_overlays_fit_their_images(tiny_run):
 def test_model_file_tells_its_configuration(tiny_run):
     stored = json.loads(read_attributes(tiny_run.run / "best.weights.h5")["run_config"])
     assert stored["segmenter"]["fc_size"] == 32 and stored["cycles"] == 2
+
+
+def test_report_finds_the_data_set_of_the_run(tiny_run, command, tmp_path):
+    code, stdout, stderr = command("report", tiny_run.run, "--out", tmp_path / "report.html")
+    assert code == 0 and stdout.strip() == str(tmp_path / "report.html"), stderr
+    assert "val_000" in (tmp_path / "report.html").read_text()

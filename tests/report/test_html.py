@@ -189,6 +189,19 @@ def test_a_data_set_without_split_has_training_images_only(fake_run, tmp_path):
     assert 'id="val"' not in page and "Ground truth" not in page and "Show 5 training images" in page
 
 
+def test_the_data_set_is_where_the_run_read_it(fake_run, run_copy, tmp_path):
+    with pytest.raises(InputError, match=r"not named in log\.jsonl; give its folder \(--data\)"):
+        write_report(run_copy)
+    for folder in ("moved away", fake_run.data):
+        with (run_copy / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"time": "2025", "event": "data", "folder": str(folder)}) + "\n")
+        if folder == "moved away":
+            with pytest.raises(InputError, match="was at moved away; give its folder"):
+                write_report(run_copy)
+    expected = write_report(run_copy, fake_run.data, tmp_path / "a.html").read_text()
+    assert write_report(run_copy).read_text() == expected
+
+
 def test_losses_and_wall_times_are_drawn(text, fake_run):
     charts = re.findall(r'<svg viewBox="0 0 360 230" role="img" aria-label="(.*?)"', text)
     assert [chart.split(":")[0] for chart in charts[:3]] == ["AJI", "Dice", "PQ"]

@@ -1,0 +1,85 @@
+"""A run in TensorBoard while it is at work: losses, scores, and pictures of every step.
+
+    tensorboard --logdir RUN
+
+Events lie in `RUN/tensorboard/`. Each training of a network has a folder, so TensorBoard lays the curves of all cycles
+and rounds over each other; the scores of pseudo masks, model and baseline are three more, over the rounds trained so
+far. Pictures are in `pictures`: of a few images the map, the pseudo masks, the prediction and its errors, by round.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+from tensorboardX import SummaryWriter
+
+FOLDER = "tensorboard"
+FLUSH_S = 10
+# Longest side of a picture in px.
+SIDE = 800
+
+
+class Board:
+    """Writes the events of one run. Use as a context manager.
+
+    Args:
+        run: the run directory.
+        names: ids of the images to show; pictures of others are left out.
+    """
+
+    def __init__(self, run: str | Path, names: Collection[str] = ()):
+        self.root, self.names = Path(run) / FOLDER, names
+        self._writers: dict[str, SummaryWriter] = {}
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+    def scalars(self, folder: str, values: Mapping[str, float | None], step: int) -> None:
+        """Add a point to the curve of each name; None is left out."""
+        for name, value in values.items():
+            if value is not None:
+                self._writer(folder).add_scalar(name, float(value), step)
+
+    def picture(self, image_id: str, what: str, step: int, draw: Callable[..., np.ndarray], *arguments: object) -> None:
+        """Add `draw(*arguments)` (`[H, W, 3]` uint8) to the pictures of an image, if it is one of those shown."""
+        if image_id not in self.names:
+            return
+        image = draw(*arguments)
+        factor = SIDE / max(image.shape[:2])
+        if factor < 1:
+            image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        self._writer("pictures").add_image(f"{image_id}/{what}", image, step, dataformats="HWC")
+
+    def losses(self, stage: str, network: str) -> keras.callbacks.Callback:
+        """Return a Keras callback that adds the losses of one `fit` after each epoch.
+
+        Args:
+            stage: folder of the curves, such as "cycle_1/round_0"; what a killed `fit` left there is taken back.
+            network: group of the curves, such as "classifier".
+        """
+        return _Losses(self, stage, network)
+
+    def _writer(self, folder: str, purge_step: int | None = None) -> SummaryWriter:
+        if folder not in self._writers:
+            path = str(self.root / folder)
+            self._writers[folder] = SummaryWriter(path, purge_step=purge_step, flush_secs=FLUSH_S)
+        return self._writers[folder]
+
+
+class _Losses(keras.callbacks.Callback):
+    def __init__(self, board: Board, stage: str, network: str):
+        super().__init__()
+        self.board, self.stage, self.network = board, stage, network
+
+    def on_train_begin(self, logs=None):
+        self.board._writer(self.stage, purge_step=0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        losses = {f"{self.network}/{name}": loss for name, loss in (logs or {}).items()}
+        self.board.scalars(self.stage, losses, epoch + 1)

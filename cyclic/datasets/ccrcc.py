@@ -1,0 +1,13 @@
+"""The ccRCC grading set (Gao et al. 2021) in its published layout, see `split_folders`.
+
+A .mat file holds `instance_map`, `class_map` (1 to 3: tumour nuclei of grade 1 to 3, 4: endothelial) and
+`TCGA_file_name`, the slide that the image was cut from.
+"""
+
+from cyclic.datasets.split_folders import SplitFoldersDataset
+
+
+class CcrccDataset(SplitFoldersDataset):
+    """Images of one split: "train", "val" and "test" are `Train/`, `Valid/` and `Test/`."""
+
+    label_key = "instance_map"
