@@ -18,6 +18,8 @@ from cyclic.files import write_json
 # `{"case", "ours_s", "peer", "peer_s", "ratio"}`; the last three are None where there is no peer. A module is
 # imported when its name is asked for, so that one that needs no TensorFlow does not wait for it.
 BENCHMARKS = {
+    "step": ("benchmarks.step", "a training step beside torchvision's"),
+    "detect": ("benchmarks.detect", "detection in one image beside torchvision's"),
     "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),
 }
 

@@ -8,6 +8,7 @@ import math
 import keras
 
 from cyclic.backbones.norm import EPSILON, norm_layer
+from cyclic.mrcnn.full_conv import FullConv2D
 
 
 def build_box_head(num_classes, pool_size, channels, norm, fc_size=1024):
@@ -24,10 +25,10 @@ def build_box_head(num_classes, pool_size, channels, norm, fc_size=1024):
         `keras.Model` "mrcnn_box_head": `[N, P, P, C]` -> `[logits [N, K], probabilities [N, K], deltas [N, K, 4]]`.
     """
     pooled = keras.Input((pool_size, pool_size, channels), name="pooled_rois")
-    x = keras.layers.Conv2D(fc_size, pool_size, name="mrcnn_class_conv1")(pooled)
+    x = FullConv2D(fc_size, pool_size, name="mrcnn_class_conv1")(pooled)
     x = _vector_norm(norm, fc_size, "mrcnn_class_bn1")(x)
     x = keras.layers.ReLU(name="mrcnn_class_relu1")(x)
-    x = keras.layers.Conv2D(fc_size, 1, name="mrcnn_class_conv2")(x)
+    x = FullConv2D(fc_size, 1, name="mrcnn_class_conv2")(x)
     x = _vector_norm(norm, fc_size, "mrcnn_class_bn2")(x)
     x = keras.layers.ReLU(name="mrcnn_class_relu2")(x)
     shared = keras.layers.Flatten(name="pool_squeeze")(x)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from cyclic.backbones import build_backbone
+from cyclic.mrcnn import weights
 from cyclic.mrcnn.anchor_layer import PyramidAnchors
 from cyclic.mrcnn.boxes import normalize_boxes
 from cyclic.mrcnn.detection_targets import DetectionTargetLayer
@@ -18,6 +19,7 @@ from cyclic.mrcnn.losses import LOSS_NAMES, LossLayer
 from cyclic.mrcnn.proposals import ProposalLayer
 from cyclic.mrcnn.roi_align import PyramidROIAlign
 from cyclic.mrcnn.rpn import build_rpn
+from cyclic.mrcnn.sampled_anchors import SampledAnchors
 
 
 class Network:
@@ -92,15 +94,23 @@ class TrainingModel(keras.Model):
 
     Args (beside inputs and outputs):
         loss_weights: `{loss name: factor}`.
+
+    Attributes:
+        network: the `Network` that `save_weights` writes.
     """
 
     def __init__(self, *args, loss_weights=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.loss_weights = {**dict.fromkeys(LOSS_NAMES, 1.0), **(loss_weights or {})}
         self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
+        self.network = None
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return sum(self.loss_weights[name] * ops.mean(y_pred[name]) for name in LOSS_NAMES)
+
+    def save_weights(self, filepath, overwrite=True):
+        """Write the weights in Matterport's layout, under any file name, as Matterport's programs do."""
+        weights.save_weights(filepath, self.network)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         for name in LOSS_NAMES:
@@ -136,7 +146,10 @@ def training_model(network):
     if config.USE_IGNORE:
         inputs["ignore"] = keras.Input((height, width), dtype="uint8", name="ignore")
 
-    pyramid, rpn_logits, _, rpn_deltas, proposals = network.propose(inputs["image"], config.POST_NMS_ROIS_TRAINING)
+    pyramid, *_, proposals = network.propose(inputs["image"], config.POST_NMS_ROIS_TRAINING)
+    rpn_match, rpn_logits, rpn_deltas = SampledAnchors(
+        network.rpn, config.RPN_TRAIN_ANCHORS_PER_IMAGE, name="sampled_anchors"
+    )(pyramid, inputs["rpn_match"])
     gt_boxes = normalize_boxes(inputs["gt_boxes"], (height, width))
     gt_boxes = ops.where(ops.not_equal(inputs["gt_class_ids"], 0)[..., None], gt_boxes, 0.0)
     if config.USE_GT_PROPOSALS:
@@ -151,18 +164,18 @@ def training_model(network):
         seed=config.SEED,
         name="proposal_targets",
     )(proposals, inputs["gt_class_ids"], gt_boxes, inputs["gt_masks"], ignore=inputs.get("ignore"))
-    rois, class_ids, weights, target_deltas, target_masks, mask_weights = targets
+    rois, class_ids, roi_weights, target_deltas, target_masks, mask_weights = targets
     positives = target_deltas.shape[1]
     logits, _, deltas = network.classify(rois, pyramid)
     masks = network.mask(rois[:, :positives], pyramid)
     masks = ops.reshape(masks, (-1, positives, *masks.shape[1:]))
     outputs = LossLayer(name="losses")(
-        rpn_match=inputs["rpn_match"],
+        rpn_match=rpn_match,
         rpn_bbox=inputs["rpn_target_bbox"],
         rpn_class_logits=rpn_logits,
         rpn_deltas=rpn_deltas,
         class_ids=class_ids,
-        roi_weights=weights,
+        roi_weights=roi_weights,
         active_class_ids=inputs["image_meta"][:, 12:],
         class_logits=logits,
         target_deltas=target_deltas,
@@ -171,7 +184,9 @@ def training_model(network):
         mask_weights=mask_weights,
         masks=masks,
     )
-    return TrainingModel(inputs, outputs, loss_weights=config.LOSS_WEIGHTS, name="mask_rcnn")
+    model = TrainingModel(inputs, outputs, loss_weights=config.LOSS_WEIGHTS, name="mask_rcnn")
+    model.network = network
+    return model
 
 
 def detection_model(network):

@@ -106,6 +106,8 @@ class PyramidROIAlign(keras.layers.Layer):
         image_area = ops.cast(image_height * image_width, "float32")
         relative = ops.sqrt(ops.maximum(area, 1e-12)) * ops.sqrt(image_area) / 224.0
         level = ops.round(ops.log(relative) / math.log(2.0))
+        # Of a ROI that is not a number no level can be told; the guard against NaN reports it, not a failed look-up.
+        level = ops.where(ops.isfinite(level), level, 0.0)
         return ops.cast(ops.clip(level + 2, 0, 3), "int32")
 
     def compute_output_shape(self, rois_shape, feature_maps_shape):

@@ -1,0 +1,111 @@
+"""Our contenders: Mask R-CNN with a ResNet-50 FPN, Matterport's channel counts, random weights."""
+
+import os
+
+import numpy as np
+
+from cyclic.datasets.synthetic import draw_tissue
+
+# Scale of the last normalisation of each residual branch, see `calm`.
+RESIDUAL_GAMMA = 0.1
+
+
+class TissueImage:
+    """One synthetic image as a data set, with the methods that `DataGenerator` asks for."""
+
+    def __init__(self, size: int, seed: int):
+        self.image, self.labels = draw_tissue(np.random.default_rng(seed), size)
+        self.image_ids = np.arange(1)
+        self.image_info = [{"id": "tissue", "source": "synthetic", "path": "tissue"}]
+        self.source_class_ids = {"synthetic": [0, 1]}
+
+    def load_image(self, image_id):
+        return self.image
+
+    def load_label_map(self, image_id):
+        return self.labels
+
+
+def configuration(settings: dict):
+    """Return the `Config` of a benchmark: `side`, `batch`, `rois`, `proposals`, `detections` are read from `settings`."""
+    from cyclic.mrcnn.config import Config
+
+    class BenchmarkConfig(Config):
+        NAME = "benchmark"
+        BACKBONE = "resnet50"
+        NUM_CLASSES = 2
+        IMAGES_PER_GPU = settings.get("batch", 1)
+        IMAGE_RESIZE_MODE = "square"
+        IMAGE_MIN_DIM = IMAGE_MAX_DIM = settings["side"]
+        RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+        RPN_NMS_THRESHOLD = 0.9  # random weights hardly move the anchors, and 0.7 would leave fewer proposals
+        POST_NMS_ROIS_TRAINING = POST_NMS_ROIS_INFERENCE = settings.get("proposals", 2000)
+        TRAIN_ROIS_PER_IMAGE = settings.get("rois", 128)
+        ROI_POSITIVE_RATIO = 0.25  # as torchvision does
+        USE_GT_PROPOSALS = True  # as torchvision does
+        DETECTION_MAX_INSTANCES = settings.get("detections", 100)
+        DETECTION_MIN_CONFIDENCE = 0.0
+        DETECTION_NMS_THRESHOLD = 0.9
+        DETECTION_ANY_FOREGROUND = True
+        SEED = 0
+
+    return BenchmarkConfig()
+
+
+def use_precision(settings: dict) -> None:
+    """Set the dtype policy of `settings`; fewer lines on standard error."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(settings.get("precision", "float32"))
+
+
+def calm(network) -> None:
+    """Shrink the residual branches: with random weights and frozen norm the features would double in every block."""
+    for layer in network.backbone.layers:
+        if layer.name.startswith("bn") and layer.name.endswith("branch2c"):
+            layer.gamma.assign(layer.gamma * RESIDUAL_GAMMA)
+
+
+class TrainingStep:
+    """One step of `fit`: forward, losses, backward, optimizer, on a batch that lies in memory."""
+
+    def __init__(self, settings: dict):
+        use_precision(settings)
+        from cyclic.mrcnn.loader import DataGenerator
+        from cyclic.mrcnn.model import MaskRCNN
+
+        config = configuration(settings)
+        model = MaskRCNN("training", config)
+        calm(model.network)
+        model.compile(config.LEARNING_RATE, config.LEARNING_MOMENTUM)
+        self.keras_model = model.keras_model
+        (self.batch,) = DataGenerator(TissueImage(settings["side"], 0), config)[0]
+        self.facts = {"nuclei": int((self.batch["gt_class_ids"][0] > 0).sum()), "rois": config.TRAIN_ROIS_PER_IMAGE}
+
+    def __call__(self):
+        self.keras_model.train_on_batch(self.batch)
+
+
+class Detect:
+    """`MaskRCNN.detect` of one image, masks pasted into the image included."""
+
+    def __init__(self, settings: dict):
+        use_precision(settings)
+        from cyclic.mrcnn.model import MaskRCNN
+
+        self.model = MaskRCNN("inference", configuration(settings))
+        calm(self.model.network)
+        self.image = TissueImage(settings["side"], 0).image
+        found = self.model.keras_model.predict_on_batch(self._inputs())
+        (result,) = self.model.detect([self.image])
+        proposals = int((found["rpn_rois"][0] != 0).any(-1).sum())
+        self.facts = {"proposals": proposals, "detections": len(result["scores"])}
+
+    def _inputs(self):
+        molded, _, _ = self.model.mold_inputs([self.image])
+        return {"image": molded, "window": np.float32([[0, 0, 1, 1]])}
+
+    def __call__(self):
+        self.model.detect([self.image])
