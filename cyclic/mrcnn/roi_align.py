@@ -8,6 +8,8 @@ import math
 import keras
 from keras import ops
 
+from cyclic.mrcnn.kernels.crops import pyramid_crops
+
 
 def bilinear_crops(flat, boxes, base, height, width, size):
     """Crop and resize boxes out of maps that lie one after the other in one table.
@@ -63,6 +65,18 @@ def crop_and_resize(maps, boxes, size):
     return bilinear_crops(flat, ops.reshape(boxes, (-1, 4)), base, full * height, full * width, size)
 
 
+def reference_crops(feature_maps, boxes, image, level, size):
+    """`kernels.crops.pyramid_crops` in plain `keras.ops`."""
+    shapes = [ops.shape(each) for each in feature_maps]
+    flat = ops.concatenate([ops.reshape(each, (-1, shape[3])) for each, shape in zip(feature_maps, shapes, strict=True)])
+    heights = ops.stack([ops.cast(shape[1], "int32") for shape in shapes])
+    widths = ops.stack([ops.cast(shape[2], "int32") for shape in shapes])
+    pixels = heights * widths
+    first_row = (ops.cumsum(pixels) - pixels) * ops.cast(shapes[0][0], "int32")
+    base = ops.take(first_row, level) + image * ops.take(pixels, level)
+    return bilinear_crops(flat, boxes, base, ops.take(heights, level), ops.take(widths, level), size)
+
+
 @keras.saving.register_keras_serializable(package="cyclic")
 class PyramidROIAlign(keras.layers.Layer):
     """Pool each ROI from the pyramid level that fits its size (Lin et al. 2017, equation 1).
@@ -84,20 +98,16 @@ class PyramidROIAlign(keras.layers.Layer):
 
     def call(self, rois, feature_maps):
         batch, count = ops.shape(rois)[0], ops.shape(rois)[1]
-        shapes = [ops.shape(level) for level in feature_maps]
-        image_height, image_width = 4 * shapes[0][1], 4 * shapes[0][2]
-        level = self._levels(ops.stop_gradient(rois), image_height, image_width)
+        image_height, image_width = (4 * side for side in ops.shape(feature_maps[0])[1:3])
+        # The guard against NaN has to report weights that are no numbers, not a look-up that fails.
+        rois = ops.stop_gradient(ops.where(ops.isfinite(rois), rois, 0.0))
+        level = self._levels(rois, image_height, image_width)
 
-        flat = ops.concatenate([ops.reshape(x, (-1, ops.shape(x)[3])) for x in feature_maps], axis=0)
-        heights = ops.stack([ops.cast(shape[1], "int32") for shape in shapes])
-        widths = ops.stack([ops.cast(shape[2], "int32") for shape in shapes])
-        pixels = heights * widths
-        first_row = (ops.cumsum(pixels) - pixels) * ops.cast(batch, "int32")
         level = ops.reshape(level, (-1,))
         image = ops.repeat(ops.arange(batch, dtype="int32"), count)
-        base = ops.take(first_row, level) + image * ops.take(pixels, level)
-        boxes = ops.reshape(ops.stop_gradient(rois), (-1, 4))
-        return bilinear_crops(flat, boxes, base, ops.take(heights, level), ops.take(widths, level), self.pool_size)
+        boxes = ops.reshape(rois, (-1, 4))
+        crops = pyramid_crops(feature_maps, boxes, image, level, self.pool_size)
+        return reference_crops(feature_maps, boxes, image, level, self.pool_size) if crops is None else crops
 
     @staticmethod
     def _levels(rois, image_height, image_width):
@@ -106,8 +116,6 @@ class PyramidROIAlign(keras.layers.Layer):
         image_area = ops.cast(image_height * image_width, "float32")
         relative = ops.sqrt(ops.maximum(area, 1e-12)) * ops.sqrt(image_area) / 224.0
         level = ops.round(ops.log(relative) / math.log(2.0))
-        # Of a ROI that is not a number no level can be told; the guard against NaN reports it, not a failed look-up.
-        level = ops.where(ops.isfinite(level), level, 0.0)
         return ops.cast(ops.clip(level + 2, 0, 3), "int32")
 
     def compute_output_shape(self, rois_shape, feature_maps_shape):

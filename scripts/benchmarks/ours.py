@@ -8,6 +8,8 @@ from cyclic.datasets.synthetic import draw_tissue
 
 # Scale of the last normalisation of each residual branch, see `calm`.
 RESIDUAL_GAMMA = 0.1
+# Low enough for random weights to stay finite.
+LEARNING_RATE = 1e-6
 
 
 class TissueImage:
@@ -79,7 +81,7 @@ class TrainingStep:
         config = configuration(settings)
         model = MaskRCNN("training", config)
         calm(model.network)
-        model.compile(config.LEARNING_RATE, config.LEARNING_MOMENTUM)
+        model.compile(LEARNING_RATE, config.LEARNING_MOMENTUM)
         self.keras_model = model.keras_model
         (self.batch,) = DataGenerator(TissueImage(settings["side"], 0), config)[0]
         self.facts = {"nuclei": int((self.batch["gt_class_ids"][0] > 0).sum()), "rois": config.TRAIN_ROIS_PER_IMAGE}

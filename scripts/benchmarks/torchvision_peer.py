@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.ours import RESIDUAL_GAMMA, TissueImage
+from benchmarks.ours import LEARNING_RATE, RESIDUAL_GAMMA, TissueImage
 from benchmarks.workers import THREADS
 
 
@@ -61,7 +61,7 @@ class TrainingStep:
         batch = settings.get("batch", 1)
         self.images, self.targets = [tensor(data.image)] * batch, [target] * batch
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(parameters, 0.001, momentum=0.9, weight_decay=1e-4)
+        self.optimizer = torch.optim.SGD(parameters, LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
         self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings.get("precision") == "mixed_bfloat16")
         self.facts = {"nuclei": len(ids), "rois": settings.get("rois", 128)}
 

@@ -1,0 +1,30 @@
+"""ROI features from a pyramid with the backend's own crop operation, where it has one."""
+
+import keras
+
+
+def pyramid_crops(feature_maps, boxes, image, level, size):
+    """Crop each box from the map of its level and its image.
+
+    Args:
+        feature_maps: `[P2..P5]`, each `[B, h, w, C]`.
+        boxes: `[M, 4]` float32 normalized boxes.
+        image: `[M]` int32 index of each box's image.
+        level: `[M]` int32 index into `feature_maps`.
+        size: side P of a crop in samples.
+
+    Returns:
+        `[M, P, P, C]`, or None where the backend or the dtype has no such operation.
+    """
+    if keras.backend.backend() != "tensorflow" or keras.backend.standardize_dtype(feature_maps[0].dtype) != "float32":
+        return None
+    import tensorflow as tf
+
+    places, crops = [], []
+    for index, feature_map in enumerate(feature_maps):
+        place = tf.cast(tf.where(tf.equal(level, index))[:, 0], tf.int32)
+        places.append(place)
+        crops.append(
+            tf.image.crop_and_resize(feature_map, tf.gather(boxes, place), tf.gather(image, place), (size, size))
+        )
+    return tf.reshape(tf.dynamic_stitch(places, crops), (-1, size, size, feature_maps[0].shape[-1]))
