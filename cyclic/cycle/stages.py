@@ -21,7 +21,7 @@ from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_til
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
 from cyclic.inference.predict import predict_image
-from cyclic.pseudo.score import score_components
+from cyclic.pseudo.score import ComponentScores, score_components
 from cyclic.pseudo.select import (
     PseudoMasks,
     components_over_levels,
@@ -200,6 +200,13 @@ def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -
         image: `[H, W, 3]` uint8.
         config: the run's configuration.
     """
+    return select_components(*scored_components(activation, image, config), config)
+
+
+def scored_components(
+    activation: np.ndarray, image: np.ndarray, config: RunConfig
+) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
+    """Return the map that the components come from, the components (`[H, W]` int32, 1..n) and their scores."""
     settings = config.pseudo
     hematoxylin = hematoxylin_map(image)
     sources = {
@@ -220,6 +227,14 @@ def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -
         max_area=settings.max_area,
         **smooth,
     )
+    return found, labels, scores
+
+
+def select_components(
+    found: np.ndarray, labels: np.ndarray, scores: ComponentScores, config: RunConfig
+) -> PseudoMasks:
+    """Return those of the components that the configuration keeps; the arguments are of `scored_components`."""
+    settings = config.pseudo
     return select_pseudo_masks(
         labels,
         scores,

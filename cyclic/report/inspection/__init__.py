@@ -1,0 +1,1 @@
+"""What the notebooks in `samples/` show, a module for each: pictures and tables."""

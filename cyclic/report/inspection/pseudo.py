@@ -1,0 +1,171 @@
+"""`inspect_pseudo_masks.ipynb`: maps of each method, thresholds, what is kept and why, and how much of it is right."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from cyclic.activation.maps import METHODS, activation_map, product_map
+from cyclic.activation.stain import hematoxylin_map
+from cyclic.cycle.models import Models
+from cyclic.cycle.stages import scored_components, select_components
+from cyclic.files import read_image, read_label_map
+from cyclic.pseudo.score import ComponentScores
+from cyclic.pseudo.threshold import METHODS as THRESHOLDS
+from cyclic.pseudo.threshold import threshold_map
+from cyclic.report.curves import precision_by_rank
+from cyclic.report.inspection.drawing import show_pictures
+from cyclic.report.inspection.run import Run
+from cyclic.report.overlays import contour_overlay, error_overlay, pseudo_overlay
+
+# The factors of a component's confidence.
+FACTORS = ("solidity", "ellipse_fit", "contrast", "isolation", "size_prior", "agreement")
+
+
+def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the map of each method, `[H, W]` float32 in [0, 1], by the classifier of a cycle.
+
+    Args:
+        run: the run.
+        cycle: whose classifier to use.
+        image: `[H, W, 3]` uint8, best a crop: LRP takes seconds for each tile.
+    """
+    models, config = Models(run.config), run.config
+    models.load(run.path / f"cycle_{cycle}" / "classifier.weights.h5")
+    maps = {
+        method: activation_map(
+            models.classifier,
+            image,
+            config.mean_pixel,
+            method,
+            config.maps.level,
+            scale=config.scale,
+            tile=config.maps.tile,
+            overlap=config.maps.overlap,
+            context=config.tiles.size,
+        )
+        for method in METHODS
+    }
+    stain = hematoxylin_map(image)
+    return maps | {"hematoxylin": stain, "product": product_map(maps[config.maps.method], stain)}
+
+
+def show_maps(image: np.ndarray, maps: dict[str, np.ndarray]) -> plt.Figure:
+    """Show the maps side by side, all on the same scale from 0 to 1."""
+    return show_pictures([("image", image), *maps.items()], columns=4)
+
+
+def run_map(run: Run, cycle: int, name: str) -> np.ndarray:
+    """Return the activation map that the run wrote of an image, `[H, W]` float32 in [0, 1]."""
+    return read_image(run.path / f"cycle_{cycle}" / "maps" / f"{name}.png")[..., 0].astype(np.float32) / 255
+
+
+def show_thresholds(image: np.ndarray, values: np.ndarray) -> plt.Figure:
+    """Show what each method of thresholding takes as nuclei in a map (`[H, W]` in [0, 1])."""
+    pictures = [("map", values)]
+    for method in THRESHOLDS:
+        mask = threshold_map(values, method)
+        lowest = f" > {values[mask].min():.2f}" if mask.any() and method != "local" else ""
+        pictures.append((f"{method}{lowest}: {mask.mean():.0%}", contour_overlay(image, mask.astype(np.int32), 1)))
+    return show_pictures(pictures, columns=5, width=16)
+
+
+def show_levels(image: np.ndarray, values: np.ndarray, run: Run) -> plt.Figure:
+    """Show the nested masks whose components compete: the run's threshold times each of its factors."""
+    settings = run.config.pseudo
+    pictures = []
+    for factor in settings.factors:
+        mask = threshold_map(values, settings.threshold_method, settings.threshold, factor)
+        pictures.append((f"{factor:g} x threshold", contour_overlay(image, mask.astype(np.int32), 1)))
+    return show_pictures(pictures)
+
+
+def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
+    """Return the map, the components and the scores that the run's settings give; see `stages.scored_components`."""
+    return scored_components(run_map(run, cycle, name), run.images.image(name), run.config)
+
+
+def component_rows(run: Run, scores: ComponentScores, around: int = 8) -> list[dict]:
+    """Return the best components, the last that is kept and the first that is not, and the worst.
+
+    `weakest` names the factor that costs a component most: why it stands where it stands.
+    """
+    ranked = scores.take(np.argsort(-getattr(scores, run.config.pseudo.rank_by), kind="stable"))
+    kept = _kept(run, ranked)
+    total = len(ranked)
+    wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
+    rows = []
+    for index in sorted({place for place in wanted if 0 <= place < total}):
+        factors = {name: float(getattr(ranked, name)[index]) for name in FACTORS}
+        rows.append(
+            {
+                "rank": index + 1,
+                "kept": "yes" if index < kept else "no",
+                "confidence": float(ranked.confidence[index]),
+                "weakest": min(factors, key=factors.__getitem__),
+                "area": int(ranked.area[index]),
+                **factors,
+            }
+        )
+    return rows
+
+
+def _kept(run: Run, ranked: ComponentScores) -> int:
+    """How many of the components `share` keeps; `count` depends on the image and is left to `show_selection`."""
+    share = run.config.pseudo.share
+    return len(ranked) if share is None else round(share * len(ranked))
+
+
+def show_selection(run: Run, name: str, found: np.ndarray, labels: np.ndarray, scores: ComponentScores) -> plt.Figure:
+    """Show all components, those that are kept, and (white veil) what no loss looks at."""
+    image = run.images.image(name)
+    kept = select_components(found, labels, scores, run.config)
+    title = f"{len(kept.confidence)} kept; {kept.ignore.mean():.0%} ignored"
+    pictures = [
+        (f"{len(scores)} components", contour_overlay(image, labels)),
+        (title, pseudo_overlay(image, kept.labels, kept.ignore)),
+    ]
+    return show_pictures([("map", found), *pictures], columns=3, width=16)
+
+
+def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScores, shown: int = 10) -> plt.Figure:
+    """Show the best and the worst components, each with its confidence and its weakest factor."""
+    image, order, half = run.images.image(name), np.argsort(-scores.confidence, kind="stable"), 24
+    padded = np.pad(contour_overlay(image, labels, 1), ((half, half), (half, half), (0, 0)), constant_values=255)
+    pictures = []
+    for index in [*order[:shown], *order[shown:][-shown:]]:
+        y, x = np.argwhere(labels == scores.ids[index]).mean(axis=0).round().astype(int)
+        weakest = min(FACTORS, key=lambda factor: getattr(scores, factor)[index])  # noqa: B023 - called at once
+        title = f"{scores.confidence[index]:.2f} {weakest}"
+        pictures.append((title, padded[y : y + 2 * half, x : x + 2 * half]))
+    return show_pictures(pictures, columns=shown, width=16)
+
+
+def show_precision(run: Run, names: Sequence[str]) -> plt.Figure | None:
+    """Draw which share of the best k pseudo masks matches a nucleus, of each cycle; None without ground truth."""
+    truths = {name: run.truth(name) for name in names}
+    truths = {name: true for name, true in truths.items() if true is not None}
+    if not truths:
+        print("No labelled val images: nothing to compare with.")
+        return None
+    figure, place = plt.subplots(figsize=(8, 4), layout="constrained")
+    for cycle in run.cycles:
+        files = [run.path / f"cycle_{cycle}" / "pseudo" / "labels" / f"{name}.tif" for name in truths]
+        if all(path.is_file() for path in files):
+            precision = precision_by_rank(list(truths.values()), [read_label_map(path) for path in files])
+            place.plot(np.arange(1, len(precision) + 1), precision, label=f"cycle {cycle}")
+    place.set(xlabel="best k of each image", ylabel="share that matches a nucleus", ylim=(0, 1.02))
+    place.legend()
+    return figure
+
+
+def show_errors(run: Run, cycle: int, name: str) -> plt.Figure | None:
+    """Show the pseudo masks of a cycle against the ground truth; None without one."""
+    true = run.truth(name)
+    if true is None:
+        print(f"{name}: no ground truth to compare with.")
+        return None
+    labels = read_label_map(run.path / f"cycle_{cycle}" / "pseudo" / "labels" / f"{name}.tif")
+    image = run.images.image(name)
+    errors = error_overlay(image, true, labels)
+    return show_pictures([("ground truth", contour_overlay(image, true)), (f"cycle {cycle}", errors)])

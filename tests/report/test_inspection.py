@@ -1,0 +1,70 @@
+"""What the notebooks show: the figures behind the pictures."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from cyclic.config import TilesConfig
+from cyclic.datasets.layouts import open_splits
+from cyclic.errors import InputError
+from cyclic.files import write_json
+from cyclic.report.inspection import data, pseudo
+from cyclic.report.inspection.run import open_run
+
+
+@pytest.fixture(scope="module")
+def run(fake_run):
+    return open_run(fake_run.run, fake_run.data)
+
+
+def test_nuclei_are_measured_as_drawn(fake_run):
+    train, val = open_splits(fake_run.data)
+    rows = data.image_rows({"train": train, "val": val})
+    assert [row["split"] for row in rows] == ["train"] * 2 + ["val"] * 3
+    measured = data.measure_nuclei(val, val.ids)
+    assert len(measured["area"]) == sum(row["nuclei"] for row in rows if row["split"] == "val")
+    assert measured["area"].sum() == sum((val.label_map(name) > 0).sum() for name in val.ids)
+    assert data.size_rows(measured)[3]["area, px"] == np.median(measured["area"])
+    assert data.class_rows(val, val.ids) == []
+
+
+def test_tiles_are_counted_like_the_run_cuts_them(fake_run):
+    _, val = open_splits(fake_run.data)
+    settings = TilesConfig(size=32, stride=32)
+    row = data.tile_rows(val, val.ids[:1], settings)[0]
+    blocks = (val.label_map(val.ids[0]) > 0).reshape(6, 32, 6, 32).mean(axis=(1, 3))
+    assert row["positive"] == (blocks >= settings.min_coverage).sum() and row["negative"] == (blocks == 0).sum()
+    assert row["positive"] + row["negative"] + row["neither"] == 36
+
+
+def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
+    found, labels, scores = pseudo.components(run, 1, "val_000")
+    assert found.shape == labels.shape and labels.max() == len(scores)
+    rows = pseudo.component_rows(run, scores)
+    kept = [row["rank"] for row in rows if row["kept"] == "yes"]
+    assert max(kept) == round(run.config.pseudo.share * len(scores)) < min(
+        row["rank"] for row in rows if row["kept"] == "no"
+    )
+    confidence = [row["confidence"] for row in rows]
+    assert confidence == sorted(confidence, reverse=True)
+    assert all(row[row["weakest"]] == min(row[name] for name in pseudo.FACTORS) for row in rows)
+
+
+def test_ground_truth_of_training_images_is_never_shown(run, fake_run, monkeypatch):
+    assert run.truth("val_000").max() > 0
+    monkeypatch.setattr(type(run.train), "label_map", lambda *_: pytest.fail("labels read"))
+    assert run.truth("train_000") is None
+
+
+def test_without_val_there_is_no_truth(fake_run, tmp_path, capsys):
+    shutil.copytree(fake_run.data, tmp_path / "data")
+    write_json(tmp_path / "data" / "split.json", {"train": ["train_000", "val_000"]})
+    run = open_run(fake_run.run, tmp_path / "data")
+    assert run.val is None and run.images.ids == ["train_000", "val_000"]
+    assert pseudo.show_precision(run, run.images.ids) is None and "No labelled val images" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(InputError, match="no run here"):
+        open_run(tmp_path)

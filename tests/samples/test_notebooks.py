@@ -1,0 +1,112 @@
+"""The notebooks of all data sets, run top to bottom in one kernel on a tiny run."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import scipy.io
+from nbclient import NotebookClient
+
+from cyclic.datasets.layouts import open_splits
+from cyclic.files import write_image, write_json
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DATA_SETS = ("monusac", "ccrcc", "consep")
+KINDS = ("inspect_data", "inspect_pseudo_masks", "inspect_model")
+# Pictures that a notebook shows at least.
+PICTURES = {"inspect_data": 6, "inspect_pseudo_masks": 8, "inspect_model": 8}
+
+
+def as_layout(data, root, name):
+    """Write the images of the project's layout anew in that of another data set."""
+    key = {"ccrcc": "instance_map", "consep": "inst_map"}[name]
+    folders = {"ccrcc": ("Train", "Valid"), "consep": ("Train", "Train")}[name]
+    for folder, dataset in zip(folders, open_splits(data), strict=True):
+        for image_id in dataset.ids:
+            write_image(root / folder / "Images" / f"{image_id}.png", dataset.image(image_id))
+            (root / folder / "Labels").mkdir(exist_ok=True)
+            labels = dataset.label_map(image_id)
+            content = {key: labels, "class_map": 1 + labels % 2}
+            scipy.io.savemat(root / folder / "Labels" / f"{image_id}.mat", content)
+    if name == "consep":
+        write_json(root / "split.json", json.loads((data / "split.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def places(tiny_run, tmp_path_factory):
+    """`{data set: (data, run)}`: the tiny run, each time on the same images in another layout."""
+    root = tmp_path_factory.mktemp("notebooks")
+    found = {"monusac": (tiny_run.data, tiny_run.run)}
+    for name in ("ccrcc", "consep"):
+        data, run = root / name / "data", root / name / "run"
+        as_layout(tiny_run.data, data, name)
+        shutil.copytree(tiny_run.run, run)
+        with (run / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"event": "data", "folder": str(data)}) + "\n")
+        found[name] = data, run
+    return found
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    """One kernel for all notebooks: TensorFlow starts once. `%reset` takes the names of the notebook before away."""
+    manager = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3").create_kernel_manager()
+    manager.kernel_spec.argv[0] = sys.executable
+    yield manager
+    if manager.has_kernel:
+        NotebookClient(nbformat.v4.new_notebook(), km=manager).execute(reset_kc=True)
+        manager.shutdown_kernel(now=True)
+
+
+def read(name, kind):
+    return nbformat.read(ROOT / "samples" / name / f"{kind}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_notebook_runs_from_top_to_bottom(name, kind, places, kernel):
+    notebook = read(name, kind)
+    data, run = map(str, places[name])
+    start = f"%reset -f\nimport os\nos.environ.update(CYCLIC_DATA={data!r}, CYCLIC_RUN={run!r})"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(start))
+    NotebookClient(notebook, km=kernel, timeout=300).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= PICTURES[kind]
+    assert any("<table>" in output.get("data", {}).get("text/html", "") for output in outputs)
+    text = "".join(output.get("text", "") for output in outputs)
+    if kind == "inspect_data":
+        assert {"monusac": "Monusac", "ccrcc": "Ccrcc", "consep": "Consep"}[name] + "Dataset: 2 training" in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_committed_notebooks_are_those_of_the_templates_and_hold_no_output(name, kind, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import make_notebooks
+
+    found = read(name, kind)
+    assert found == make_notebooks.notebook(ROOT / "samples" / "templates" / f"{kind}.py", name)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in found.cells)
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_training_program_passes_its_arguments_on(name, tmp_path):
+    def run(*arguments):
+        call = [sys.executable, ROOT / "samples" / name / "train.py", *arguments]
+        return subprocess.run(list(map(str, call)), capture_output=True, text=True)
+
+    assert "--resume" in run("--help").stdout
+    refused = run("--data", tmp_path, "--out", tmp_path / "run", "--set", "classifier.stepz=1")
+    # The project's configuration is read, so its name stands in the message.
+    assert refused.returncode == 2 and "configs/monusac.yaml" in refused.stderr and "stepz" in refused.stderr
+
+
+def test_one_path_is_set_first():
+    for name in DATA_SETS:
+        for kind in KINDS:
+            first = next(cell for cell in read(name, kind).cells if cell.cell_type == "code")
+            assert first.source.splitlines()[-1].startswith(("DATA = ", "RUN = "))
