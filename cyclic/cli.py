@@ -140,10 +140,13 @@ def predict(
     weights: Annotated[Path, typer.Option(help="best.weights.h5 or a model.weights.h5 of a run.", **FILE)],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     format_: Annotated[
-        str, typer.Option("--format", help="Any of tif, geojson (QuPath), coco, overlay, with commas between.")
+        str, typer.Option("--format", help="Any of tif, geojson (QuPath), coco, csv, overlay, with commas between.")
     ] = "tif,geojson,coco,overlay",
     tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile in pixels; default: the run's.")] = None,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest score; default: the run's.")] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(min=1e-6, help="Side of a pixel in micrometres; default: measure in pixels.")
+    ] = None,
 ) -> None:
     """Find the nuclei in images of any size.
 
@@ -152,7 +155,7 @@ def predict(
     _start_keras()
     from cyclic.inference.folder import predict_folder
 
-    counts = predict_folder(images, weights, out, tuple(format_.split(",")), tile, score)
+    counts = predict_folder(images, weights, out, tuple(format_.split(",")), tile, score, pixel_size)
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
 
 

@@ -21,7 +21,7 @@ from cyclic.report.overlays import contour_overlay
 Ring = list[list[int]]
 CLASS_NAME = "Nucleus"
 CLASS_COLOR = (0, 158, 115)
-# Columns of the CSV after label, score, x and y: skimage's name, ours, and the power of the unit of length in it.
+# Measurements after label, score, x and y: skimage's name, ours, and the power of the unit of length in it.
 MEASUREMENTS = (
     ("area", "area", 2),
     ("perimeter", "perimeter", 1),
@@ -34,18 +34,26 @@ MEASUREMENTS = (
 )
 
 
-def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray) -> None:
-    """Write one QuPath detection a nucleus: its outline, the classification "Nucleus" and the measurement "score".
+def export_geojson(
+    path: str | Path, labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None
+) -> None:
+    """Write one QuPath detection a nucleus: its outline, the classification "Nucleus", its score and `measure`'s rest.
 
     The feature's name is the label. Coordinates are (x, y) in px of the full image, pixel (0, 0) covering [0, 1] x [0,
-    1].
+    1]; QuPath scales them itself.
+
+    Args:
+        path: the .geojson file.
+        labels, scores, pixel_size: see `measure`.
 
     Raises:
-        ValueError: fewer scores than labels.
+        ValueError: see `measure`.
         InputError: the file cannot be written.
     """
     features = []
-    for label, rows, columns in _nuclei(labels, scores):
+    measured = measure(labels, scores, pixel_size)
+    names = [name for name in measured if name != "label"]
+    for index, (label, rows, columns) in enumerate(_nuclei(labels, scores)):
         parts = polygons(labels[rows, columns] == label, offset=(columns.start, rows.start))
         geometry = {"type": "Polygon", "coordinates": parts[0]}
         if len(parts) > 1:
@@ -54,10 +62,43 @@ def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray) -> 
             "objectType": "detection",
             "name": str(label),
             "classification": {"name": CLASS_NAME, "color": list(CLASS_COLOR)},
-            "measurements": {"score": round(float(scores[label - 1]), 6)},
+            "measurements": {name: round(float(measured[name][index]), 6) for name in names},
         }
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def measure(labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None) -> dict[str, np.ndarray]:
+    """Return label, score, centroid, size and shape of each nucleus, `{name: [N]}` by ascending label.
+
+    Names carry their unit: `area_px2`, or `area_um2` with `pixel_size`. x and y are the centroid, pixel (0, 0) covering
+    [0, 1] x [0, 1]; orientation is the angle in radians from the y axis to the major axis, counter-clockwise.
+    Otherwise the definitions are those of `skimage.measure.regionprops`.
+
+    Args:
+        labels: `[H, W]` int.
+        scores: `[N]` float, of label i at i - 1.
+        pixel_size: side of a pixel in micrometres; None: measure in px.
+
+    Raises:
+        ValueError: fewer scores than labels, or `pixel_size` not over 0.
+    """
+    _require_scores(labels, scores)
+    if pixel_size is not None and not pixel_size > 0:
+        raise ValueError(f"pixel_size is {pixel_size}; give the side of a pixel in micrometres, over 0")
+    scale, unit = (1.0, "px") if pixel_size is None else (float(pixel_size), "um")
+    names = ("label", "centroid", *(theirs for theirs, _, _ in MEASUREMENTS))
+    found = regionprops_table(np.asarray(labels), properties=names)
+    measured = {
+        "label": found["label"],
+        "score": np.round(np.asarray(scores, float)[found["label"] - 1], 6),
+        f"x_{unit}": (found["centroid-1"] + 0.5) * scale,
+        f"y_{unit}": (found["centroid-0"] + 0.5) * scale,
+    }
+    for theirs, name, power in MEASUREMENTS:
+        suffix = ("", f"_{unit}", f"_{unit}2")[power]
+        measured[name + suffix] = found[theirs] * scale**power
+    return measured
 
 
 def polygons(mask: np.ndarray, offset: tuple[int, int] = (0, 0)) -> list[list[Ring]]:
@@ -143,37 +184,17 @@ def _rle(strip: np.ndarray, left: int, width: int) -> dict:
 
 
 def export_csv(path: str | Path, labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None) -> None:
-    """Write a line of measurements for each nucleus: label, score, centroid, size and shape.
-
-    The columns carry their unit: `area_px2`, or `area_um2` with `pixel_size`. x and y are the centroid in the
-    coordinates of `export_geojson`, pixel (0, 0) covering [0, 1] x [0, 1]; orientation is the angle in radians from the
-    y axis to the major axis, counter-clockwise. Otherwise the definitions are those of `skimage.measure.regionprops`.
+    """Write a line for each nucleus with what `measure` returns of it.
 
     Args:
         path: the .csv file.
-        labels: see above.
-        scores: see above.
-        pixel_size: side of a pixel in micrometres; None: measure in px.
+        labels, scores, pixel_size: see `measure`.
 
     Raises:
-        ValueError: fewer scores than labels, or `pixel_size` not over 0.
+        ValueError: see `measure`.
         InputError: the file cannot be written.
     """
-    _require_scores(labels, scores)
-    if pixel_size is not None and not pixel_size > 0:
-        raise ValueError(f"pixel_size is {pixel_size}; give the side of a pixel in micrometres, over 0")
-    scale, unit = (1.0, "px") if pixel_size is None else (float(pixel_size), "um")
-    names = ("label", "centroid", *(theirs for theirs, _, _ in MEASUREMENTS))
-    found = regionprops_table(np.asarray(labels), properties=names)
-    columns = {
-        "label": found["label"],
-        "score": np.round(np.asarray(scores, float)[found["label"] - 1], 6),
-        f"x_{unit}": (found["centroid-1"] + 0.5) * scale,
-        f"y_{unit}": (found["centroid-0"] + 0.5) * scale,
-    }
-    for theirs, name, power in MEASUREMENTS:
-        suffix = ("", f"_{unit}", f"_{unit}2")[power]
-        columns[name + suffix] = found[theirs] * scale**power
+    columns = measure(labels, scores, pixel_size)
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -26,6 +26,7 @@ def predict_folder(
     formats: Sequence[str] = DEFAULT_FORMATS,
     tile: int | None = None,
     score: float | None = None,
+    pixel_size: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write the nuclei of each image and return `{image id: number of nuclei}`.
@@ -40,6 +41,7 @@ def predict_folder(
         formats: which of these to write: "tif", "geojson", "coco", "csv", "overlay".
         tile: side of a tile in image pixels; None: the run's.
         score: lowest score of a nucleus, in [0, 1]; None: the run's.
+        pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
         progress: display; None makes one on standard error.
 
     Raises:
@@ -71,9 +73,9 @@ def predict_folder(
             if "tif" in formats:
                 write_label_map(out / f"{name}.tif", labels)
             if "geojson" in formats:
-                export_geojson(out / f"{name}.geojson", labels, scores)
+                export_geojson(out / f"{name}.geojson", labels, scores, pixel_size)
             if "csv" in formats:
-                export_csv(out / f"{name}.csv", labels, scores)
+                export_csv(out / f"{name}.csv", labels, scores, pixel_size)
             if "overlay" in formats:
                 export_overlay(out / "overlays" / f"{name}.png", image, labels)
             if "coco" in formats:

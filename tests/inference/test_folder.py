@@ -1,5 +1,6 @@
 """Prediction of folders: formats, bad images, and the same label maps as in the training run."""
 
+import csv
 import json
 
 import numpy as np
@@ -49,8 +50,20 @@ def test_formats_agree(tiny_run, predict, tmp_path):
     for image_id, (name, count) in enumerate(counts.items(), 1):
         features = json.loads((tmp_path / f"{name}.geojson").read_text())["features"]
         assert len(features) == count == sum(each["image_id"] == image_id for each in coco["annotations"])
+        areas = [feature["properties"]["measurements"]["area_px2"] for feature in features]
+        rows = list(csv.DictReader((tmp_path / f"{name}.csv").open()))
+        assert areas == [float(row["area_px2"]) for row in rows]
         shape = read_image(tiny_run.data / f"images/{name}.png").shape
         assert read_image(tmp_path / f"overlays/{name}.png").shape == (2 * shape[0], 2 * shape[1], 3)
+
+
+def test_measurements_in_micrometres(tiny_run, predict, tmp_path):
+    for folder_, size in (("px", None), ("um", 0.25)):
+        predict(tiny_run.data / "images/val_000.png", tmp_path / folder_, ("csv", "geojson"), None, 0.0, size)
+    pixels, micrometres = (list(csv.DictReader((tmp_path / f / "val_000.csv").open())) for f in ("px", "um"))
+    assert [float(row["area_um2"]) for row in micrometres] == [float(row["area_px2"]) / 16 for row in pixels] != []
+    (feature, *_) = json.loads((tmp_path / "um/val_000.geojson").read_text())["features"]
+    assert feature["properties"]["measurements"]["area_um2"] == float(micrometres[0]["area_um2"])
 
 
 def test_only_the_formats_asked_for(tiny_run, predict, tmp_path):
