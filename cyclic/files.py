@@ -158,10 +158,10 @@ def write_label_map(path: str | Path, labels: np.ndarray) -> None:
             tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib")
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write `image` (`[H, W, 3]` or `[H, W]` uint8) in the format of the suffix."""
+def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:
+    """Write `image` (`[H, W, 3]` or `[H, W]` uint8) in the format of the suffix; `dpi` says how large it prints."""
     with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary)
+        Image.fromarray(image).save(temporary, **({"dpi": (dpi, dpi)} if dpi else {}))
 
 
 def write_json(path: str | Path, content: object) -> None:

@@ -13,7 +13,7 @@ from cyclic.cycle.stages import Context
 from cyclic.cycle.state import RunDirectory
 from cyclic.datasets.layouts import open_splits
 from cyclic.files import atomic_path, read_label_map, write_image
-from cyclic.report.overlays import contour_overlay, error_overlay, side_by_side
+from cyclic.report.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
 
 # So many val images and so many training images are shown in TensorBoard.
 SHOWN = 2
@@ -99,9 +99,10 @@ def finish(context: Context) -> None:
     for name in context.val_ids:
         labels = read_label_map(predictions / f"{name}.tif")
         image = context.images[name]
-        pictures = [("image", image), ("prediction", contour_overlay(image, labels, upscale=1))]
+        scale = print_upscale(image)
+        pictures = [("image", enlarge(image, scale)), ("prediction", contour_overlay(image, labels, scale))]
         if config.evaluate and context.val.has_labels(name):
             true = context.val.label_map(name)
-            pictures.append(("ground truth", contour_overlay(image, true, upscale=1)))
-            pictures.append(("errors", error_overlay(image, true, labels, upscale=1)))
-        write_image(run.path("overlays", f"{name}.png"), side_by_side(pictures))
+            pictures.append(("ground truth", contour_overlay(image, true, scale)))
+            pictures.append(("errors", error_overlay(image, true, labels, scale)))
+        write_image(run.path("overlays", f"{name}.png"), side_by_side(pictures), PRINT_DPI)

@@ -16,7 +16,7 @@ import scipy.ndimage as ndi
 from skimage.measure import regionprops_table
 
 from cyclic.files import atomic_path, write_image, write_json
-from cyclic.report.overlays import contour_overlay
+from cyclic.report.overlays import PRINT_DPI, contour_overlay
 
 Ring = list[list[int]]
 CLASS_NAME = "Nucleus"
@@ -203,7 +203,7 @@ def export_csv(path: str | Path, labels: np.ndarray, scores: np.ndarray, pixel_s
 
 def export_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
     """Write `image` (`[H, W, 3]` uint8) with the nuclei outlined, at twice its size; the suffix chooses the format."""
-    write_image(path, contour_overlay(image, labels))
+    write_image(path, contour_overlay(image, labels), PRINT_DPI)
 
 
 def _nuclei(labels: np.ndarray, scores: np.ndarray) -> Iterator[tuple[int, slice, slice]]:

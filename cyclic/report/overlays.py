@@ -30,6 +30,18 @@ NEIGHBOUR_REACH = 8
 SHIFT = 4
 CAPTION_SIZE = 18
 PADDING = 8
+# Print quality: a picture fills a journal's column, 85 mm.
+PRINT_DPI, PRINT_SIDE, MAX_UPSCALE = 300, 1000, 4
+
+
+def print_upscale(image: np.ndarray) -> int:
+    """Return the factor by which small images are enlarged for print; larger ones have pixels enough."""
+    return max(1, min(MAX_UPSCALE, round(PRINT_SIDE / max(image.shape[:2]))))
+
+
+def enlarge(image: np.ndarray, upscale: int) -> np.ndarray:
+    """Return `[H * upscale, W * upscale, 3]` uint8, interpolated."""
+    return cv2.resize(image, None, fx=upscale, fy=upscale, interpolation=cv2.INTER_CUBIC)
 
 
 def contour_overlay(image: np.ndarray, labels: np.ndarray, upscale: int = 2) -> np.ndarray:
@@ -42,7 +54,7 @@ def contour_overlay(image: np.ndarray, labels: np.ndarray, upscale: int = 2) -> 
         ValueError: image and labels differ in size.
     """
     _require_same_size(image, labels)
-    canvas = _enlarge(image, upscale)
+    canvas = enlarge(image, upscale)
     colors = OUTLINE_COLORS[neighbour_colors(labels, len(OUTLINE_COLORS))]
     for label, where in enumerate(ndi.find_objects(labels), 1):
         if where is not None:
@@ -110,7 +122,7 @@ def error_overlay(image: np.ndarray, true: np.ndarray, pred: np.ndarray, upscale
     _require_same_size(image, pred)
     overlaps = contingency(true, pred)
     true_class, pred_class = error_classes(overlaps)
-    canvas = _enlarge(image, upscale)
+    canvas = enlarge(image, upscale)
     for where, mask in _shapes(true, overlaps.true_ids):
         _outline(canvas, mask, where, (255, 255, 255), upscale)
     for labels, ids, classes, shown in (
@@ -164,17 +176,23 @@ def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     Returns:
         `[max h + caption, sum w + gaps, 3]` uint8.
     """
-    top = CAPTION_SIZE + PADDING
+    size = _caption_size(max(image.shape[1] for _, image in panels))
+    top = size + PADDING
     height = top + max(image.shape[0] for _, image in panels)
     width = sum(image.shape[1] for _, image in panels) + PADDING * (len(panels) - 1)
     canvas = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=CAPTION_SIZE)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=size)
     left = 0
     for title, image in panels:
         canvas.paste(Image.fromarray(image), (left, top))
         draw.text((left + 2, PADDING // 2), _shorten(title, font, image.shape[1] - 2), fill="black", font=font)
         left += image.shape[1] + PADDING
     return np.asarray(canvas)
+
+
+def _caption_size(width: int) -> int:
+    """Height in px of the letters on a picture of `width` px: at least 7 points in print on a column's width."""
+    return max(CAPTION_SIZE, width // 34)
 
 
 def _shorten(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
@@ -190,10 +208,6 @@ def _require_same_size(image: np.ndarray, labels: np.ndarray) -> None:
         raise ValueError(f"image of {image.shape[:2]} px, label map of {labels.shape}; both must show the same area")
 
 
-def _enlarge(image: np.ndarray, upscale: int) -> np.ndarray:
-    return cv2.resize(image, None, fx=upscale, fy=upscale, interpolation=cv2.INTER_CUBIC)
-
-
 def _shapes(labels: np.ndarray, ids: np.ndarray) -> list[tuple[tuple[slice, slice], np.ndarray]]:
     """Place and mask of each of `ids`, ascending and all present in `labels`."""
     places = [where for where in ndi.find_objects(labels) if where is not None]
@@ -205,7 +219,8 @@ def _outline(canvas: np.ndarray, mask: np.ndarray, where: tuple[slice, slice], c
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     corner = np.array([where[1].start, where[0].start])
     lines = [(((points + corner + 0.5) * upscale - 0.5) * 2**SHIFT).round().astype(np.int32) for points in contours]
-    cv2.polylines(canvas, lines, True, tuple(int(c) for c in color), 1, cv2.LINE_AA, SHIFT)
+    width = max(1, upscale // 2)
+    cv2.polylines(canvas, lines, True, tuple(int(c) for c in color), width, cv2.LINE_AA, SHIFT)
 
 
 def _tint(canvas: np.ndarray, mask: np.ndarray, where: tuple[slice, slice], color: Sequence, upscale: int) -> None:
@@ -216,11 +231,12 @@ def _tint(canvas: np.ndarray, mask: np.ndarray, where: tuple[slice, slice], colo
 
 def _legend(width: int, counts: dict[str, int]) -> np.ndarray:
     """`[h, width, 3]` uint8 strip with a coloured square and the count of each class, in as many lines as it takes."""
-    font, line = ImageFont.load_default(size=CAPTION_SIZE), CAPTION_SIZE + PADDING
+    size = _caption_size(width)
+    font, line = ImageFont.load_default(size=size), size + PADDING
     places, left, top = [], PADDING, 0
     for kind, count in counts.items():
         text = f"{kind} {count}"
-        length = CAPTION_SIZE + PADDING + int(font.getlength(text)) + 2 * PADDING
+        length = size + PADDING + int(font.getlength(text)) + 2 * PADDING
         if left > PADDING and left + length > width:
             left, top = PADDING, top + line
         places.append((left, top + PADDING // 2, kind, text))
@@ -228,6 +244,6 @@ def _legend(width: int, counts: dict[str, int]) -> np.ndarray:
     strip = Image.new("RGB", (width, top + line), "white")
     draw = ImageDraw.Draw(strip)
     for x, y, kind, text in places:
-        draw.rectangle((x, y + 2, x + CAPTION_SIZE - 2, y + CAPTION_SIZE), fill=ERROR_COLORS[kind])
-        draw.text((x + CAPTION_SIZE + PADDING // 2, y), text, fill="black", font=font)
+        draw.rectangle((x, y + 2, x + size - 2, y + size), fill=ERROR_COLORS[kind])
+        draw.text((x + size + PADDING // 2, y), text, fill="black", font=font)
     return np.asarray(strip)

@@ -71,7 +71,8 @@ def test_maps_predictions_and_overlays_fit_their_images(tiny_run):
         here = tiny_run.run / f"cycle_{cycle}"
         assert read_image(here / "maps/train_001.png").shape[:2] == shape
         assert read_label_map(here / "round_0/predictions/val_000.tif").shape == shape
-    assert read_image(tiny_run.run / "overlays/val_000.png").shape[1] > 4 * shape[1]
+    # Four panels, each enlarged for print.
+    assert read_image(tiny_run.run / "overlays/val_000.png").shape[1] > 4 * 4 * shape[1]
 
 
 def test_model_file_tells_its_configuration(tiny_run):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as Outline
+from PIL import Image
 
 from cyclic.errors import InputError
 from cyclic.files import read_image
@@ -135,4 +136,5 @@ def test_overlay(tmp_path):
     labels, _ = blobs()
     export_overlay(tmp_path / "a.png", np.full((60, 80, 3), 200, np.uint8), labels)
     overlay = read_image(tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").info["dpi"] == pytest.approx((300, 300), abs=0.1)
     assert overlay.shape == (120, 160, 3) and (overlay != 200).any() and (overlay[:8] == 200).all()

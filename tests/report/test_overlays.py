@@ -13,6 +13,7 @@ from cyclic.report.overlays import (
     error_classes,
     error_overlay,
     neighbour_colors,
+    print_upscale,
     side_by_side,
 )
 
@@ -90,6 +91,11 @@ def test_error_overlay_paints_each_kind_and_the_legend():
         expected = 0.65 * 128 + 0.35 * np.array(ERROR_COLORS[kind])
         assert np.abs(overlay[y, x] - expected).max() <= 1, kind
         assert (overlay[60:] == ERROR_COLORS[kind]).all(axis=2).any(), kind
+
+
+@pytest.mark.parametrize(("side", "upscale"), [(100, 4), (256, 4), (512, 2), (1000, 1), (4000, 1)])
+def test_small_images_are_enlarged_for_print(side, upscale):
+    assert print_upscale(np.zeros((side // 2, side, 3), np.uint8)) == upscale
 
 
 def test_empty_label_maps():
