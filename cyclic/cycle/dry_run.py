@@ -107,6 +107,7 @@ def _segmenter(context: Context) -> dict:
         epochs=1,
         augmentation=CropAugmentation(settings.stain_jitter),
         custom_callbacks=[clock],
+        verbose=0,
     )
     rounds = config.cycles * (config.rounds.students + 1)
     shape = (settings.batch, settings.crop, settings.crop, 3)

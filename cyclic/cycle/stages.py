@@ -277,6 +277,7 @@ def train_back_end(context: Context, cycle: int, round_: int) -> None:
             context.progress.callback(f"{key}/train", epochs * round(steps / epochs)),
             context.board.losses(key, "mask_rcnn"),
         ],
+        verbose=0,
     )
     run.log("segmenter", cycle=cycle, round=round_, losses=history.history)
     context.models.save_segmenter(_round(context, cycle, round_) / "model.weights.h5")

@@ -10,8 +10,8 @@ from cyclic.mrcnn import checkpoint
 
 logger = logging.getLogger(__name__)
 
-# Steps whose images are named when the loss is no longer finite.
-RECENT_STEPS = 3
+# The most steps whose images are named when the loss is no longer finite.
+NAMED_STEPS = 5
 
 
 def tensorboard(log_dir):
@@ -29,14 +29,15 @@ class Checkpoint(keras.callbacks.Callback):
         owner: `model.MaskRCNN`; its `epoch` and `last_checkpoint` follow.
         settings: see `checkpoint.run_settings`.
         seed: seed of the data stream.
+        steps: batches that the optimizer had seen before this call of `train`.
 
     Raises (at the end of an epoch):
         FloatingPointError: a weight is no longer finite; nothing is written.
     """
 
-    def __init__(self, owner, settings, seed):
+    def __init__(self, owner, settings, seed, steps=0):
         super().__init__()
-        self.owner, self.settings, self.seed = owner, settings, seed
+        self.owner, self.settings, self.seed, self.steps = owner, settings, seed, steps
 
     def on_epoch_end(self, epoch, logs=None):
         owner = self.owner
@@ -47,8 +48,11 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{last_good(owner.last_checkpoint)}"
             )
         owner.epoch = epoch + 1
+        self.steps += owner.config.STEPS_PER_EPOCH
         path = owner.folder.checkpoint(epoch + 1)
-        checkpoint.save_checkpoint(path, owner.network, owner.keras_model, epoch + 1, self.settings, self.seed)
+        checkpoint.save_checkpoint(
+            path, owner.network, owner.keras_model, epoch + 1, self.steps, self.settings, self.seed
+        )
         owner.last_checkpoint = path
 
 
@@ -60,7 +64,9 @@ class NaNGuard(keras.callbacks.Callback):
         checkpoint: function that returns the path of the last good checkpoint or None.
 
     Raises (in `fit`, at the next step or at the end of the epoch):
-        FloatingPointError: names epoch and step, the images of the last steps and the last good checkpoint.
+        FloatingPointError: names epoch and step, the images of that step and the last good checkpoint. Keras may run
+            this beside several training steps at once and not in their order; then the message names all steps that
+            come into question.
     """
 
     # Keras then checks beside the training step instead of waiting for the loss after each.
@@ -69,30 +75,37 @@ class NaNGuard(keras.callbacks.Callback):
     def __init__(self, data=None, checkpoint=lambda: None):
         super().__init__()
         self.data, self.checkpoint = data, checkpoint
-        self.epoch = 0
+        self.epoch, self.finite = 0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch, self.finite = epoch, 0
 
     def on_train_batch_end(self, batch, logs=None):
         # Keras reports the mean over the epoch's steps so far, so it stays NaN once one step was.
         loss = float((logs or {}).get("loss", 0.0))
-        if not np.isfinite(loss):
-            images = "" if self.data is None else f"; images: {self._images(batch)}"
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {self.epoch + 1}, at or before step {batch + 1}; "
-                f"lower the learning rate{last_good(self.checkpoint())}{images}"
-            )
+        if np.isfinite(loss):
+            self.finite = max(self.finite, batch + 1)
+            return
+        first, last = min(self.finite, batch) + 1, batch + 1
+        steps = f"step {last}" if first == last else f"one of the steps {first} to {last}"
+        images = "" if self.data is None else f"; images: {self._images(first, last)}"
+        raise FloatingPointError(
+            f"the loss is {loss} in epoch {self.epoch + 1}, {steps}; "
+            f"lower the learning rate{last_good(self.checkpoint())}{images}"
+        )
 
-    def _images(self, batch):
-        """Return "step: image ids" of the last steps; the data stream makes any batch again."""
+    def _images(self, first, last):
+        """Return "step: image ids" of the steps `first` to `last`, counted from 1 in the epoch.
+
+        The data stream makes any batch again.
+        """
         data = self.data
-        first = (self.epoch - data.epoch) * data.steps
-        steps = []
-        for step in range(max(batch + 1 - RECENT_STEPS, 0), batch + 1):
-            rows = data[first + step][0]["image_meta"][:, 0].astype(int)
-            steps.append(f"step {step + 1}: " + " ".join(str(data.dataset.image_info[row]["id"]) for row in rows))
-        return ", ".join(steps)
+        start = (self.epoch - data.epoch) * data.steps - 1
+        named = []
+        for step in range(first, min(last, first + NAMED_STEPS - 1) + 1):
+            rows = data[start + step][0]["image_meta"][:, 0].astype(int)
+            named.append(f"step {step}: " + " ".join(str(data.dataset.image_info[row]["id"]) for row in rows))
+        return ", ".join(named)
 
 
 def last_good(path):

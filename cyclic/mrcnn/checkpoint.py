@@ -15,23 +15,26 @@ from cyclic.mrcnn import weights
 OPTIMIZER, RANDOM = "optimizer_weights", "random_state"
 
 
-def run_settings(model, optimizer, layers, learning_rate):
+def run_settings(model, config, layers, learning_rate):
     """Return what two calls of `train` must have in common for one to go on with the optimizer of the other.
 
     Args:
         model: the training model, its trainable layers chosen.
-        optimizer, layers, learning_rate: as given to the call.
+        config: `config.Config`.
+        layers, learning_rate: as given to the call.
     """
     trainable = "\n".join(weight.path for weight in model.trainable_weights)
     return {
-        "optimizer": optimizer,
+        "optimizer": config.OPTIMIZER,
+        "accumulation": config.GRADIENT_ACCUMULATION_STEPS,
+        "precision": model.dtype_policy.name,
         "layers": layers,
         "learning_rate": float(learning_rate),
         "trainable": hashlib.sha256(trainable.encode()).hexdigest(),
     }
 
 
-def save_checkpoint(path, network, model, epoch, settings, seed):
+def save_checkpoint(path, network, model, epoch, steps, settings, seed):
     """Write a checkpoint.
 
     Args:
@@ -39,14 +42,15 @@ def save_checkpoint(path, network, model, epoch, settings, seed):
         network: `network.Network` whose weights to save.
         model: compiled training model of the network.
         epoch: epochs trained so far.
+        steps: batches since the optimizer was new.
         settings: see `run_settings`.
         seed: seed of the data stream.
     """
     groups = {
-        OPTIMIZER: {variable.name: variable.numpy() for variable in model.optimizer.variables},
+        OPTIMIZER: {name: variable.numpy() for name, variable in _state(model.optimizer).items()},
         RANDOM: {name: variable.numpy() for name, variable in _generators(model).items()},
     }
-    weights.save_weights(path, network, {"epoch": epoch, "data_seed": seed, **settings}, groups)
+    weights.save_weights(path, network, {"epoch": epoch, "steps": steps, "data_seed": seed, **settings}, groups)
 
 
 def can_resume(path, settings):
@@ -56,8 +60,8 @@ def can_resume(path, settings):
 
 
 def steps_done(path):
-    """Return the steps that the optimizer of the checkpoint `path` has made."""
-    return int(weights.read_group(path, OPTIMIZER)["iteration"])
+    """Return the batches that the optimizer of the checkpoint `path` has seen, those it skipped included."""
+    return int(weights.read_attributes(path)["steps"])
 
 
 def restore(path, model):
@@ -69,8 +73,7 @@ def restore(path, model):
     Raises:
         InputError: the file holds the variables of another optimizer.
     """
-    optimizer = {variable.name: variable for variable in model.optimizer.variables}
-    for group, variables in ((OPTIMIZER, optimizer), (RANDOM, _generators(model))):
+    for group, variables in ((OPTIMIZER, _state(model.optimizer)), (RANDOM, _generators(model))):
         arrays = weights.read_group(path, group)
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         if {name: array.shape for name, array in arrays.items()} != shapes:
@@ -86,6 +89,14 @@ def not_finite(network):
         if not all(np.isfinite(weight.numpy()).all() for weight in layer.weights):
             return name
     return None
+
+
+def _state(optimizer):
+    """Return `{name: variable}` of an optimizer: momentum, accumulated gradients, steps, and the scale of the loss.
+
+    A LossScaleOptimizer lists its own, unused step counter before that of the optimizer it wraps, which counts.
+    """
+    return {variable.name: variable for variable in optimizer.variables}
 
 
 def _generators(model):

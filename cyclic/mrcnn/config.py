@@ -17,7 +17,9 @@ NORMS = ("batch", "frozen", "group")
 class Config:
     """Settings of the network, its training and its data; names and defaults are Matterport's.
 
-    Attributes that Matterport does not have stand in the last block of the class.
+    Attributes that Matterport does not have stand in the last block of the class. Precision is no attribute but Keras'
+    policy when the model is built: `keras.config.set_dtype_policy("mixed_bfloat16")`, or "mixed_float16", which scales
+    the loss, too.
 
     Attributes set on construction:
         BATCH_SIZE: IMAGES_PER_GPU * GPU_COUNT.
@@ -124,7 +126,7 @@ class Config:
     }
     # The heads always train on the RPN's proposals: False, Matterport's switch for debugging, is refused.
     USE_RPN_ROIS = True
-    # Batch normalisation: None trains its statistics as usual, False freezes them (small batches), True always trains.
+    # Batch normalisation: False freezes its statistics, scale and shift (small batches), None and True train them.
     TRAIN_BN = False
     # Gradients are scaled down to this norm.
     GRADIENT_CLIP_NORM = 5.0
@@ -141,6 +143,13 @@ class Config:
     # Steps over which the learning rate rises linearly from 0, and its course after them: "constant" or "cosine".
     WARMUP_STEPS = 0
     LR_SCHEDULE = "constant"
+    # Batches whose gradients are averaged into one step of the optimizer: a larger batch than memory has room for.
+    # Steps of an epoch, of the warm-up and of the schedule still count batches.
+    GRADIENT_ACCUMULATION_STEPS = 1
+    # Compilation of the training step by XLA (PyTorch: torch.compile). "auto" is True on JAX, which is slow without it,
+    # and False elsewhere: TensorFlow's XLA compiles for minutes and then is slower on a CPU, torch.compile breaks
+    # where shapes depend on the data. On a GPU, True may pay in a long run.
+    JIT_COMPILE: bool | str = "auto"
     # Share of an anchor's or ROI's area inside the ignore region over which it bears no loss, unless it is positive.
     IGNORE_OVERLAP = 0.3
     # True: the data loader yields an ignore map for each image and the losses respect it.

@@ -12,7 +12,7 @@ from cyclic.mrcnn.loader import DataGenerator, load_image_gt
 from cyclic.mrcnn.network import Network, detection_model, mask_model, training_model
 from cyclic.mrcnn.run_folder import RunFolder
 from cyclic.mrcnn.targets import build_rpn_targets
-from cyclic.mrcnn.training import build_optimizer, set_trainable
+from cyclic.mrcnn.training import build_optimizer, jit_compile, set_trainable
 from cyclic.mrcnn.utils import compose_image_meta, mold_image, parse_image_meta, unmold_image
 
 __all__ = [
@@ -72,6 +72,10 @@ class MaskRCNN(Detector, Inspection):
         """Folder of this run's checkpoints, named for the configuration and the time of the first use."""
         return self.folder.log_dir
 
+    def set_log_dir(self, model_path=None):
+        """Go on in the folder of the checkpoint `model_path`, from its epoch; else at epoch 0 in a new folder."""
+        self.epoch = self.folder.adopt(model_path)
+
     # --- weights ---
     def load_weights(self, filepath, by_name=True, exclude=None):
         """Load weights by layer name; see `weights.load_weights`.
@@ -95,7 +99,7 @@ class MaskRCNN(Detector, Inspection):
         elif filepath == "imagenet":
             filepath = self.get_imagenet_weights()
         report = weights.load_weights(filepath, self.network, exclude or ())
-        self.epoch = self.folder.adopt(filepath)
+        self.set_log_dir(filepath)
         self.last_checkpoint = filepath if self.epoch else None
         self._resume_from = None if exclude else self.last_checkpoint
         return report
@@ -137,6 +141,7 @@ class MaskRCNN(Detector, Inspection):
         augmentation=None,
         custom_callbacks=None,
         no_augmentation_sources=None,
+        verbose=1,
     ):
         """Train to `epochs` epochs in total.
 
@@ -151,24 +156,25 @@ class MaskRCNN(Detector, Inspection):
             augmentation: imgaug augmenter or callable, see `loader.DataGenerator`.
             custom_callbacks: more Keras callbacks.
             no_augmentation_sources: sources of the data set that are not augmented.
+            verbose: 1 shows Keras' progress bar, 2 one line an epoch, 0 nothing.
 
         Returns:
             `keras.callbacks.History`.
 
         Raises:
-            FloatingPointError: the loss is no longer finite; names the last images and the last good checkpoint.
+            FloatingPointError: the loss is no longer finite; names the step, its images and the last good checkpoint.
         """
         if self.mode != "training":
             raise ValueError("train() needs a model in training mode")
         config = self.config
-        set_trainable(self.network, layers)
-        settings = checkpoint.run_settings(self.keras_model, config.OPTIMIZER, layers, learning_rate)
+        self.set_trainable(layers)
+        settings = checkpoint.run_settings(self.keras_model, config, layers, learning_rate)
         resumed = self._resume_from
         if resumed and not checkpoint.can_resume(resumed, settings):
             logger.info("%s: of another stage of training, the optimizer starts anew", resumed)
             resumed = None
-        steps = (epochs - self.epoch) * config.STEPS_PER_EPOCH + (checkpoint.steps_done(resumed) if resumed else 0)
-        self.compile(learning_rate, config.LEARNING_MOMENTUM, steps)
+        done = checkpoint.steps_done(resumed) if resumed else 0
+        self.compile(learning_rate, config.LEARNING_MOMENTUM, done + (epochs - self.epoch) * config.STEPS_PER_EPOCH)
         train_data = DataGenerator(
             train_dataset,
             config,
@@ -183,7 +189,7 @@ class MaskRCNN(Detector, Inspection):
         val_data = None if val_dataset is None else DataGenerator(val_dataset, config, shuffle=False)
         callbacks = [NaNGuard(train_data, lambda: self.last_checkpoint), *(custom_callbacks or ())]
         if self.model_dir is not None:
-            callbacks += [Checkpoint(self, settings, train_data.seed), *tensorboard(self.log_dir)]
+            callbacks += [Checkpoint(self, settings, train_data.seed, done), *tensorboard(self.log_dir)]
         history = self.keras_model.fit(
             train_data,
             validation_data=val_data,
@@ -193,13 +199,21 @@ class MaskRCNN(Detector, Inspection):
             validation_steps=config.VALIDATION_STEPS if val_data is not None else None,
             callbacks=callbacks,
             shuffle=False,
-            verbose=0 if custom_callbacks else 1,
+            verbose=verbose,
         )
         self.epoch = max(self.epoch, epochs)
         return history
 
+    def set_trainable(self, layer_regex):
+        """Train the layers that `train` calls `layers`, freeze the others."""
+        set_trainable(self.network, layer_regex)
+
     def compile(self, learning_rate, momentum, total_steps=None):
-        """Give `keras_model` a new optimizer, see `training.build_optimizer`; the losses are part of the model."""
-        self.keras_model.compile(optimizer=build_optimizer(self.config, learning_rate, momentum, total_steps))
+        """Give `keras_model` a new optimizer, see `training.build_optimizer`; the losses are part of the model.
+
+        Under the dtype policy "mixed_float16" Keras scales the loss, and skips a step whose gradients overflow.
+        """
+        optimizer = build_optimizer(self.config, learning_rate, momentum, total_steps)
+        self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile(self.config.JIT_COMPILE))
         # Variables made within the first step would have TensorFlow trace it twice.
         self.keras_model.optimizer.build(self.keras_model.trainable_variables)

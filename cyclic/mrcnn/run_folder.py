@@ -31,9 +31,13 @@ class RunFolder:
         return self.log_dir / self._file_name(f"{epoch:04d}")
 
     def adopt(self, path):
-        """Return the epoch of the checkpoint `path`, whose folder becomes this run's; 0 if it is no checkpoint."""
-        match = re.fullmatch(self._file_name(r"(\d{4})"), Path(path).name)
+        """Return the epoch of the checkpoint `path`, whose folder becomes this run's.
+
+        Of a file that is no checkpoint the epoch is 0, and the run gets a new folder; None is no file.
+        """
+        match = None if path is None else re.fullmatch(self._file_name(r"(\d{4,})"), Path(path).name)
         if match is None:
+            self._log_dir = None
             return 0
         self._log_dir = Path(path).parent
         return int(match.group(1))

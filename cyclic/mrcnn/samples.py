@@ -28,7 +28,7 @@ class Sample:
     ignore: np.ndarray
 
 
-def load_image_gt(dataset, config, image_id, augmentation=None, rng=None):
+def load_image_gt(dataset, config, image_id, augmentation=None, use_mini_mask=None, rng=None, augment=False):
     """Load one image with its ground truth, as Matterport's function of this name.
 
     Args:
@@ -36,7 +36,9 @@ def load_image_gt(dataset, config, image_id, augmentation=None, rng=None):
         config: `Config`.
         image_id: one of `dataset.image_ids`.
         augmentation: None, an imgaug augmenter or a function, see `loader.DataGenerator`.
+        use_mini_mask: in place of config.USE_MINI_MASK; Matterport's programs pass False for full masks.
         rng: `numpy.random.Generator` of crop and augmentation.
+        augment: True mirrors every second image, as Matterport did before it took augmenters.
 
     Returns:
         image: `[H, W, 3]` uint8.
@@ -45,24 +47,28 @@ def load_image_gt(dataset, config, image_id, augmentation=None, rng=None):
         bbox: `[N, 4]` int32 (y1, x1, y2, x2) in pixels.
         mask: `[H, W, N]` bool, or `[*MINI_MASK_SHAPE, N]` with USE_MINI_MASK.
     """
-    sample = load_sample(dataset, config, image_id, augmentation, rng or np.random.default_rng())
+    augmentation = _mirrored if augment and augmentation is None else augmentation
+    rng = rng or np.random.default_rng()
+    sample = load_sample(dataset, config, image_id, augmentation, rng, use_mini_mask=use_mini_mask)
     truth = sample.instances
     return sample.image, sample.meta, truth.class_ids, truth.boxes, np.moveaxis(truth.masks, 0, -1).astype(bool)
 
 
-def load_sample(dataset, config, image_id, augmentation, rng, limit=None) -> Sample:
+def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mini_mask=None) -> Sample:
     """Load one sample; from the label map where the data set has `load_label_map`, else from `load_mask`.
 
     Args:
         dataset, config, image_id, augmentation: see `load_image_gt`.
         rng: `numpy.random.Generator`.
         limit: the most instances, drawn at random, or None; the others join `ignore`.
+        use_mini_mask: in place of config.USE_MINI_MASK.
 
     Raises:
         InputError: the label map or the masks are not of the image's size.
     """
     image = dataset.load_image(image_id)
-    mini_shape = tuple(config.MINI_MASK_SHAPE) if config.USE_MINI_MASK else None
+    use_mini_mask = config.USE_MINI_MASK if use_mini_mask is None else use_mini_mask
+    mini_shape = tuple(config.MINI_MASK_SHAPE) if use_mini_mask else None
     if hasattr(dataset, "load_label_map"):
         labels, ignore = dataset.load_label_map(image_id), _load_ignore(dataset, config, image_id, image.shape)
         _check_shape(dataset, image_id, "label map", labels, image)
@@ -107,6 +113,12 @@ def augmented(augmentation, image, labels, ignore, rng):
     extra = int(labels.max(initial=0)) + 1
     image, labels = augment(image, np.where(ignore & (labels == 0), extra, labels), augmentation, rng)
     return image, np.where(labels == extra, 0, labels), labels == extra
+
+
+def _mirrored(image, labels, ignore, rng):
+    if rng.random() < 0.5:
+        return image, labels, ignore
+    return image[:, ::-1], labels[:, ::-1], None if ignore is None else ignore[:, ::-1]
 
 
 def _prepare_labels(image, labels, ignore, config, augmentation, rng):

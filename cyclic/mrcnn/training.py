@@ -23,7 +23,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         peak: highest learning rate.
-        warmup_steps: steps of the rise.
+        warmup_steps: steps (batches) of the rise.
         total_steps: step at which the cosine ends; None keeps the rate constant.
     """
 
@@ -48,15 +48,28 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 def build_optimizer(config, learning_rate, momentum, total_steps):
     """Return the optimizer of `config.OPTIMIZER`; weight decay spares norm parameters and biases.
 
+    With GRADIENT_ACCUMULATION_STEPS = k it steps at every k-th batch, by the mean of k gradients, which is clipped; the
+    learning rate is the schedule's at that batch.
+
     Args:
         config: `cyclic.mrcnn.config.Config`.
         learning_rate: peak learning rate.
         momentum: momentum of SGD.
-        total_steps: steps the cosine schedule spans.
+        total_steps: batches the cosine schedule spans.
+
+    Raises:
+        ValueError: OPTIMIZER or GRADIENT_ACCUMULATION_STEPS is none that can be used.
     """
+    accumulated = config.GRADIENT_ACCUMULATION_STEPS
+    if not isinstance(accumulated, int) or accumulated < 1:
+        raise ValueError(f"GRADIENT_ACCUMULATION_STEPS = {accumulated!r}: use a whole number, 1 or more")
     cosine = total_steps if config.LR_SCHEDULE == "cosine" else None
     schedule = WarmupSchedule(learning_rate, config.WARMUP_STEPS, cosine)
-    common = {"weight_decay": config.WEIGHT_DECAY, "global_clipnorm": config.GRADIENT_CLIP_NORM}
+    common = {
+        "weight_decay": config.WEIGHT_DECAY,
+        "global_clipnorm": config.GRADIENT_CLIP_NORM,
+        "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
+    }
     if config.OPTIMIZER == "adamw":
         optimizer = keras.optimizers.AdamW(schedule, **common)
     elif config.OPTIMIZER == "sgd":
@@ -65,6 +78,19 @@ def build_optimizer(config, learning_rate, momentum, total_steps):
         raise ValueError(f"OPTIMIZER = {config.OPTIMIZER!r}: use sgd or adamw")
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
+
+
+def jit_compile(setting):
+    """Return whether to compile the training step, from `Config.JIT_COMPILE`.
+
+    Raises:
+        ValueError: the setting is neither a bool nor "auto".
+    """
+    if setting == "auto":
+        return keras.backend.backend() == "jax"
+    if not isinstance(setting, bool):
+        raise ValueError(f'JIT_COMPILE = {setting!r}: use True, False or "auto"')
+    return setting
 
 
 def set_trainable(model, pattern):

@@ -12,15 +12,22 @@ from cyclic.mrcnn.boxes_np import (
     norm_boxes,
 )
 from cyclic.mrcnn.dataset import Dataset
-from cyclic.mrcnn.downloads import download_trained_weights
+from cyclic.mrcnn.downloads import FILES, download_trained_weights
+from cyclic.mrcnn.graphs import batch_slice, box_refinement_graph
 from cyclic.mrcnn.masks_np import compute_overlaps_masks, expand_mask, extract_bboxes, minimize_mask, unmold_mask
 from cyclic.mrcnn.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from cyclic.mrcnn.resizing import resize, resize_image, resize_mask
 
+# Address of Matterport's COCO weights.
+COCO_MODEL_URL = FILES["coco"].url
+
 __all__ = [
+    "COCO_MODEL_URL",
     "Dataset",
     "apply_box_deltas",
+    "batch_slice",
     "box_refinement",
+    "box_refinement_graph",
     "compose_image_meta",
     "compute_ap",
     "compute_ap_range",

@@ -6,6 +6,7 @@ backbone's weights load from any file that holds layers of those names.
 
 import dataclasses
 import logging
+import re
 from pathlib import Path
 
 import h5py
@@ -112,9 +113,9 @@ def load_weights(path, model, exclude=()):
     Raises:
         InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN in a weight.
     """
+    layers = leaf_layers(model)
     with _open(path) as file:
-        stored = _stored_weights(file, path)
-        layers = leaf_layers(model)
+        stored = _stored_weights(file, path, layers)
         excluded = tuple(name for name in layers if name in set(exclude))
         wanted = {name: layer for name, layer in layers.items() if name not in excluded}
         loaded = [name for name in wanted if name in stored]
@@ -144,8 +145,8 @@ def _open(path):
         raise InputError(f"{path}: not a readable h5 weights file ({error}); replace the file") from error
 
 
-def _stored_weights(file, path):
-    """Return `{leaf layer name: [dataset or array, ...]}` in the stored order."""
+def _stored_weights(file, path, known):
+    """Return `{leaf layer name: [dataset or array, ...]}` in the stored order; `known` are the model's layer names."""
     root = file.get("model_weights", file)
     if "layer_names" not in root.attrs:
         raise InputError(f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed")
@@ -157,9 +158,21 @@ def _stored_weights(file, path):
         except KeyError as error:
             raise InputError(f"{path}: layer {layer_name} is incomplete ({error}); replace the file") from error
         for weight_name, dataset in datasets.items():
-            parts = weight_name.split("/")
-            stored.setdefault(parts[-2] if len(parts) > 1 else layer_name, []).append(dataset)
+            stored.setdefault(_leaf_name(weight_name, layer_name, known), []).append(dataset)
     return imagenet.converted(stored, layer_names)
+
+
+def _leaf_name(weight_name, group_name, known):
+    """Return the name of the layer that a stored weight belongs to.
+
+    That is the last folder of its name, `rpn_model/rpn_conv_shared/kernel:0`. Where a program had built a second model,
+    TensorFlow 1 numbered the folder (`conv1_1/kernel:0`); then the group's name or the name without the number is
+    that of the layer.
+    """
+    folders = weight_name.split("/")[:-1]
+    folder = folders[-1] if folders else group_name
+    candidates = (folder, group_name, re.sub(r"_\d+$", "", folder))
+    return next((name for name in candidates if name in known), folder)
 
 
 def _matching_values(path, layer, datasets):

@@ -60,7 +60,7 @@ class FakeModels:
     def segmenter(self):
         return self
 
-    def train(self, dataset, val_dataset, learning_rate, epochs, augmentation, custom_callbacks):
+    def train(self, dataset, val_dataset, learning_rate, epochs, augmentation, custom_callbacks, verbose):
         """Every number that may differ after a restart enters the weights."""
         masks = sum(int(dataset.load_label_map(i).astype(bool).sum()) for i in dataset.image_ids)
         ignored = sum(int(dataset.load_ignore(i).sum()) for i in dataset.image_ids)

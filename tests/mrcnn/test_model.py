@@ -125,13 +125,23 @@ def test_other_layers_start_with_a_new_optimizer_and_train_alone(stopped):
     assert changed(before, values(model.network)) == {"fpn", "rpn_model", "mrcnn_box_head", "mrcnn_mask_head"}
 
 
-@pytest.mark.parametrize("change", [{"layers": "heads"}, {"learning_rate": 0.1}, {"optimizer": "adamw"}, {}])
-def test_only_the_same_settings_go_on(trained, stopped, change):
+@pytest.mark.parametrize(
+    "change, attributes",
+    [
+        ({"layers": "heads"}, {}),
+        ({"learning_rate": 0.1}, {}),
+        ({}, {"OPTIMIZER": "adamw"}),
+        ({}, {"GRADIENT_ACCUMULATION_STEPS": 2}),
+        ({}, {}),
+    ],
+)
+def test_only_the_same_settings_go_on(trained, stopped, change, attributes):
     set_trainable(stopped[0].network, "all")
+    config = type("Changed", (TinyConfig,), attributes)
     settings = checkpoint.run_settings(
-        stopped[0].keras_model, **{"optimizer": "sgd", "layers": "all", "learning_rate": 0.01, **change}
+        stopped[0].keras_model, **{"config": config, "layers": "all", "learning_rate": 0.01, **change}
     )
-    assert checkpoint.can_resume(stopped[1], settings) == (not change)
+    assert checkpoint.can_resume(stopped[1], settings) == (not change and not attributes)
 
 
 def test_weights_without_an_optimizer_and_parts_of_a_checkpoint_do_not_go_on(stopped):
@@ -155,12 +165,39 @@ def test_optimizer_of_another_model_is_refused(stopped):
 def test_nan_stops_training_and_names_the_images_and_the_last_good_checkpoint(stopped):
     model, path = stopped
     model.load_weights(path)
-    with pytest.raises(FloatingPointError, match="lower the learning rate and go on from .*_0001.h5; images: step 1"):
+    message = "in epoch 2, .*step.* 2; lower the learning rate and go on from .*_0001.h5; images: .*step 2: 0$"
+    with pytest.raises(FloatingPointError, match=message):
         model.train(OneImage(), None, learning_rate=np.nan, epochs=3)
     assert [file.name for file in path.parent.glob("*.h5")] == [path.name]
 
 
-def test_guard_names_the_images_of_the_last_steps():
+def test_nan_names_its_step_and_images_beside_callbacks_that_wait(monkeypatch):
+    """Three images, each its own batch; the second batch of the epoch is damaged."""
+
+    class Waiting(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.batch = batch
+
+    dataset, config = OneImage(), TinyConfig()
+    for name in ("left", "right"):
+        dataset.add_image("disks", name, f"{name}.png")
+    dataset.prepare()
+    config.STEPS_PER_EPOCH, whole = 3, DataGenerator.__getitem__
+
+    def damaged(self, index):
+        (batch,) = whole(self, index)
+        return ({**batch, "image": batch["image"] * np.nan} if index == 1 else batch,)
+
+    monkeypatch.setattr(DataGenerator, "__getitem__", damaged)
+    model = MaskRCNN("training", config, network=small_network(config))
+    (batch,) = DataGenerator(dataset, config)[1]
+    name = dataset.image_info[int(batch["image_meta"][0, 0])]["id"]
+    message = f"epoch 1, step 2; lower the learning rate and start again, .*; images: step 2: {name}$"
+    with pytest.raises(FloatingPointError, match=message):
+        model.train(dataset, None, 0.001, 1, custom_callbacks=[Waiting()], verbose=0)
+
+
+def test_guard_names_the_images_of_the_steps_that_come_into_question():
     """The second epoch of a stream that starts at epoch 3; each batch holds two images."""
 
     class Stream:
@@ -172,8 +209,10 @@ def test_guard_names_the_images_of_the_last_steps():
 
     guard = callbacks.NaNGuard(Stream())
     guard.on_epoch_begin(4)
+    guard.on_train_batch_end(1, {"loss": 1.0})
     with pytest.raises(FloatingPointError) as error:
         guard.on_train_batch_end(4, {"loss": np.inf})
+    assert "in epoch 5, one of the steps 3 to 5; lower" in str(error.value)
     assert "start again, there is no checkpoint yet; images: " in str(error.value)
     assert str(error.value).endswith("step 3: tile24 tile25, step 4: tile26 tile27, step 5: tile28 tile29")
 
@@ -185,23 +224,6 @@ def test_weights_that_are_not_finite_make_no_checkpoint(stopped):
     with pytest.raises(FloatingPointError, match="layer fpn_p3 .* after epoch 6; lower the learning rate and start"):
         callback.on_epoch_end(5)
     assert model.epoch == 0 and [file.name for file in path.parent.glob("*.h5")] == [path.name]
-
-
-def test_mixed_precision_trains_in_float32_weights():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        config = TinyConfig()
-        model = MaskRCNN("training", config, network=small_network(config))
-        assert model.network.backbone.get_layer("conv1").compute_dtype == "bfloat16"
-        before = values(model.network)
-        config.STEPS_PER_EPOCH = 1
-        history = model.train(OneImage(), None, learning_rate=0.01, epochs=1)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert np.isfinite(list(history.history.values())).all()
-    after = values(model.network)
-    assert changed(before, after) == set(before)
-    assert all(weight.dtype == np.float32 for weights in after.values() for weight in weights)
 
 
 # --- detection ---
@@ -256,6 +278,29 @@ def test_inference_reads_what_training_saved(trained, image, tmp_path):
     assert not report.missing and not report.unused and other.epoch == 0
     for one, expected in zip(other.detect([image])[0].values(), inference.detect([image])[0].values(), strict=True):
         np.testing.assert_allclose(one, expected, atol=1e-5)
+
+
+def test_whole_models_are_saved_and_loaded(trained, image, tmp_path):
+    training, inference, *_ = trained
+    molded, _, windows = inference.mold_inputs([image])
+    inputs = {"image": molded, "window": utils.norm_boxes(windows, molded.shape[1:3])}
+    inference.keras_model.save(tmp_path / "inference.keras")
+    found = keras.saving.load_model(tmp_path / "inference.keras").predict_on_batch(inputs)
+    for name, expected in inference.keras_model.predict_on_batch(inputs).items():
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-5, err_msg=name)
+    training.keras_model.save(tmp_path / "training.keras")
+    again = keras.saving.load_model(tmp_path / "training.keras")
+    assert type(again) is TrainingModel and again.loss_weights == training.keras_model.loss_weights
+    (batch,) = DataGenerator(OneImage(), TinyConfig())[0]
+    assert np.isfinite(list(again.predict_on_batch(batch).values())).all()
+
+
+def test_keras_model_saves_in_matterports_layout(trained, tmp_path):
+    training, *_ = trained
+    training.keras_model.save_weights(str(tmp_path / "mask_rcnn_shapes.h5"))
+    other = small_network(TinyConfig())
+    report = weights.load_weights(tmp_path / "mask_rcnn_shapes.h5", other)
+    assert not report.missing and not report.unused and not changed(values(training.network), values(other))
 
 
 def test_nothing_detected(trained, image, monkeypatch):
@@ -340,6 +385,14 @@ def test_unmold_detections_takes_the_mask_of_the_detected_class(trained):
 def test_missing_tensorboard_costs_the_events_alone(monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
     assert callbacks.tensorboard(tmp_path) == [] and "TensorBoard is not installed" in caplog.text
+
+
+def test_log_dir_follows_the_checkpoint(trained, stopped):
+    model, path = stopped
+    model.set_log_dir(str(path))
+    assert model.epoch == 1 and model.log_dir == path.parent
+    model.set_log_dir()
+    assert model.epoch == 0 and model.log_dir != path.parent and model.log_dir.parent == model.model_dir
 
 
 def test_find_last_without_a_checkpoint(trained, tmp_path):

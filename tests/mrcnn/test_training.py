@@ -10,7 +10,7 @@ from keras import ops
 from cyclic.backbones.norm import FrozenBatchNormalization
 from cyclic.mrcnn.callbacks import NaNGuard
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.training import LAYER_GROUPS, WarmupSchedule, build_optimizer, set_trainable
+from cyclic.mrcnn.training import LAYER_GROUPS, WarmupSchedule, build_optimizer, jit_compile, set_trainable
 
 
 def rate(schedule, step):
@@ -83,6 +83,27 @@ def test_gradients_are_clipped_by_their_common_norm():
     assert [float(weight.numpy()[0]) for weight in weights] == pytest.approx([-3, -4], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_scaled_gradients_make_the_same_step(name):
+    """Clipping and weight decay come after the loss's scale is taken out again, and spare the same weights."""
+    config = TrainConfig()
+    config.OPTIMIZER, config.GRADIENT_CLIP_NORM = name, 1.0
+    plain, scaled = stepped(build_optimizer(config, 0.5, 0.9, 10), 3.0), build_optimizer(config, 0.5, 0.9, 10)
+    scaled = stepped(keras.optimizers.LossScaleOptimizer(scaled, initial_scale=2.0**10), 3.0 * 2**10)
+    for one, other in zip(plain, scaled, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert all((weight != 1).all() for weight in plain)
+
+
+def stepped(optimizer, gradient):
+    """Return the weights of the small model, all 1 before, after a step by a constant gradient."""
+    weights = small_model().trainable_weights
+    for weight in weights:
+        weight.assign(np.ones(weight.shape))
+    optimizer.apply([ops.full(weight.shape, gradient) for weight in weights], weights)
+    return [ops.convert_to_numpy(weight) for weight in weights]
+
+
 def test_schedule_follows_the_config():
     config = TrainConfig()
     assert rate(build_optimizer(config, 0.5, 0.9, 100)._learning_rate, 100) == pytest.approx(0.5)
@@ -95,6 +116,68 @@ def test_unknown_optimizer():
     config.OPTIMIZER = "lion"
     with pytest.raises(ValueError, match="'lion': use sgd or adamw"):
         build_optimizer(config, 0.1, 0.9, 10)
+
+
+# --- gradient accumulation ---
+
+
+def after(optimizer, gradients):
+    """Return the values of two weights after each gradient, `[steps, 2, 3]`."""
+    weights = [keras.Variable(np.ones(3, "float32"), name=name) for name in ("kernel", "bias")]
+    optimizer.build(weights)
+    values = []
+    for gradient in gradients:
+        optimizer.apply([ops.convert_to_tensor(gradient), ops.convert_to_tensor(2 * gradient)], weights)
+        values.append([ops.convert_to_numpy(weight) for weight in weights])
+    return np.array(values)
+
+
+def optimizer_of(name, accumulated, clip_norm=5.0):
+    config = TrainConfig()
+    config.OPTIMIZER, config.GRADIENT_ACCUMULATION_STEPS, config.GRADIENT_CLIP_NORM = name, accumulated, clip_norm
+    config.WARMUP_STEPS = 0
+    return build_optimizer(config, 0.1, 0.9, total_steps=10)
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, 1000.0])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_batches_accumulated_equal_one_batch_of_their_mean(name, clip_norm):
+    """Two steps of three batches each; momentum, decay and clipping see the means alone."""
+    gradients = np.random.default_rng(0).normal(2, 3, (2, 3, 3)).astype("float32")
+    found = after(optimizer_of(name, 3, clip_norm), gradients.reshape(6, 3))
+    expected = after(optimizer_of(name, 1, clip_norm), gradients.mean(axis=1))
+    np.testing.assert_allclose(found[[2, 5]], expected, rtol=1e-5)
+    assert (found[[0, 1]] == 1).all() and (found[[3, 4]] == found[2]).all()
+
+
+def test_schedule_counts_batches_not_steps():
+    config = TrainConfig()
+    config.WARMUP_STEPS, config.GRADIENT_ACCUMULATION_STEPS, config.WEIGHT_DECAY = 4, 2, 0.0
+    values = after(build_optimizer(config, 1.0, 0.0, total_steps=10), np.ones((4, 3), "float32"))
+    norm = np.sqrt(3 * (1 + 4))
+    assert norm < config.GRADIENT_CLIP_NORM
+    # The second batch is at half, the fourth at the end of the warm-up.
+    np.testing.assert_allclose(values[[1, 3], 0, 0], [1 - 0.5, 1 - 0.5 - 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, -2, 1.5, None])
+def test_impossible_accumulation(value):
+    with pytest.raises(ValueError, match="GRADIENT_ACCUMULATION_STEPS = .*whole number, 1 or more"):
+        optimizer_of("sgd", value)
+
+
+# --- compilation ---
+
+
+@pytest.mark.parametrize("setting, expected", [(True, True), (False, False), ("auto", None)])
+def test_compilation_follows_the_setting(setting, expected):
+    assert jit_compile(setting) == (keras.backend.backend() == "jax" if expected is None else expected)
+
+
+@pytest.mark.parametrize("setting", [None, "yes", 1])
+def test_unknown_compilation(setting):
+    with pytest.raises(ValueError, match='JIT_COMPILE = .*use True, False or "auto"'):
+        jit_compile(setting)
 
 
 # --- which layers train ---
@@ -184,16 +267,25 @@ def fit(samples, callbacks, epochs=3):
     )
 
 
+class Waiting(keras.callbacks.Callback):
+    """Makes Keras wait for each step, as most callbacks of users do."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.last = batch
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("step", [0, 13, 19])
-def test_fit_stops_when_the_loss_is_not_finite(step, bad):
+@pytest.mark.parametrize("others", [[], [Waiting]])
+def test_fit_stops_when_the_loss_is_not_finite(step, bad, others):
     samples = np.ones((20, 2), "float32")
     samples[step] = bad
     count = EpochCount()
-    with pytest.raises(FloatingPointError, match="the loss is (nan|inf) in epoch 1, at or before step") as error:
-        fit(samples, [NaNGuard(), count])
-    # Callbacks run beside the steps, so a later step may be the first to tell.
-    assert int(re.search(r"step (\d+)", str(error.value)).group(1)) > step
+    with pytest.raises(FloatingPointError, match="the loss is (nan|inf) in epoch 1, ") as error:
+        fit(samples, [NaNGuard(), count, *(other() for other in others)])
+    first, last = re.search(r" steps? (?:(\d+) to )?(\d+);", str(error.value)).groups()
+    # Where nothing waits for the steps, a later one may be the first to tell.
+    assert (int(first or last) <= step + 1 <= int(last)) if not others else (first is None and int(last) == step + 1)
     assert count.begun == 1
 
 
@@ -202,9 +294,12 @@ def test_guard_names_the_epoch_and_waits_for_no_step():
     assert guard.async_safe
     guard.on_epoch_begin(4)
     guard.on_train_batch_end(7, {"loss": 1.0})
+    guard.on_train_batch_end(6, {"loss": 1.0})
     guard.on_train_batch_end(7, None)
-    with pytest.raises(FloatingPointError, match="in epoch 5, at or before step 8"):
-        guard.on_train_batch_end(7, {"loss": np.nan})
+    with pytest.raises(FloatingPointError, match="in epoch 5, step 9; lower"):
+        guard.on_train_batch_end(8, {"loss": np.nan})
+    with pytest.raises(FloatingPointError, match="in epoch 5, one of the steps 9 to 11; lower"):
+        guard.on_train_batch_end(10, {"loss": np.nan})
 
 
 def test_finite_losses_go_on():

@@ -116,6 +116,49 @@ def test_nested_layers_of_any_old_file(tmp_path, root, text):
     assert_equal(values(model, ("fc", "stem")), values(build(), ("fc", "stem")))
 
 
+def test_multi_gpu_wrapper_and_optimizer_beside(tmp_path):
+    """A file of Keras' `save`: the wrapped model is one group with all in it, the optimizer a group apart."""
+    convolution = conv_and_bn()
+    rng = np.random.default_rng(3)
+    outer = {"stem/kernel:0": rng.normal(size=(3, 3, 2, 4)), "stem/bias:0": rng.normal(size=4)}
+    nested = {f"inner/{name}": value for name, value in convolution.items()}
+    groups = {"input_image": {}, "lambda_1": {}, "mask_rcnn": {**outer, **nested}}
+    path = write_matterport(tmp_path / "gpus.h5", groups, root="model_weights")
+    with h5py.File(path, "a") as file:
+        optimizer = file.create_group("optimizer_weights")
+        optimizer.attrs["weight_names"] = [b"training/SGD/Variable:0"]
+        optimizer.create_dataset("training/SGD/Variable:0", data=np.zeros((3, 3, 2, 4)))
+    model = build()
+    report = load_weights(path, model)
+    assert sorted(report.loaded) == ["bn", "conv", "stem"] and report.missing == ("fc",) and report.unused == ()
+    expected = {"stem": list(outer.values()), "conv": list(convolution.values())[:2]}
+    expected = {name: [value.astype("float32") for value in arrays] for name, arrays in expected.items()}
+    assert_equal(values(model, ("stem", "conv")), expected)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_numbers_that_a_second_model_of_a_program_left_in_the_names(tmp_path, nested):
+    weights = {name.replace("/", "_1/", 1): value for name, value in conv_and_bn().items()}
+    groups = {"inner": weights}
+    if not nested:
+        split = {"conv": "conv_1/", "bn": "bn_1/"}
+        groups = {k: {name: v for name, v in weights.items() if name.startswith(head)} for k, head in split.items()}
+    model = build()
+    report = load_weights(write_matterport(tmp_path / "second.h5", groups), model)
+    assert sorted(report.loaded) == ["bn", "conv"] and report.unused == ()
+    assert_equal(values(model, ["conv"]), {"conv": list(weights.values())[:2]})
+
+
+def test_counts_are_returned_and_logged(tmp_path, caplog):
+    groups = {"conv": dict(list(conv_and_bn().items())[:2]), "other": {"other/kernel:0": np.zeros(2)}}
+    path = write_matterport(tmp_path / "part.h5", groups)
+    with caplog.at_level("INFO", logger="cyclic"):
+        report = load_weights(path, build(), exclude=["fc"])
+    assert (len(report.loaded), len(report.missing), len(report.excluded), len(report.unused)) == (1, 2, 1, 1)
+    text = "1 layers loaded, 2 not in the file, 1 excluded, 1 in the file alone"
+    assert str(report) == text and f"{path}: {text}" in caplog.messages
+
+
 def test_excluded_layers_stay_as_they_are(saved):
     model = build(seed=1, units=7)
     report = load_weights(saved, model, exclude=["fc", "layer without weights"])
