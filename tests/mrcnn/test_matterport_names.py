@@ -1,0 +1,238 @@
+"""Names, arguments and defaults are those of Matterport's `mrcnn`, so that old calls fit."""
+
+import inspect
+
+import numpy as np
+import pytest
+from keras import ops
+from tiny_model import OneImage, TinyConfig
+
+from cyclic.mrcnn import model as modellib
+from cyclic.mrcnn import utils, visualize
+from cyclic.mrcnn.boxes_np import apply_box_deltas
+from cyclic.mrcnn.config import Config
+
+INSTANCES = "gt_boxes gt_class_ids gt_masks pred_boxes pred_class_ids pred_scores pred_masks"
+RANGE = "gt_box gt_class_id gt_mask pred_box pred_class_id pred_score pred_mask"
+SIGNATURES = {
+    utils: {
+        "extract_bboxes": "mask",
+        "compute_iou": "box boxes box_area boxes_area",
+        "compute_overlaps": "boxes1 boxes2",
+        "compute_overlaps_masks": "masks1 masks2",
+        "non_max_suppression": "boxes scores threshold",
+        "apply_box_deltas": "boxes deltas",
+        "box_refinement": "box gt_box",
+        "box_refinement_graph": "box gt_box",
+        "resize_image": "image min_dim=None max_dim=None min_scale=None mode='square'",
+        "resize_mask": "mask scale padding crop=None",
+        "minimize_mask": "bbox mask mini_shape",
+        "expand_mask": "bbox mini_mask image_shape",
+        "unmold_mask": "mask bbox image_shape",
+        "generate_anchors": "scales ratios shape feature_stride anchor_stride",
+        "generate_pyramid_anchors": "scales ratios feature_shapes feature_strides anchor_stride",
+        "trim_zeros": "x",
+        "compute_matches": f"{INSTANCES} iou_threshold=0.5 score_threshold=0.0",
+        "compute_ap": f"{INSTANCES} iou_threshold=0.5",
+        "compute_ap_range": f"{RANGE} iou_thresholds=None verbose=1",
+        "compute_recall": "pred_boxes gt_boxes iou",
+        "batch_slice": "inputs graph_fn batch_size names=None",
+        "download_trained_weights": "coco_model_path verbose=1",
+        "norm_boxes": "boxes shape",
+        "denorm_boxes": "boxes shape",
+        "resize": "image output_shape order=1 mode='constant' cval=0 clip=True preserve_range=False "
+        "anti_aliasing=False anti_aliasing_sigma=None",
+    },
+    utils.Dataset: {
+        "__init__": "self class_map=None",
+        "add_class": "self source class_id class_name",
+        "add_image": "self source image_id path kwargs",
+        "image_reference": "self image_id",
+        "prepare": "self class_map=None",
+        "map_source_class_id": "self source_class_id",
+        "get_source_class_id": "self class_id source",
+        "source_image_link": "self image_id",
+        "load_image": "self image_id",
+        "load_mask": "self image_id",
+    },
+    modellib: {
+        "log": "text array=None",
+        "compute_backbone_shapes": "config image_shape",
+        "load_image_gt": "dataset config image_id augmentation=None use_mini_mask=None",
+        "build_rpn_targets": "image_shape anchors gt_class_ids gt_boxes config",
+        "compose_image_meta": "image_id original_image_shape image_shape window scale active_class_ids",
+        "parse_image_meta": "meta",
+        "mold_image": "images config",
+        "unmold_image": "normalized_images config",
+    },
+    modellib.DataGenerator: {"__init__": "self dataset config shuffle=True augmentation=None"},
+    modellib.MaskRCNN: {
+        "__init__": "self mode config model_dir=None",
+        "find_last": "self",
+        "load_weights": "self filepath by_name=True exclude=None",
+        "get_imagenet_weights": "self",
+        "compile": "self learning_rate momentum",
+        "set_trainable": "self layer_regex",
+        "set_log_dir": "self model_path=None",
+        "train": "self train_dataset val_dataset learning_rate epochs layers='all' augmentation=None "
+        "custom_callbacks=None no_augmentation_sources=None",
+        "mold_inputs": "self images",
+        "unmold_detections": "self detections mrcnn_mask original_image_shape image_shape window",
+        "detect": "self images verbose=0",
+        "detect_molded": "self molded_images image_metas verbose=0",
+        "get_anchors": "self image_shape",
+        "ancestor": "self tensor name checked=None",
+        "find_trainable_layer": "self layer",
+        "get_trainable_layers": "self",
+        "run_graph": "self images outputs image_metas=None",
+    },
+    visualize: {
+        "display_images": "images titles=None cols=4 cmap=None norm=None interpolation=None",
+        "random_colors": "N bright=True",
+        "apply_mask": "image mask color alpha=0.5",
+        "display_instances": "image boxes masks class_ids class_names scores=None title='' figsize=(16,16) ax=None "
+        "show_mask=True show_bbox=True colors=None captions=None",
+        "display_differences": f"image {RANGE} class_names title='' ax=None show_mask=True show_box=True "
+        "iou_threshold=0.5 score_threshold=0.5",
+        "draw_rois": "image rois refined_rois mask class_ids class_names limit=10",
+        "draw_box": "image box color",
+        "display_top_masks": "image mask class_ids class_names limit=4",
+        "plot_precision_recall": "AP precisions recalls",
+        "plot_overlaps": "gt_class_ids pred_class_ids pred_scores overlaps class_names threshold=0.5",
+        "draw_boxes": "image boxes=None refined_boxes=None masks=None captions=None visibilities=None title='' ax=None",
+        "display_table": "table",
+        "display_weight_stats": "model",
+    },
+}
+CALLS = [(owner, name, text) for owner, names in SIGNATURES.items() for name, text in names.items()]
+
+
+@pytest.mark.parametrize("owner, name, text", CALLS, ids=[f"{o.__name__.split('.')[-1]}.{n}" for o, n, _ in CALLS])
+def test_signature(owner, name, text):
+    """Ours begins with Matterport's parameters and defaults; what it has beyond them is optional."""
+    found = list(inspect.signature(getattr(owner, name)).parameters.values())
+    wanted = text.split()
+    for parameter, expected in zip(found, wanted, strict=False):
+        default = "" if parameter.default is inspect.Parameter.empty else f"={parameter.default!r}".replace(" ", "")
+        assert parameter.name + default == expected
+    assert len(found) >= len(wanted)
+    named = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    assert all(extra.default is not inspect.Parameter.empty or extra.kind in named for extra in found[len(wanted) :])
+
+
+DEFAULTS = {
+    "NAME": None,
+    "GPU_COUNT": 1,
+    "IMAGES_PER_GPU": 2,
+    "STEPS_PER_EPOCH": 1000,
+    "VALIDATION_STEPS": 50,
+    "BACKBONE": "resnet101",
+    "COMPUTE_BACKBONE_SHAPE": None,
+    "BACKBONE_STRIDES": [4, 8, 16, 32, 64],
+    "FPN_CLASSIF_FC_LAYERS_SIZE": 1024,
+    "TOP_DOWN_PYRAMID_SIZE": 256,
+    "NUM_CLASSES": 1,
+    "RPN_ANCHOR_SCALES": (32, 64, 128, 256, 512),
+    "RPN_ANCHOR_RATIOS": [0.5, 1, 2],
+    "RPN_ANCHOR_STRIDE": 1,
+    "RPN_NMS_THRESHOLD": 0.7,
+    "RPN_TRAIN_ANCHORS_PER_IMAGE": 256,
+    "PRE_NMS_LIMIT": 6000,
+    "POST_NMS_ROIS_TRAINING": 2000,
+    "POST_NMS_ROIS_INFERENCE": 1000,
+    "USE_MINI_MASK": True,
+    "MINI_MASK_SHAPE": (56, 56),
+    "IMAGE_RESIZE_MODE": "square",
+    "IMAGE_MIN_DIM": 800,
+    "IMAGE_MAX_DIM": 1024,
+    "IMAGE_MIN_SCALE": 0,
+    "IMAGE_CHANNEL_COUNT": 3,
+    "MEAN_PIXEL": [123.7, 116.8, 103.9],
+    "TRAIN_ROIS_PER_IMAGE": 200,
+    "ROI_POSITIVE_RATIO": 0.33,
+    "POOL_SIZE": 7,
+    "MASK_POOL_SIZE": 14,
+    "MASK_SHAPE": [28, 28],
+    "MAX_GT_INSTANCES": 100,
+    "RPN_BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2],
+    "BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2],
+    "DETECTION_MAX_INSTANCES": 100,
+    "DETECTION_MIN_CONFIDENCE": 0.7,
+    "DETECTION_NMS_THRESHOLD": 0.3,
+    "LEARNING_RATE": 0.001,
+    "LEARNING_MOMENTUM": 0.9,
+    "WEIGHT_DECAY": 0.0001,
+    "LOSS_WEIGHTS": dict.fromkeys(
+        ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"), 1.0
+    ),
+    "USE_RPN_ROIS": True,
+    "TRAIN_BN": False,
+    "GRADIENT_CLIP_NORM": 5.0,
+    "BATCH_SIZE": 2,
+    "IMAGE_SHAPE": [1024, 1024, 3],
+    "IMAGE_META_SIZE": 13,
+}
+
+
+@pytest.mark.parametrize("name, expected", DEFAULTS.items(), ids=DEFAULTS)
+def test_default(name, expected):
+    value = getattr(Config(), name)
+    assert (value.tolist() if isinstance(value, np.ndarray) else value) == expected
+
+
+def test_settings_of_our_own_change_nothing_by_default():
+    extra = set(Config().to_dict()) - set(DEFAULTS)
+    assert {"NORM", "OPTIMIZER", "GRADIENT_ACCUMULATION_STEPS", "JIT_COMPILE", "USE_IGNORE"} <= extra
+    assert Config.OPTIMIZER == "sgd" and Config.GRADIENT_ACCUMULATION_STEPS == 1 and Config().norm() == "frozen"
+
+
+# --- what the notebooks call beside the rest ---
+
+
+def test_ground_truth_with_full_masks_or_mini_masks():
+    """Matterport's inspection notebooks pass use_mini_mask, whatever the configuration says."""
+    config = TinyConfig()
+
+    def truth(use_mini_mask):
+        rng = np.random.default_rng(0)
+        return modellib.load_image_gt(OneImage(), config, 0, use_mini_mask=use_mini_mask, rng=rng)[3:]
+
+    (boxes, full), (_, mini) = truth(False), truth(True)
+    assert full.shape == (64, 64, len(boxes)) and mini.shape == (14, 14, len(boxes))
+    assert full.dtype == mini.dtype == bool
+    np.testing.assert_array_equal(utils.extract_bboxes(full), boxes)
+    assert modellib.load_image_gt(OneImage(), config, 0)[-1].shape[:2] == (14, 14)
+
+
+def test_old_augmentation_mirrors_half_of_the_images():
+    config = type("PadConfig", (TinyConfig,), {"IMAGE_RESIZE_MODE": "pad64", "USE_MINI_MASK": False})()
+    plain, _, _, boxes, masks = modellib.load_image_gt(OneImage(), config, 0)
+    mirrored = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        image, _, _, new_boxes, new_masks = modellib.load_image_gt(OneImage(), config, 0, augment=True, rng=rng)
+        if (image == plain).all():
+            continue
+        mirrored += 1
+        np.testing.assert_array_equal(new_masks.any(axis=-1), masks.any(axis=-1)[:, ::-1])
+        np.testing.assert_array_equal(utils.extract_bboxes(new_masks), new_boxes)
+    assert 0 < mirrored < 8
+
+
+def test_box_refinement_inside_the_network():
+    boxes = np.float32([[0, 0, 10, 20], [5, 5, 9, 30]])
+    deltas = ops.convert_to_numpy(utils.box_refinement_graph(boxes, boxes[::-1].copy()))
+    np.testing.assert_allclose(apply_box_deltas(boxes, deltas), boxes[::-1], atol=1e-4)
+
+
+def test_batch_slice_runs_each_image_alone():
+    first, second = np.arange(6.0).reshape(3, 2), np.array([10.0, 20.0, 30.0])
+    one = utils.batch_slice(first, lambda row: ops.sum(row), 3)
+    np.testing.assert_allclose(ops.convert_to_numpy(one), [1, 5, 9])
+    total, least = utils.batch_slice([first, second], lambda row, x: (row + x, ops.min(row)), 3, names=["a", "b"])
+    np.testing.assert_allclose(ops.convert_to_numpy(total), first + second[:, None])
+    np.testing.assert_allclose(ops.convert_to_numpy(least), [0, 2, 4])
+
+
+def test_address_of_the_coco_weights():
+    assert utils.COCO_MODEL_URL.endswith("/mask_rcnn_coco.h5")
