@@ -25,7 +25,7 @@ from cyclic.report.overlays import contour_overlay, error_overlay
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 
 CLASS_NAMES = ["background", "nucleus"]
-SMALL = {"figsize": (8, 8)}
+SIZE = (8, 8)  # of a picture, inches
 
 
 @dataclass
@@ -95,7 +95,7 @@ def anchor_rows(look: Inspected) -> list[dict]:
 def show_anchors(look: Inspected) -> plt.Axes:
     """Draw the anchors of the middle cell of every pyramid level, one colour a level."""
     config, shape, anchors = look.model.config, look.image.shape, look.anchors
-    place = plt.subplots(**SMALL)[1]
+    place = plt.subplots(figsize=SIZE)[1]
     place.imshow(look.image)
     place.axis("off")
     first, ratios = 0, len(config.RPN_ANCHOR_RATIOS)
@@ -115,7 +115,7 @@ def show_rpn_targets(look: Inspected, shown: int = 100) -> plt.Axes:
     print(f"{len(positive)} positive, {np.sum(match == -1)} negative and {np.sum(match == 0)} neutral anchors")
     deltas = look.inputs["rpn_target_bbox"][0][: len(positive)] * look.model.config.RPN_BBOX_STD_DEV
     anchors = look.anchors[positive]
-    place = plt.subplots(**SMALL)[1]
+    place = plt.subplots(figsize=SIZE)[1]
     title = "positive anchors, and what they are refined to"
     refined = apply_box_deltas(anchors, deltas)[:shown]
     return visualize.draw_boxes(look.image, anchors[:shown], refined, title=title, ax=place)
@@ -176,8 +176,8 @@ def roi_targets(look: Inspected) -> dict[str, np.ndarray]:
 
 def show_roi_targets(look: Inspected, targets: dict[str, np.ndarray], shown: int = 30) -> plt.Axes:
     """Draw ROIs (dashed, negative ones grey), the boxes that positive ones are to become (solid), and their masks."""
-    parts = [targets[name] for name in ("rois", "refined", "masks", "class_ids")]
-    return visualize.draw_rois(look.image, *parts, CLASS_NAMES, limit=shown)
+    rois, refined, masks, class_ids = (targets[name] for name in ("rois", "refined", "masks", "class_ids"))
+    return visualize.draw_rois(look.image, rois, refined, masks, class_ids, CLASS_NAMES, limit=shown)
 
 
 def show_mask_targets(targets: dict[str, np.ndarray], shown: int = 14) -> plt.Figure | None:
@@ -189,8 +189,9 @@ def show_mask_targets(targets: dict[str, np.ndarray], shown: int = 14) -> plt.Fi
 def show_detections(look: Inspected) -> plt.Axes:
     """Draw what the model detects in the sample: masks, boxes, scores."""
     (found,) = look.model.detect_molded(look.inputs["image"][:1], look.inputs["image_meta"][:1])
-    parts = [found[name] for name in ("rois", "masks", "class_ids")]
-    return visualize.display_instances(look.image, *parts, CLASS_NAMES, found["scores"], ax=plt.subplots(**SMALL)[1])
+    rois, masks, class_ids = found["rois"], found["masks"], found["class_ids"]
+    place = plt.subplots(figsize=SIZE)[1]
+    return visualize.display_instances(look.image, rois, masks, class_ids, CLASS_NAMES, found["scores"], ax=place)
 
 
 def detection_rows(look: Inspected) -> list[dict]:

@@ -143,8 +143,7 @@ def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScore
 
 def show_precision(run: Run, names: Sequence[str]) -> plt.Figure | None:
     """Draw which share of the best k pseudo masks matches a nucleus, of each cycle; None without ground truth."""
-    truths = {name: run.truth(name) for name in names}
-    truths = {name: true for name, true in truths.items() if true is not None}
+    truths = {name: true for name in names if (true := run.truth(name)) is not None}
     if not truths:
         print("No labelled val images: nothing to compare with.")
         return None
