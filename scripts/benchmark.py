@@ -20,6 +20,9 @@ from cyclic.files import write_json
 BENCHMARKS = {
     "step": ("benchmarks.step", "a training step beside torchvision's"),
     "detect": ("benchmarks.detect", "detection in one image beside torchvision's"),
+    "sample": ("benchmarks.sample", "making one training sample"),
+    "memory": ("benchmarks.memory", "resident memory over many detections"),
+    "stages": ("benchmarks.stages", "where the time of a step and of a detection goes"),
     "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),
 }
 

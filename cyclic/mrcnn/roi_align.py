@@ -68,7 +68,7 @@ def crop_and_resize(maps, boxes, size):
 def reference_crops(feature_maps, boxes, image, level, size):
     """`kernels.crops.pyramid_crops` in plain `keras.ops`."""
     shapes = [ops.shape(each) for each in feature_maps]
-    flat = ops.concatenate([ops.reshape(each, (-1, shape[3])) for each, shape in zip(feature_maps, shapes, strict=True)])
+    flat = ops.concatenate([ops.reshape(each, (-1, ops.shape(each)[3])) for each in feature_maps], axis=0)
     heights = ops.stack([ops.cast(shape[1], "int32") for shape in shapes])
     widths = ops.stack([ops.cast(shape[2], "int32") for shape in shapes])
     pixels = heights * widths

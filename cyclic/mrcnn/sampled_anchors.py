@@ -26,8 +26,8 @@ class SampledAnchors(keras.layers.Layer):
         rpn_match: `[B, A, 1]` int: 1 positive, -1 negative, 0 neutral.
 
     Returns:
-        match `[B, N, 1]` int32, logits `[B, N, 2]` and deltas `[B, N, 4]` float32 of the anchors that are not neutral, in
-        the order of the anchors; the slots left over are neutral.
+        match `[B, N, 1]` int32, logits `[B, N, 2]` and deltas `[B, N, 4]` float32 of the anchors that are not neutral,
+        in the order of the anchors; the slots left over are neutral.
     """
 
     def __init__(self, rpn, samples, **kwargs):

@@ -29,7 +29,7 @@ class TissueImage:
 
 
 def configuration(settings: dict):
-    """Return the `Config` of a benchmark: `side`, `batch`, `rois`, `proposals`, `detections` are read from `settings`."""
+    """Return the `Config` of a benchmark; `settings` holds side, and may hold batch, rois, proposals, detections."""
     from cyclic.mrcnn.config import Config
 
     class BenchmarkConfig(Config):

@@ -1,6 +1,7 @@
-"""Two programs measured beside each other: each in its own process with two threads, in turn, the fastest call counts.
+"""Programs measured beside each other: each in its own process with two threads, in turn; the fastest call counts.
 
-A contender is `module:function`; the function takes the settings and returns what is timed, a callable without arguments.
+A contender is `module:function`; the function takes the settings and returns a callable without arguments, which is
+timed.
 """
 
 import importlib

@@ -1,0 +1,89 @@
+"""One training sample, a 512 px crop of a 1000 x 1000 image of some 600 nuclei, beside one training step.
+
+The sample holds the image, mini masks, RPN targets and augmentation (flips, turns, stain jitter). The first peer is the
+same crop from one full-size mask a nucleus, as Matterport's data sets give it; the second is the training step that the
+loader feeds: while a step takes longer than a sample, one loading thread is enough.
+"""
+
+import argparse
+import itertools
+
+import numpy as np
+
+from benchmarks.metrics import seconds
+from benchmarks.workers import Worker
+
+NUCLEI = 600
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--nuclei", type=int, default=NUCLEI)
+    parser.add_argument("--size", type=int, default=1000, help="side of the image in px")
+    parser.add_argument("--side", type=int, default=512, help="side of the crop in px")
+    parser.add_argument("--repeats", type=int, default=20, help="the fastest of so many calls counts")
+
+
+def run(arguments: argparse.Namespace) -> list[dict]:
+    settings = {"side": arguments.side}
+    ours = _seconds(Tissue(arguments.size, arguments.nuclei), settings, arguments.repeats)
+    stack = _seconds(TissueOfMasks(arguments.size, arguments.nuclei), settings, 2)
+    step = Worker("benchmarks.ours:TrainingStep", settings)
+    step_s = min(step.call() for _ in range(4))
+    step.close()
+    case = f"{arguments.side} px crop of {arguments.size} x {arguments.size}, {arguments.nuclei} nuclei"
+    peers = (("a full-size mask a nucleus", stack), ("the training step", step_s))
+    return [
+        {"case": case, "ours_s": ours, "peer": peer, "peer_s": peer_s, "ratio": ours / peer_s} for peer, peer_s in peers
+    ]
+
+
+def _seconds(data, settings: dict, repeats: int) -> float:
+    from benchmarks.ours import configuration
+    from cyclic.mrcnn.loader import DataGenerator
+    from cyclic.semi.pseudo_dataset import CropAugmentation
+
+    class SampleConfig(type(configuration(settings))):
+        IMAGE_RESIZE_MODE = "crop"
+
+    augmentation = CropAugmentation() if hasattr(data, "load_label_map") else None
+    generator = DataGenerator(data, SampleConfig(), augmentation=augmentation)
+    places = itertools.count()
+    return seconds(lambda: generator[next(places)], repeats)
+
+
+class Tissue:
+    """A noisy image with discs on a grid as a data set that gives a label map."""
+
+    def __init__(self, size: int, nuclei: int):
+        rng = np.random.default_rng(0)
+        self.image = rng.integers(0, 255, (size, size, 3), dtype=np.uint8)
+        self.labels = np.zeros((size, size), np.int32)
+        columns = int(np.ceil(np.sqrt(nuclei)))
+        pitch = size / columns
+        y, x = np.mgrid[:size, :size]
+        row, column = (y / pitch).astype(int), (x / pitch).astype(int)
+        inside = np.hypot(y - (row + 0.5) * pitch, x - (column + 0.5) * pitch) < 0.42 * pitch
+        label = row * columns + column + 1
+        self.labels[inside & (label <= nuclei)] = label[inside & (label <= nuclei)]
+        self.image_ids, self.image_info = np.arange(1), [{"id": "discs", "source": "synthetic", "path": "discs"}]
+        self.source_class_ids = {"synthetic": [0, 1]}
+
+    def load_image(self, image_id):
+        return self.image
+
+    def load_label_map(self, image_id):
+        return self.labels
+
+
+class TissueOfMasks:
+    """The same as a data set that gives a stack of masks."""
+
+    def __init__(self, size: int, nuclei: int):
+        tissue = Tissue(size, nuclei)
+        self.load_image, self.labels = tissue.load_image, tissue.labels
+        self.image_ids, self.image_info = tissue.image_ids, tissue.image_info
+        self.source_class_ids = tissue.source_class_ids
+
+    def load_mask(self, image_id):
+        ids = np.arange(1, self.labels.max() + 1)
+        return self.labels[..., None] == ids, np.ones(len(ids), np.int32)

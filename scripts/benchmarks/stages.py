@@ -1,0 +1,157 @@
+"""Where the time of a training step and of a detection goes, with the arithmetic limit of each stage beside it.
+
+Each stage is run alone, compiled, on inputs of the size it has in the whole. The limit is its multiplications and
+additions at the rate that the same machine reaches in a large float32 matrix product: the time no convolution by
+multiplication can beat. `ratio` is time over limit; stages without matrix arithmetic have none.
+"""
+
+import argparse
+import os
+import time
+
+import numpy as np
+
+from benchmarks.ours import TissueImage, calm, configuration, use_precision
+from benchmarks.workers import THREADS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--detections", type=int, default=150)
+    parser.add_argument("--repeats", type=int, default=4, help="the fastest of so many calls counts")
+
+
+def run(arguments: argparse.Namespace) -> list[dict]:
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = str(THREADS)
+    settings = {"side": arguments.side, "detections": arguments.detections}
+    use_precision(settings)
+    stages = Stages(settings, arguments.repeats)
+    rate = stages.matrix_rate()
+    rows = [("matrix product of 4096 x 2304 x 512", 2 * 4096 * 2304 * 512, stages.matrix_seconds)]
+    rows += [*stages.forward(arguments.detections), *stages.training()]
+    return [
+        {
+            "case": case,
+            "ours_s": taken,
+            "peer": "arithmetic limit" if work else None,
+            "peer_s": work / rate if work else None,
+            "ratio": taken * rate / work if work else None,
+            "gflop": work / 1e9 if work else None,
+        }
+        for case, work, taken in rows
+    ]
+
+
+class Stages:
+    """The stages of one network; every method returns `(case, floating-point operations, seconds)` rows."""
+
+    def __init__(self, settings: dict, repeats: int):
+        from cyclic.mrcnn.loader import DataGenerator
+        from cyclic.mrcnn.model import MaskRCNN
+
+        self.repeats, self.config = repeats, configuration(settings)
+        self.model = MaskRCNN("training", self.config)
+        self.network = self.model.network
+        calm(self.network)
+        self.data = DataGenerator(TissueImage(settings["side"], 0), self.config)
+        (self.batch,) = self.data[0]
+        self.image = self.batch["image"]
+
+    def matrix_rate(self) -> float:
+        """Return floating-point operations a second of a large matrix product."""
+        import keras
+
+        rng = np.random.default_rng(0)
+        a = keras.ops.convert_to_tensor(rng.normal(size=(4096, 2304)).astype("float32"))
+        b = keras.ops.convert_to_tensor(rng.normal(size=(2304, 512)).astype("float32"))
+        self.matrix_seconds = self._fastest(lambda: keras.ops.convert_to_numpy(keras.ops.matmul(a, b)))
+        return 2 * 4096 * 2304 * 512 / self.matrix_seconds
+
+    def forward(self, detections: int) -> list[tuple]:
+        """Return the stages of a detection."""
+        from cyclic.mrcnn.network import detection_model, mask_model
+
+        network, config = self.network, self.config
+        features = network.backbone.predict_on_batch(self.image)
+        pyramid = network.fpn.predict_on_batch(features)
+        rois = np.float32(np.random.default_rng(0).random((1, config.POST_NMS_ROIS_INFERENCE, 4)) * 0.1)
+        rois[..., 2:] += rois[..., :2] + 0.02
+        pooled = np.zeros((rois.shape[1], config.POOL_SIZE, config.POOL_SIZE, pyramid[0].shape[-1]), "float32")
+        masked = np.zeros((detections, config.MASK_POOL_SIZE, config.MASK_POOL_SIZE, pyramid[0].shape[-1]), "float32")
+        boxes = rois[:, :detections]
+        whole, masks = detection_model(network), mask_model(network)
+        levels = {f"p{level}": value for level, value in enumerate(pyramid[:4], 2)}
+        inputs = {"image": self.image, "window": np.float32([[0, 0, 1, 1]])}
+        parts = {
+            "backbone": ((network.backbone, self.image),),
+            "FPN": ((network.fpn, features),),
+            "RPN": tuple((network.rpn, level) for level in pyramid),
+            "box head": ((network.box_head, pooled),),
+            "mask head": ((network.mask_head, masked),),
+        }
+        rows = []
+        for name, calls in parts.items():
+            taken = sum(self._fastest(lambda call=call: call[0].predict_on_batch(call[1])) for call in calls)
+            rows.append((f"detection: {name}", sum(operations(model, x) for model, x in calls), taken))
+        total = self._fastest(lambda: whole.predict_on_batch(inputs))
+        total_masks = self._fastest(lambda: masks.predict_on_batch({"boxes": boxes, **levels}))
+        rest = total + total_masks - sum(row[2] for row in rows)
+        rows.append(("detection: proposals, ROIAlign, suppression, copies", None, max(rest, 0.0)))
+        rows.append(("detection: whole network", sum(row[1] for row in rows[:5]), total + total_masks))
+        return rows
+
+    def training(self) -> list[tuple]:
+        """Return the whole training step, its forward pass alone, the optimizer and the host's work."""
+        model, config = self.model.keras_model, self.config
+        self.model.compile(1e-6, config.LEARNING_MOMENTUM)
+        forward = self._fastest(lambda: model.test_on_batch(self.batch))
+        step = self._fastest(lambda: model.train_on_batch(self.batch))
+        optimizer = self._optimizer_seconds(model)
+        sample = self._fastest(lambda: self.data[0])
+        return [
+            ("training: forward with proposals, targets and losses", None, forward),
+            ("training: backward", None, step - forward - optimizer),
+            ("training: optimizer with clipping", None, optimizer),
+            ("training: whole step", None, step),
+            ("training: host makes the next sample, beside the step", None, sample),
+        ]
+
+    def _optimizer_seconds(self, model) -> float:
+        import keras
+
+        variables = model.trainable_variables
+        gradients = [keras.ops.zeros(weight.shape, weight.dtype) for weight in variables]
+
+        def apply():
+            model.optimizer.apply(gradients, variables)
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            apply = tf.function(apply)
+        return self._fastest(apply)
+
+    def _fastest(self, call) -> float:
+        call()
+        times = []
+        for _ in range(self.repeats):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+
+def operations(model, inputs) -> float:
+    """Return the floating-point operations (two a multiply-add) of the convolutions and dense layers of `model`."""
+    import keras
+
+    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    symbols = [keras.Input(batch_shape=value.shape) for value in inputs]
+    sized = keras.models.clone_model(model, input_tensors=symbols if len(symbols) > 1 else symbols[0])
+    total = 0.0
+    for layer in sized.layers:
+        if hasattr(layer, "kernel"):
+            places = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
+            total += 2.0 * np.prod(places.shape[:-1]) * np.prod(layer.kernel.shape)
+    return float(total)

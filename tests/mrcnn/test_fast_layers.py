@@ -1,0 +1,81 @@
+"""Layers that compute a convolution or crops in a faster way give what the plain way gives."""
+
+import platform
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cyclic.allocator import keep_freed_memory
+from cyclic.mrcnn.full_conv import FullConv2D
+from cyclic.mrcnn.kernels.conv import LargeMapConv2D
+from cyclic.mrcnn.roi_align import PyramidROIAlign, reference_crops
+
+
+def trained(layer, inputs, weights=None):
+    """Return output, and weights before and after one step of SGD on the mean square of the output."""
+    first = keras.layers.Conv2D(inputs.shape[-1], 1)  # its weights show the gradient of the input
+    model = keras.Sequential([keras.Input(inputs.shape[1:]), first, layer])
+    if weights is not None:
+        model.set_weights(weights)
+    before = model.get_weights()
+    output = model.predict_on_batch(inputs)
+    model.compile(keras.optimizers.SGD(0.3), loss=lambda truth, found: ops.mean(ops.square(found)))
+    model.train_on_batch(inputs, np.zeros_like(output))
+    return output, before, model.get_weights()
+
+
+@pytest.mark.parametrize(
+    ("fast", "plain", "shape"),
+    [
+        (FullConv2D(6, 7, activation="relu"), keras.layers.Conv2D(6, 7, activation="relu"), (5, 7, 7, 4)),
+        (FullConv2D(6, 1, use_bias=False), keras.layers.Conv2D(6, 1, use_bias=False), (5, 1, 1, 4)),
+        (LargeMapConv2D(6, 3, padding="same"), keras.layers.Conv2D(6, 3, padding="same"), (2, 9, 12, 4)),
+    ],
+)
+def test_output_and_gradients_of_a_convolution(fast, plain, shape):
+    inputs = np.random.default_rng(0).normal(size=shape).astype("float32")
+    output, before, after = trained(plain, inputs)
+    fast_output, _, fast_after = trained(fast, inputs, before)
+    assert fast_output.shape == output.shape and output.any()
+    np.testing.assert_allclose(fast_output, output, atol=1e-5)
+    for start, one, other in zip(before, after, fast_after, strict=True):
+        assert np.abs(one - start).max() > 1e-5
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [FullConv2D(6, 7), LargeMapConv2D(6, 3, padding="same")])
+def test_config_round_trip(layer):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(copy) is type(layer) and copy.get_config() == layer.get_config()
+
+
+def test_full_convolution_needs_its_kernel_size():
+    with pytest.raises(ValueError, match="have to agree"):
+        FullConv2D(6, 7)(np.zeros((1, 8, 8, 3), "float32"))
+
+
+def test_crops_equal_the_reference_and_keep_its_order():
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(2, side, side, 3)).astype("float32") for side in (64, 32, 16, 8)]
+    corner, side = rng.random((2, 40, 2)) * 0.9, np.exp(rng.uniform(-4, 0, (2, 40, 2)))
+    rois = np.concatenate([corner, corner + side], axis=-1).astype("float32")
+    layer = PyramidROIAlign(7)
+    level = ops.reshape(layer._levels(ops.convert_to_tensor(rois), 256, 256), (-1,))
+    assert len(np.unique(ops.convert_to_numpy(level))) > 2
+    image = np.repeat(np.arange(2, dtype="int32"), 40)
+    expected = reference_crops([ops.convert_to_tensor(each) for each in maps], rois.reshape(-1, 4), image, level, 7)
+    found = layer(rois, maps)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), ops.convert_to_numpy(expected), atol=1e-4)
+
+
+def test_rois_that_are_no_numbers_do_not_stop_the_step():
+    maps = [np.ones((1, side, side, 3), "float32") for side in (64, 32, 16, 8)]
+    found = PyramidROIAlign(7)(np.full((1, 2, 4), np.nan, "float32"), maps)
+    assert found.shape == (2, 7, 7, 3)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_the_c_library_takes_the_settings():
+    assert keep_freed_memory()
