@@ -295,13 +295,15 @@ def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
     run = ("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path / "out")
     assert_refused(call(*run, "--format", "tif,svg"), "svg", "tif, geojson, coco, overlay")
     assert_refused(call(*run, "--score", "1.5"), "--score", "cyclic predict --help")
+    assert_refused(call(*run, "--pixel-size", "0"), "--pixel-size", "cyclic predict --help")
 
 
 def test_predict_then_evaluate(call, tiny_run, tmp_path):
     """What a user does with a run: predict a folder, score it."""
     weights, out = tiny_run.run / "best.weights.h5", tmp_path / "out"
-    code, text, _ = call("predict", tiny_run.data / "images", "--weights", weights, "--out", out)
-    assert code == 0 and f"in 3 images: {out}" in text
+    measured = ("--format", "tif,geojson,csv", "--pixel-size", "0.25")
+    code, text, _ = call("predict", tiny_run.data / "images", "--weights", weights, "--out", out, *measured)
+    assert code == 0 and f"in 3 images: {out}" in text and "area_um2" in (out / "val_000.csv").read_text()
     code, text, _ = call("evaluate", "--pred", out, "--gt", tiny_run.data / "labels")
     assert code == 0 and "AP50" in text
 

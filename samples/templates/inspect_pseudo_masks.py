@@ -13,7 +13,7 @@ RUN = os.environ.get("CYCLIC_RUN", "$run")
 
 # %%
 from cyclic.report.inspection import pseudo as look
-from cyclic.report.inspection.drawing import show_table
+from cyclic.report.inspection.drawing import middle, show_table
 from cyclic.report.inspection.run import open_run
 
 run = open_run(RUN)
@@ -27,7 +27,7 @@ print(run.config.maps, run.config.pseudo, sep="\n")
 # the stain and the run's own map agree.
 
 # %%
-crop = image[:384, :384]
+crop = middle(image)
 maps = look.maps_of_methods(run, cycle, crop)
 look.show_maps(crop, maps);
 
@@ -57,7 +57,7 @@ look.show_levels(image, found, run);
 look.show_selection(run, name, found, labels, scores);
 
 # %%
-show_table(look.component_rows(run, scores))
+show_table(look.component_rows(run, found, labels, scores))
 
 # %% [markdown]
 # The best and the worst components, with their confidence and their weakest factor:

@@ -41,7 +41,7 @@ def test_tiles_are_counted_like_the_run_cuts_them(fake_run):
 def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
     found, labels, scores = pseudo.components(run, 1, "val_000")
     assert found.shape == labels.shape and labels.max() == len(scores)
-    rows = pseudo.component_rows(run, scores)
+    rows = pseudo.component_rows(run, found, labels, scores)
     kept = [row["rank"] for row in rows if row["kept"] == "yes"]
     assert max(kept) == round(run.config.pseudo.share * len(scores)) < min(
         row["rank"] for row in rows if row["kept"] == "no"

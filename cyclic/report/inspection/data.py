@@ -15,7 +15,7 @@ from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tiles import tile_coverage
 from cyclic.evaluation.classes import nucleus_classes
 from cyclic.evaluation.sources import MAT_CLASS_KEYS
-from cyclic.report.inspection.drawing import show_histograms, show_pictures
+from cyclic.report.inspection.drawing import middle, show_histograms, show_pictures
 from cyclic.report.overlays import OUTLINE_COLORS, contour_overlay, neighbour_colors
 
 # What `regionprops` measures of a nucleus, and the title of its histogram.
@@ -51,8 +51,8 @@ def show_images(dataset: NucleiDataset, names: Sequence[str]) -> plt.Figure:
 
 
 def show_labels(dataset: NucleiDataset, name: str) -> plt.Figure:
-    """Show an image, its outlined nuclei, and its label map, neighbours in different colours."""
-    image, labels = dataset.image(name), dataset.label_map(name)
+    """Show the middle of an image, its outlined nuclei, and its label map, neighbours in different colours."""
+    image, labels = middle(dataset.image(name)), middle(dataset.label_map(name))
     filled = OUTLINE_COLORS[neighbour_colors(labels, len(OUTLINE_COLORS))][labels] * (labels > 0)[..., None]
     pictures = [(name, image), ("outlines", contour_overlay(image, labels)), ("label map", filled)]
     return show_pictures(pictures, columns=3)

@@ -47,6 +47,12 @@ def show_histograms(values: dict[str, np.ndarray], columns: int = 4, bins: int =
     return figure
 
 
+def middle(picture: np.ndarray, side: int = 400) -> np.ndarray:
+    """Return the middle of an image or map, `side` px or less: of a whole large image outlines cannot be seen."""
+    corner = [max(0, (length - side) // 2) for length in picture.shape[:2]]
+    return picture[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+
+
 def show_table(rows: Sequence[dict]) -> None:
     """Show rows of values under the keys of the first; numbers with three digits, None as a dash."""
     if rows:

@@ -14,7 +14,7 @@ from cyclic.pseudo.score import ComponentScores
 from cyclic.pseudo.threshold import METHODS as THRESHOLDS
 from cyclic.pseudo.threshold import threshold_map
 from cyclic.report.curves import precision_by_rank
-from cyclic.report.inspection.drawing import show_pictures
+from cyclic.report.inspection.drawing import middle, show_pictures
 from cyclic.report.inspection.run import Run
 from cyclic.report.overlays import contour_overlay, error_overlay, pseudo_overlay
 
@@ -76,7 +76,8 @@ def show_levels(image: np.ndarray, values: np.ndarray, run: Run) -> plt.Figure:
     pictures = []
     for factor in settings.factors:
         mask = threshold_map(values, settings.threshold_method, settings.threshold, factor)
-        pictures.append((f"{factor:g} x threshold", contour_overlay(image, mask.astype(np.int32), 1)))
+        outlined = contour_overlay(middle(image), middle(mask).astype(np.int32), 1)
+        pictures.append((f"{factor:g} x threshold", outlined))
     return show_pictures(pictures)
 
 
@@ -85,14 +86,15 @@ def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray,
     return scored_components(run_map(run, cycle, name), run.images.image(name), run.config)
 
 
-def component_rows(run: Run, scores: ComponentScores, around: int = 8) -> list[dict]:
-    """Return the best components, the last that is kept and the first that is not, and the worst.
+def component_rows(
+    run: Run, found: np.ndarray, labels: np.ndarray, scores: ComponentScores, around: int = 8
+) -> list[dict]:
+    """Return the best components, the last that are kept and the first that are not, and the worst.
 
     `weakest` names the factor that costs a component most: why it stands where it stands.
     """
     ranked = scores.take(np.argsort(-getattr(scores, run.config.pseudo.rank_by), kind="stable"))
-    kept = _kept(run, ranked)
-    total = len(ranked)
+    kept, total = len(select_components(found, labels, scores, run.config).confidence), len(ranked)
     wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
     rows = []
     for index in sorted({place for place in wanted if 0 <= place < total}):
@@ -110,22 +112,17 @@ def component_rows(run: Run, scores: ComponentScores, around: int = 8) -> list[d
     return rows
 
 
-def _kept(run: Run, ranked: ComponentScores) -> int:
-    """How many of the components `share` keeps; `count` depends on the image and is left to `show_selection`."""
-    share = run.config.pseudo.share
-    return len(ranked) if share is None else round(share * len(ranked))
-
-
 def show_selection(run: Run, name: str, found: np.ndarray, labels: np.ndarray, scores: ComponentScores) -> plt.Figure:
-    """Show all components, those that are kept, and (white veil) what no loss looks at."""
+    """Show all components, those that are kept, and (white veil) what no loss looks at, in the middle of an image."""
     image = run.images.image(name)
     kept = select_components(found, labels, scores, run.config)
     title = f"{len(kept.confidence)} kept; {kept.ignore.mean():.0%} ignored"
     pictures = [
-        (f"{len(scores)} components", contour_overlay(image, labels)),
-        (title, pseudo_overlay(image, kept.labels, kept.ignore)),
+        ("map", middle(found)),
+        (f"{len(scores)} components", contour_overlay(middle(image), middle(labels))),
+        (title, pseudo_overlay(middle(image), middle(kept.labels), middle(kept.ignore))),
     ]
-    return show_pictures([("map", found), *pictures], columns=3, width=16)
+    return show_pictures(pictures, columns=3, width=16)
 
 
 def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScores, shown: int = 10) -> plt.Figure:
