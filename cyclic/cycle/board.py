@@ -47,7 +47,10 @@ class Board:
                 self._writer(folder).add_scalar(name, float(value), step)
 
     def picture(self, image_id: str, what: str, step: int, draw: Callable[..., np.ndarray], *arguments: object) -> None:
-        """Add `draw(*arguments)` (`[H, W, 3]` uint8) to the pictures of an image, if it is one of those shown."""
+        """Add `draw(*arguments)` (`[H, W, 3]` uint8) to the pictures of an image, if it is one of those shown.
+
+        TensorBoard knows no spaces in names: they become underscores.
+        """
         if image_id not in self.names:
             return
         image = draw(*arguments)

@@ -160,7 +160,7 @@ def make_maps(context: Context, cycle: int) -> None:
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/maps"):
         found = image_map(context.models, image)
         write_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"), np.round(found * 255).astype(np.uint8))
-        context.board.picture(name, "activation map", context.rounds_before(cycle), map_colors, found)
+        context.board.picture(name, "activation_map", context.rounds_before(cycle), map_colors, found)
 
 
 def image_map(models: Models, image: np.ndarray) -> np.ndarray:
@@ -307,7 +307,7 @@ def detect(context: Context, cycle: int, round_: int) -> None:
 
 def _show_pseudo_masks(context: Context, name: str, pseudo: PseudoMasks, step: int) -> None:
     image = context.images[name]
-    context.board.picture(name, "pseudo masks", step, pseudo_overlay, image, pseudo.labels, pseudo.ignore, 1)
+    context.board.picture(name, "pseudo_masks", step, pseudo_overlay, image, pseudo.labels, pseudo.ignore, 1)
 
 
 def detection_options(config: RunConfig) -> dict:

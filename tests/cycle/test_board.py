@@ -121,6 +121,6 @@ def test_a_real_run(tiny_run):
     assert precision and all(0 <= value <= 1 for _, value in precision)
     pictures = read(root / "pictures")
     kinds = {tag.rsplit("/", 1)[1] for tag in pictures.Tags()["images"]}
-    assert kinds == {"activation map", "pseudo masks", "prediction", "errors"}
+    assert kinds == {"activation_map", "pseudo_masks", "prediction", "errors"}
     assert [event.step for event in pictures.Images("val_000/prediction")] == [1, 2]
-    assert pictures.Images("val_000/errors")[0].width == pictures.Images("train_000/pseudo masks")[0].width == 128
+    assert pictures.Images("val_000/errors")[0].width == pictures.Images("train_000/pseudo_masks")[0].width == 128
