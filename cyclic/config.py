@@ -138,13 +138,21 @@ class DetectionConfig(_Section):
     score: Share = 0.5
     nms_threshold: Share = Field(0.3, description="mask or box overlap over which the weaker detection goes")
     min_area: Positive = Field(30, description="smaller nuclei are dropped, source pixels")
+    views: Annotated[int, Field(ge=1, le=8)] = Field(1, description="flips and turns of an image that have to agree")
 
 
 class RunConfig(_Section):
     """All settings of a run."""
 
     seed: int = 0
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    supervision: Literal["image", "none", "instance"] = Field(
+        "image",
+        description="none: hematoxylin components without any label; instance: the upper bound, which trains on the "
+        "instance labels of the training images",
+    )
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "auto", description="auto: mixed_bfloat16 on a CPU with instructions for it, else float32"
+    )
     cycles: Positive = 2
     scale: Positive = Field(2, description="every image is enlarged this much before the network")
     mean_pixel: tuple[float, float, float] = (189.44, 136.76, 169.23)
@@ -162,6 +170,10 @@ class RunConfig(_Section):
     def _fits_together(self) -> "RunConfig":
         """Refuse what would otherwise stop a run hours later."""
         rules = (
+            (
+                self.supervision != "none" or (self.pseudo.source == "hematoxylin" and not self.pseudo.agreement),
+                "supervision none has no activation map: it needs pseudo.source hematoxylin and pseudo.agreement false",
+            ),
             (self.maps.overlap < self.maps.tile, "maps.overlap has to be smaller than maps.tile"),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
             (self.maps.tile * self.scale % 32 == 0, "maps.tile times scale has to be divisible by 32"),

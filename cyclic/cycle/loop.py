@@ -71,15 +71,21 @@ def plan(context: Context) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield `(key, function)` of every stage of the run, in order."""
     config = context.config
     scored = config.evaluate and context.val is not None and all(map(context.val.has_labels, context.val.ids))
-    yield "tiles", partial(stages.cut_run_tiles, context)
+    classified = config.supervision == "image"
+    if classified:
+        yield "tiles", partial(stages.cut_run_tiles, context)
     if scored:
         yield "baseline", partial(scoring.score_baseline, context)
     for cycle in range(1, config.cycles + 1):
         here = f"cycle_{cycle}"
-        yield f"{here}/classifier", partial(stages.train_front_end, context, cycle)
-        yield f"{here}/maps", partial(stages.make_maps, context, cycle)
-        yield f"{here}/pseudo", partial(stages.make_pseudo_masks, context, cycle)
-        if scored:
+        if classified:
+            yield f"{here}/classifier", partial(stages.train_front_end, context, cycle)
+            yield f"{here}/maps", partial(stages.make_maps, context, cycle)
+        if config.supervision == "instance":
+            yield f"{here}/pseudo", partial(stages.take_instance_labels, context, cycle)
+        else:
+            yield f"{here}/pseudo", partial(stages.make_pseudo_masks, context, cycle)
+        if scored and config.supervision != "instance":
             yield f"{here}/pseudo_scores", partial(scoring.score_pseudo_masks, context, cycle)
         for round_ in range(config.rounds.students + 1):
             yield f"{here}/round_{round_}/train", partial(stages.train_back_end, context, cycle, round_)

@@ -57,6 +57,21 @@ def mask_rcnn_config(config: RunConfig) -> Config:
     return NucleusConfig()
 
 
+def precision(config: RunConfig) -> str:
+    """Return the dtype policy of a run; "auto" is mixed_bfloat16 where the processor computes in it, else float32.
+
+    Elsewhere TensorFlow emulates bfloat16, several times slower than float32.
+    """
+    if config.precision != "auto":
+        return config.precision
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError:  # not Linux
+        flags = []
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
+
+
 class Models:
     """Classifier and Mask R-CNN of one run, on one backbone object.
 
@@ -65,7 +80,7 @@ class Models:
     """
 
     def __init__(self, config: RunConfig):
-        keras.config.set_dtype_policy(config.precision)
+        keras.config.set_dtype_policy(precision(config))
         keras.utils.set_random_seed(config.seed)
         self.config = config
         self.mrcnn_config = mask_rcnn_config(config)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from skimage.segmentation import relabel_sequential
 
 from cyclic.activation.maps import activation_map, product_map
 from cyclic.activation.stain import hematoxylin_map
@@ -184,12 +185,25 @@ def make_pseudo_masks(context: Context, cycle: int) -> None:
     """Turn maps into pseudo masks; from the second cycle on, the last model's detections join them."""
     config, run = context.config, context.run
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
-        found = read_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"))[..., 0].astype(np.float32) / 255
+        if config.supervision == "image":
+            found = read_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"))[..., 0].astype(np.float32) / 255
+        else:
+            found = np.zeros(image.shape[:2], np.float32)
         pseudo = pseudo_masks(found, image, config)
         if cycle > 1 and name in context.train.ids:
             pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name)
         save_pseudo_masks(run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
         _show_pseudo_masks(context, name, pseudo, context.rounds_before(cycle))
+
+
+def take_instance_labels(context: Context, cycle: int) -> None:
+    """Make the instance labels of the training images the pseudo masks: the fully supervised upper bound."""
+    context.run.log("instance_labels", cycle=cycle, images=context.train.ids)
+    for name in context.train.ids:
+        labels, _, _ = relabel_sequential(context.train.label_map(name))
+        labels = labels.astype(np.int32)
+        pseudo = PseudoMasks(labels, np.ones(labels.max(initial=0), np.float32), np.zeros(labels.shape, bool))
+        save_pseudo_masks(context.run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
 
 
 def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -> PseudoMasks:
@@ -254,7 +268,8 @@ def train_back_end(context: Context, cycle: int, round_: int) -> None:
     else:
         if cycle > 1:
             context.models.load(run.path(f"cycle_{cycle - 1}", "model.weights.h5"))
-        context.models.load(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
+        if config.supervision == "image":
+            context.models.load(run.path(f"cycle_{cycle}", "classifier.weights.h5"))
     keras.utils.set_random_seed(context.seed(cycle, 2, round_))
     folder = _pseudo_folder(context, cycle, round_)
     pseudo = {name: load_pseudo_masks(folder, name) for name in context.train.ids}
@@ -320,6 +335,7 @@ def detection_options(config: RunConfig) -> dict:
         "batch": detection.batch,
         "nms_threshold": detection.nms_threshold,
         "min_area": detection.min_area,
+        "views": detection.views,
     }
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from cyclic.inference.stitch import TileDetections, stitch
 from cyclic.inference.tiling import tiles
+from cyclic.inference.views import detect_in_views
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.unmolding import unmold_crops
 from cyclic.mrcnn.utils import compose_image_meta, mold_image
@@ -23,6 +24,7 @@ def predict_image(
     batch: int = 1,
     nms_threshold: float = 0.3,
     min_area: int = 30,
+    views: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return label map and scores of the nuclei in an image of any size.
 
@@ -35,10 +37,23 @@ def predict_image(
         batch: tiles detected at a time.
         nms_threshold: mask IoU over which the weaker detection goes.
         min_area: smaller nuclei are dropped, pixels.
+        views: flips and turns of the image that have to agree, 1 to 8; each takes the time of one detection.
 
     Returns:
         `[H, W]` int32, labels 1..N in descending score, and `[N]` float32 scores of labels 1..N.
     """
+
+    def detect(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = detect_in_tiles(model, view, scale, tile, overlap, batch)
+        return stitch(found, view.shape[:2], mask_iou=nms_threshold, min_area=min_area)
+
+    return detect_in_views(detect, image, views, min_area)
+
+
+def detect_in_tiles(
+    model: MaskRCNN, image: np.ndarray, scale: int, tile: int, overlap: int, batch: int
+) -> list[TileDetections]:
+    """Return the detections of every tile; the arguments are those of `predict_image`."""
     windows = tiles(*image.shape[:2], tile, overlap)
     found = []
     for start in range(0, len(windows), batch):
@@ -48,7 +63,7 @@ def predict_image(
             TileDetections(window, detections["rois"], detections["scores"], detections["masks"])
             for window, detections in zip(some, detect_tiles(model, crops, scale), strict=True)
         ]
-    return stitch(found, image.shape[:2], mask_iou=nms_threshold, min_area=min_area)
+    return found
 
 
 def detect_tiles(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> list[dict]:

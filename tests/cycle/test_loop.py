@@ -312,3 +312,26 @@ def test_finished_run_runs_nothing_again(data, tmp_path, watch):
 def test_empty_pseudo_masks_stop_the_run_with_the_cure(data, tmp_path, watch):
     with pytest.raises(InputError, match="no pseudo mask in any image; lower pseudo.threshold"):
         loop.train(settings("pseudo.share=0"), data, tmp_path / "run")
+
+
+NO_LABELS = ("supervision=none", "pseudo.agreement=false")
+
+
+def test_without_labels_there_is_no_classifier(data, tmp_path, watch, monkeypatch):
+    monkeypatch.setattr(MonusacDataset, "has_labels", lambda *_: False)
+    loop.train(settings(*NO_LABELS), data, tmp_path / "run")
+    assert watch.ran == [
+        stage for stage in STAGES if not stage.endswith(("tiles", "classifier", "maps", "scores", "baseline"))
+    ]
+    assert watch.reads == set() and values(tmp_path / "run", "cycle_2/model.weights.h5")["segmenter"] == 4
+
+
+def test_the_upper_bound_trains_on_the_instance_labels(data, tmp_path, watch):
+    run = tmp_path / "run"
+    rows = loop.train(settings("supervision=instance", "cycles=1", "rounds.students=0"), data, run)
+    assert {stage for stage, name in watch.reads if name.startswith("train")} == {"cycle_1/pseudo"}
+    for name in ("train_000", "train_001"):
+        found, true = load_pseudo_masks(run / "cycle_1/pseudo", name), MonusacDataset(data).label_map(name)
+        np.testing.assert_array_equal(found.labels > 0, true > 0)
+        assert len(found.confidence) == len(np.unique(true)) - 1 and not found.ignore.any()
+    assert [row["source"] for row in rows] == ["no_label_baseline", "model"]

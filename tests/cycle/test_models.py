@@ -1,5 +1,6 @@
 """The networks of a run share one backbone, and a model file alone is enough to predict."""
 
+import io
 import json
 
 import h5py
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from cyclic.config import load_config
-from cyclic.cycle.models import Models, load_predictor, mask_rcnn_config
+from cyclic.cycle.models import Models, load_predictor, mask_rcnn_config, precision
 from cyclic.errors import InputError
 from cyclic.mrcnn.weights import leaf_layers
 
@@ -120,3 +121,14 @@ def test_missing_file_and_file_of_another_kind(models, tmp_path):
     models.save_classifier(tmp_path / "classifier.h5")
     with pytest.raises(InputError, match="classifier.h5: holds no run configuration; give model.weights.h5"):
         load_predictor(tmp_path / "classifier.h5")
+
+
+@pytest.mark.parametrize(
+    ("flags", "policy"),
+    [("sse avx2", "float32"), ("avx2 avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16")],
+)
+def test_precision_follows_the_processor(monkeypatch, flags, policy):
+    lines = f"model name\t: a processor\nflags\t\t: {flags}\n"
+    monkeypatch.setattr("builtins.open", lambda *_: io.StringIO(lines))
+    assert precision(load_config(None)) == policy
+    assert precision(load_config(None, ("precision=mixed_float16",))) == "mixed_float16"
