@@ -9,6 +9,7 @@ import sys
 import nbformat
 import pytest
 import scipy.io
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 from cyclic.datasets.layouts import open_splits
@@ -54,11 +55,10 @@ def places(tiny_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def kernel():
     """One kernel for all notebooks: TensorFlow starts once. `%reset` takes the names of the notebook before away."""
-    manager = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3").create_kernel_manager()
+    manager = KernelManager(kernel_name="python3")
     manager.kernel_spec.argv[0] = sys.executable
     yield manager
     if manager.has_kernel:
-        NotebookClient(nbformat.v4.new_notebook(), km=manager).execute(reset_kc=True)
         manager.shutdown_kernel(now=True)
 
 
