@@ -56,13 +56,14 @@ class SampledAnchors(keras.layers.Layer):
         padding = np.maximum((grid - 1) * stride + KERNEL - sides, 0) // 2
         cells, pixels, batch = grid.prod(axis=1), sides.prod(axis=1), ops.shape(cell)[0]
         first_cell, pixels_before = np.cumsum(cells) - cells, np.cumsum(pixels) - pixels
-        level = ops.sum(ops.cast(cell[..., None] >= first_cell[1:].astype("int32"), "int32"), axis=-1)
+        starts = ops.convert_to_tensor(first_cell[1:].astype("int32"))
+        level = ops.sum(ops.cast(cell[..., None] >= starts, "int32"), axis=-1)
 
         def of_level(values):
             return ops.take(ops.convert_to_tensor(values.astype("int32")), level)[..., None]
 
         within, columns = cell[..., None] - of_level(first_cell), of_level(grid[:, 1])
-        offset = np.arange(KERNEL * KERNEL, dtype="int32")
+        offset = ops.arange(KERNEL * KERNEL, dtype="int32")
         y = within // columns * stride - of_level(padding[:, 0]) + offset // KERNEL
         x = within % columns * stride - of_level(padding[:, 1]) + offset % KERNEL
         height, width = of_level(sides[:, 0]), of_level(sides[:, 1])

@@ -79,7 +79,8 @@ def test_gradients_are_clipped_by_their_common_norm():
     config = TrainConfig()
     config.WEIGHT_DECAY, config.WARMUP_STEPS, config.GRADIENT_CLIP_NORM = 0.0, 0, 5.0
     weights = [keras.Variable(np.zeros(1, "float32")) for _ in range(2)]
-    build_optimizer(config, 1.0, 0.0, total_steps=10).apply([np.float32([30]), np.float32([40])], weights)
+    gradients = [ops.convert_to_tensor(np.float32([size])) for size in (30, 40)]
+    build_optimizer(config, 1.0, 0.0, total_steps=10).apply(gradients, weights)
     assert [float(weight.numpy()[0]) for weight in weights] == pytest.approx([-3, -4], rel=1e-5)
 
 

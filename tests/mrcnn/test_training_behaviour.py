@@ -115,29 +115,31 @@ def test_normalisation_is_frozen_or_trained(settings, trained, moving):
 # --- precision ---
 
 
+# Rounding lets suppression choose other proposals; on the ground-truth boxes the heads' losses can be compared.
+FIXED_ROIS = {"POST_NMS_ROIS_TRAINING": 1, "ROI_POSITIVE_RATIO": 0.9}
+
+
 @pytest.fixture(scope="module")
 def reference_losses():
     """The losses of one batch in float32."""
-    model = compiled()
+    model = compiled(**FIXED_ROIS)
     return model.keras_model.predict_on_batch(*batch_of(model.config))
 
 
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
 def test_low_precision_has_the_losses_of_float32(policy, reference_losses, name):
     policy(name)
-    model = compiled()
+    model = compiled(**FIXED_ROIS)
     assert model.network.backbone.get_layer("conv1").compute_dtype == name.removeprefix("mixed_")
     found = model.keras_model.predict_on_batch(*batch_of(model.config))
     for loss in LOSS_NAMES:
-        # Rounding lets suppression choose other proposals, on which the losses of the heads are taken.
-        tolerance = 0.15 if loss.startswith("mrcnn_") else 0.03
-        assert found[loss] == pytest.approx(reference_losses[loss], rel=tolerance), loss
+        assert found[loss] == pytest.approx(reference_losses[loss], rel=0.05), loss
 
 
 def test_bfloat16_trains_float32_weights_without_a_scale(policy):
     policy("mixed_bfloat16")
     model = compiled()
-    assert type(model.keras_model.optimizer) is keras.optimizers.SGD
+    assert isinstance(model.keras_model.optimizer, keras.optimizers.SGD)
     before = arrays(model.network.layers)
     logs = step(model, batch_of(model.config))
     after = arrays(model.network.layers)
@@ -151,7 +153,7 @@ def test_float16_skips_a_step_that_overflows_and_halves_the_scale(policy):
     model = compiled()
     optimizer, batch = model.keras_model.optimizer, batch_of(model.config)
     assert type(optimizer) is keras.optimizers.LossScaleOptimizer
-    assert type(optimizer.inner_optimizer) is keras.optimizers.SGD and optimizer.inner_optimizer.weight_decay
+    assert isinstance(optimizer.inner_optimizer, keras.optimizers.SGD) and optimizer.inner_optimizer.weight_decay
     before = arrays(model.network.layers)
     optimizer.dynamic_scale.assign(2.0**60)
     logs = step(model, batch)
@@ -190,7 +192,7 @@ class EverythingConfig(TinyConfig):
 def overflowing_at_first(optimizer, loss):
     """Scale the loss as Keras does, but out of range at the first scale."""
     scale = optimizer.dynamic_scale
-    return loss * keras.ops.where(scale > 2.0**10, 1e30, scale)
+    return loss * keras.ops.where(scale > 2.0**4, 1e30, scale)
 
 
 def fresh(model_dir, seed=0):
@@ -203,13 +205,13 @@ def test_everything_goes_on_after_a_stop(policy, tmp_path, monkeypatch):
     policy("mixed_float16")
     whole = fresh(tmp_path / "whole")
     scaling = keras.optimizers.LossScaleOptimizer
-    monkeypatch.setattr(scaling.__init__, "__defaults__", (2.0**11, 2000, None))  # the first scale
+    monkeypatch.setattr(scaling.__init__, "__defaults__", (2.0**5, 2000, None))  # the first scale
     monkeypatch.setattr(scaling, "scale_loss", overflowing_at_first)
     curve = whole.train(OneImage(), None, 0.01, 2, verbose=0).history
     first = whole.log_dir / "mask_rcnn_tiny_0001.h5"
     state = weights.read_group(first, "optimizer_weights")
     gathered = [value for name, value in state.items() if name.endswith("gradient_accumulator")]
-    assert state["dynamic_scale"] == 2.0**10 and state["iteration"] == 3 and any(map(np.any, gathered))
+    assert state["dynamic_scale"] == 2.0**4 and state["iteration"] == 3 and any(map(np.any, gathered))
 
     copy = tmp_path / "stopped" / "tiny20200101T000000" / first.name
     copy.parent.mkdir(parents=True)
