@@ -13,6 +13,17 @@ LARGEST_THRESHOLD = 32 * 2**20
 
 
 @functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL("libc.so.6") if platform.libc_ver()[0] == "glibc" else None
+
+
+def release_freed_memory() -> None:
+    """Give what was kept back to the system: for when blocks of other sizes follow, between which it would lie waste."""
+    if _glibc() is not None:
+        _glibc().malloc_trim(0)
+
+
+@functools.cache
 def keep_freed_memory() -> bool:
     """Have glibc serve blocks of up to 32 MiB from one heap and never return the heap's end to the system.
 
@@ -24,8 +35,8 @@ def keep_freed_memory() -> bool:
     Returns:
         True if the C library took the settings.
     """
-    if platform.libc_ver()[0] != "glibc":
+    libc = _glibc()
+    if libc is None:
         return False
-    libc = ctypes.CDLL("libc.so.6")
     settings = ((M_MMAP_THRESHOLD, LARGEST_THRESHOLD), (M_TRIM_THRESHOLD, NEVER), (M_ARENA_MAX, 1))
     return all([libc.mallopt(parameter, value) for parameter, value in settings])

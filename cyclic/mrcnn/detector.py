@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 
+from cyclic.allocator import release_freed_memory
 from cyclic.errors import InputError
 from cyclic.mrcnn import utils
 from cyclic.mrcnn.unmolding import paste_crops, unmold_crops
@@ -20,6 +21,9 @@ MASK_BUCKET = 16
 
 class Detector:
     """The methods of `MaskRCNN` that detect; they need its inference mode."""
+
+    # Shape of the images that the network ran on last.
+    _last_shape = None
 
     def detect(self, images, verbose=0):
         """Detect instances.
@@ -86,6 +90,9 @@ class Detector:
         if self.mode != "inference":
             raise ValueError("detection needs a model in inference mode")
         shape = molded_images.shape[1:3]
+        if molded_images.shape != self._last_shape:
+            release_freed_memory()
+            self._last_shape = molded_images.shape
         windows = np.stack([utils.norm_boxes(meta[7:11], shape) for meta in image_metas]).astype("float32")
         output = self.keras_model.predict_on_batch({"image": molded_images.astype("float32"), "window": windows})
         detections = output["detections"]

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--detections", type=int, nargs="+", default=[150, 400], help="ours; torchvision's alike")
     parser.add_argument("--peer-detections", type=int, nargs="+", help="torchvision's, where it is to find others")
-    parser.add_argument("--repeats", type=int, default=8, help="the fastest of so many calls counts")
+    parser.add_argument("--repeats", type=int, default=8, help="the median of so many calls counts")
 
 
 def run(arguments: argparse.Namespace) -> list[dict]:

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rois", type=int, default=128)
     parser.add_argument("--precision", nargs="+", default=["float32"], help="float32, mixed_bfloat16")
-    parser.add_argument("--repeats", type=int, default=8, help="the fastest of so many steps counts")
+    parser.add_argument("--repeats", type=int, default=8, help="the median of so many steps counts")
 
 
 def run(arguments: argparse.Namespace) -> list[dict]:

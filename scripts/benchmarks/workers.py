@@ -1,4 +1,4 @@
-"""Programs measured beside each other: each in its own process with two threads, in turn; the fastest call counts.
+"""Programs measured beside each other: each in its own process with two threads, in turn; the median call counts.
 
 A contender is `module:function`; the function takes the settings and returns a callable without arguments, which is
 timed.
@@ -8,6 +8,7 @@ import importlib
 import multiprocessing
 import os
 import resource
+import statistics
 import time
 
 THREADS = 2
@@ -56,9 +57,9 @@ def alternate(workers: list[Worker], repeats: int, warm_up: int = 2) -> list[lis
 
 
 def duel(case: str, ours: tuple[str, dict], peer: tuple[str, dict], peer_name: str, repeats: int) -> dict:
-    """Return one row of results: both contenders in turn, the fastest call of each, and their peak memory."""
+    """Return one row of results: both contenders in turn, the median call of each, and their peak memory."""
     workers = [Worker(*ours), Worker(*peer)]
-    ours_s, peer_s = (min(times) for times in alternate(workers, repeats))
+    ours_s, peer_s = (statistics.median(times) for times in alternate(workers, repeats))
     ours_memory, peer_memory = (worker.memory()[0] for worker in workers)
     facts = [worker.facts for worker in workers]
     for worker in workers:

@@ -6,11 +6,25 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tiny_model import InferenceConfig, OneImage, small_network
 
 from cyclic.allocator import keep_freed_memory
+from cyclic.mrcnn import detector
+from cyclic.mrcnn.doubling import DoublingConv2D, in_place
 from cyclic.mrcnn.full_conv import FullConv2D
 from cyclic.mrcnn.kernels.conv import LargeMapConv2D
+from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.roi_align import PyramidROIAlign, reference_crops
+
+
+class Doubled(DoublingConv2D):
+    """The layer with its pixels put in place."""
+
+    def call(self, inputs):
+        return in_place(super().call(inputs))
+
+    def compute_output_shape(self, shape):
+        return (shape[0], 2 * shape[1], 2 * shape[2], self.filters)
 
 
 def trained(layer, inputs, weights=None):
@@ -31,6 +45,7 @@ def trained(layer, inputs, weights=None):
     [
         (FullConv2D(6, 7, activation="relu"), keras.layers.Conv2D(6, 7, activation="relu"), (5, 7, 7, 4)),
         (FullConv2D(6, 1, use_bias=False), keras.layers.Conv2D(6, 1, use_bias=False), (5, 1, 1, 4)),
+        (Doubled(6, activation="relu"), keras.layers.Conv2DTranspose(6, 2, strides=2, activation="relu"), (2, 5, 7, 4)),
         (LargeMapConv2D(6, 3, padding="same"), keras.layers.Conv2D(6, 3, padding="same"), (2, 9, 12, 4)),
     ],
 )
@@ -45,7 +60,7 @@ def test_output_and_gradients_of_a_convolution(fast, plain, shape):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
-@pytest.mark.parametrize("layer", [FullConv2D(6, 7), LargeMapConv2D(6, 3, padding="same")])
+@pytest.mark.parametrize("layer", [FullConv2D(6, 7), DoublingConv2D(6), LargeMapConv2D(6, 3, padding="same")])
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is type(layer) and copy.get_config() == layer.get_config()
@@ -79,3 +94,13 @@ def test_rois_that_are_no_numbers_do_not_stop_the_step():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_the_c_library_takes_the_settings():
     assert keep_freed_memory()
+
+
+def test_memory_is_given_back_before_images_of_another_size(monkeypatch):
+    released = []
+    monkeypatch.setattr(detector, "release_freed_memory", lambda: released.append(True))
+    model = MaskRCNN("inference", InferenceConfig(), network=small_network(InferenceConfig()))
+    image = OneImage().image
+    for shape in ((64, 64), (64, 64), (96, 64), (64, 64)):
+        model.detect([image[: shape[0], : shape[1]]])
+    assert len(released) == 3

@@ -1,5 +1,7 @@
 """A convolution over a large map whose gradients are matrix products, where that is faster."""
 
+import itertools
+
 import keras
 
 
@@ -33,11 +35,12 @@ def _tensorflow_convolution(inputs, kernel):
             top, left = rows // 2, columns // 2
             padded = tf.pad(inputs, [[0, 0], [top, rows - 1 - top], [left, columns - 1 - left], [0, 0]])
             height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
-            products = [
-                tf.matmul(tf.reshape(padded[:, y : y + height, x : x + width], (-1, channels)), flat, transpose_a=True)
-                for y in range(rows)
-                for x in range(columns)
-            ]
+            products = []
+            for y, x in itertools.product(range(rows), range(columns)):
+                # One after the other: nine copies of the map at once would be the peak of the whole step's memory.
+                with tf.control_dependencies(products[-1:]):
+                    part = tf.reshape(padded[:, y : y + height, x : x + width], (-1, channels))
+                products.append(tf.matmul(part, flat, transpose_a=True))
             return tf.nn.conv2d(upstream, turned, 1, "SAME"), tf.reshape(tf.stack(products), kernel.shape)
 
         return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradients
