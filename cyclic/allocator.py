@@ -18,7 +18,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def release_freed_memory() -> None:
-    """Give what was kept back to the system: for when blocks of other sizes follow, between which it would lie waste."""
+    """Give what was kept back to the system, for when blocks of other sizes follow that do not fit into it."""
     if _glibc() is not None:
         _glibc().malloc_trim(0)
 
