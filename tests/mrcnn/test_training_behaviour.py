@@ -191,7 +191,7 @@ class EverythingConfig(TinyConfig):
 
 def overflowing_at_first(optimizer, loss):
     """Scale the loss as Keras does, but out of range at the first scale."""
-    scale = optimizer.dynamic_scale
+    scale = keras.ops.convert_to_tensor(optimizer.dynamic_scale)
     return loss * keras.ops.where(scale > 2.0**4, 1e30, scale)
 
 
