@@ -2,7 +2,7 @@
 
 import keras
 
-from cyclic.mrcnn.kernels.conv import LargeMapConv2D
+from cyclic.backbones.conv import Conv2DSame
 
 
 def build_fpn(channels_in, channels=256):
@@ -27,7 +27,7 @@ def build_fpn(channels_in, channels=256):
     m3 = merge(m4, c3, 3)
     m2 = merge(m3, c2, 2)
     outputs = [
-        LargeMapConv2D(channels, 3, padding="same", name=f"fpn_p{level}")(x)
+        Conv2DSame(channels, 3, name=f"fpn_p{level}")(x)
         for level, x in ((2, m2), (3, m3), (4, m4), (5, m5))
     ]
     outputs.append(keras.layers.MaxPooling2D(1, strides=2, name="fpn_p6")(outputs[-1]))

@@ -7,6 +7,7 @@ import math
 
 import keras
 
+from cyclic.backbones.conv import Conv2DSame
 from cyclic.backbones.norm import EPSILON, norm_layer
 from cyclic.mrcnn.doubling import DoublingConv2D, in_place
 from cyclic.mrcnn.full_conv import FullConv2D
@@ -55,7 +56,7 @@ def build_mask_head(num_classes, pool_size, channels, norm, width=256):
     """
     x = pooled = keras.Input((pool_size, pool_size, channels), name="pooled_rois")
     for index in range(1, 5):
-        x = keras.layers.Conv2D(width, 3, padding="same", name=f"mrcnn_mask_conv{index}")(x)
+        x = Conv2DSame(width, 3, name=f"mrcnn_mask_conv{index}")(x)
         x = norm_layer(norm, width, f"mrcnn_mask_bn{index}")(x)
         x = keras.layers.ReLU(name=f"mrcnn_mask_relu{index}")(x)
     x = DoublingConv2D(width, activation="relu", name="mrcnn_mask_deconv")(x)

@@ -1,30 +1,41 @@
-"""A convolution over a large map whose gradients are matrix products, where that is faster."""
+"""A convolution whose gradients are matrix products, where that is faster.
+
+Beside `mrcnn/kernels` and `activation/gradient.py` the only module that reaches below Keras.
+"""
 
 import itertools
 
 import keras
 
+# Fewer channels than these make products too thin to be worth their copies.
+MIN_CHANNELS = 128
+
 
 @keras.saving.register_keras_serializable(package="cyclic")
-class LargeMapConv2D(keras.layers.Conv2D):
-    """`Conv2D` of stride 1 and padding "same" for the pyramid's large maps.
+class Conv2DSame(keras.layers.Conv2D):
+    """`Conv2D` of stride 1 and padding "same".
 
-    On TensorFlow and a CPU, both gradients of such a layer run at half the speed of its forward pass. There the input's
-    gradient is computed as a forward convolution with the turned kernel, the kernel's as one matrix product for each of
-    its places; elsewhere this is `Conv2D`.
+    On TensorFlow and a CPU, both gradients of such a layer run at half the speed of its forward pass where the map is
+    large, and at a tenth of it where a batch of maps is small. There the input's gradient is computed as a forward
+    convolution with the turned kernel, the kernel's as one matrix product for each of its places; elsewhere this is
+    `Conv2D`.
+
+    Args:
+        filters, kernel_size: see `keras.layers.Conv2D`.
     """
 
+    def __init__(self, filters, kernel_size, **kwargs):
+        super().__init__(filters, kernel_size, **{**kwargs, "strides": 1, "padding": "same"})
+
     def convolution_op(self, inputs, kernel):
-        if keras.backend.backend() == "tensorflow":
+        wide = min(kernel.shape[2:]) >= MIN_CHANNELS
+        if wide and keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
             return _tensorflow_convolution(inputs, kernel)
         return super().convolution_op(inputs, kernel)
 
 
 def _tensorflow_convolution(inputs, kernel):
     import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
-        return tf.nn.conv2d(inputs, kernel, 1, "SAME")
 
     @tf.custom_gradient
     def convolve(inputs, kernel):
