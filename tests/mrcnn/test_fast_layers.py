@@ -80,7 +80,8 @@ def test_crops_equal_the_reference_and_keep_its_order():
     level = ops.reshape(layer._levels(ops.convert_to_tensor(rois), 256, 256), (-1,))
     assert len(np.unique(ops.convert_to_numpy(level))) > 2
     image = np.repeat(np.arange(2, dtype="int32"), 40)
-    expected = reference_crops([ops.convert_to_tensor(each) for each in maps], rois.reshape(-1, 4), image, level, 7)
+    tensors = [ops.convert_to_tensor(each) for each in (*maps, rois.reshape(-1, 4), image)]
+    expected = reference_crops(tensors[:4], *tensors[4:], level, 7)
     found = layer(rois, maps)
     np.testing.assert_allclose(ops.convert_to_numpy(found), ops.convert_to_numpy(expected), atol=1e-4)
 
