@@ -27,6 +27,7 @@ def show_pictures(pictures: Sequence[tuple[str, np.ndarray]], columns: int = 4, 
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for place in axes.flat:
         place.axis("off")
+        place.set_anchor("N")
     for place, (title, picture) in zip(axes.flat, pictures, strict=False):
         place.imshow(picture, cmap="magma", vmin=0, vmax=1)
         place.set_title(title, fontsize=10)

@@ -3,6 +3,7 @@
 Shape shorthand: A anchors, R ROIs, P positive ROIs, M mask side.
 """
 
+import logging
 from dataclasses import dataclass
 
 import keras
@@ -23,6 +24,9 @@ from cyclic.report.inspection.drawing import show_histograms, show_pictures
 from cyclic.report.inspection.run import Run
 from cyclic.report.overlays import contour_overlay, error_overlay
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
+
+# TensorFlow warns where one network sees images of several sizes, as it does here on purpose.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 CLASS_NAMES = ["background", "nucleus"]
 SIZE = (8, 8)  # of a picture, inches

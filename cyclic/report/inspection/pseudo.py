@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from skimage import measure
 
 from cyclic.activation.maps import METHODS, activation_map, product_map
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.cycle.models import Models
 from cyclic.cycle.stages import scored_components, select_components
 from cyclic.files import read_image, read_label_map
-from cyclic.pseudo.score import ComponentScores
+from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
 from cyclic.pseudo.threshold import METHODS as THRESHOLDS
 from cyclic.pseudo.threshold import threshold_map
 from cyclic.report.curves import precision_by_rank
@@ -18,8 +19,15 @@ from cyclic.report.inspection.drawing import middle, show_pictures
 from cyclic.report.inspection.run import Run
 from cyclic.report.overlays import contour_overlay, error_overlay, pseudo_overlay
 
-# The factors of a component's confidence.
-FACTORS = ("solidity", "ellipse_fit", "contrast", "isolation", "size_prior", "agreement")
+# The factors of a component's confidence, and the power with which each enters.
+FACTORS = {
+    "solidity": SOLIDITY_POWER,
+    "ellipse_fit": ELLIPSE_POWER,
+    "contrast": 1,
+    "isolation": 1,
+    "size_prior": 1,
+    "agreement": 1,
+}
 
 
 def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -66,7 +74,7 @@ def show_thresholds(image: np.ndarray, values: np.ndarray) -> plt.Figure:
     for method in THRESHOLDS:
         mask = threshold_map(values, method)
         lowest = f" > {values[mask].min():.2f}" if mask.any() and method != "local" else ""
-        pictures.append((f"{method}{lowest}: {mask.mean():.0%}", contour_overlay(image, mask.astype(np.int32), 1)))
+        pictures.append((f"{method}{lowest}: {mask.mean():.0%}", _outlined(image, mask)))
     return show_pictures(pictures, columns=5, width=16)
 
 
@@ -76,9 +84,12 @@ def show_levels(image: np.ndarray, values: np.ndarray, run: Run) -> plt.Figure:
     pictures = []
     for factor in settings.factors:
         mask = threshold_map(values, settings.threshold_method, settings.threshold, factor)
-        outlined = contour_overlay(middle(image), middle(mask).astype(np.int32), 1)
-        pictures.append((f"{factor:g} x threshold", outlined))
+        pictures.append((f"{factor:g} x threshold", _outlined(middle(image), middle(mask))))
     return show_pictures(pictures)
+
+
+def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return contour_overlay(image, measure.label(mask))
 
 
 def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
@@ -98,18 +109,23 @@ def component_rows(
     wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
     rows = []
     for index in sorted({place for place in wanted if 0 <= place < total}):
-        factors = {name: float(getattr(ranked, name)[index]) for name in FACTORS}
         rows.append(
             {
                 "rank": index + 1,
                 "kept": "yes" if index < kept else "no",
                 "confidence": float(ranked.confidence[index]),
-                "weakest": min(factors, key=factors.__getitem__),
+                "weakest": weakest_factor(ranked, index),
                 "area": int(ranked.area[index]),
-                **factors,
+                **{name: float(getattr(ranked, name)[index]) for name in FACTORS},
             }
         )
     return rows
+
+
+def weakest_factor(scores: ComponentScores, index: int) -> str:
+    """Return the factor that costs a component most confidence."""
+    values = {name: getattr(scores, name)[index] ** power for name, power in FACTORS.items()}
+    return min(values, key=values.__getitem__)
 
 
 def show_selection(run: Run, name: str, found: np.ndarray, labels: np.ndarray, scores: ComponentScores) -> plt.Figure:
@@ -132,8 +148,7 @@ def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScore
     pictures = []
     for index in [*order[:shown], *order[shown:][-shown:]]:
         y, x = np.argwhere(labels == scores.ids[index]).mean(axis=0).round().astype(int)
-        weakest = min(FACTORS, key=lambda factor: getattr(scores, factor)[index])  # noqa: B023 - called at once
-        title = f"{scores.confidence[index]:.2f} {weakest}"
+        title = f"{scores.confidence[index]:.2f} {weakest_factor(scores, index)}"
         pictures.append((title, padded[y : y + 2 * half, x : x + 2 * half]))
     return show_pictures(pictures, columns=shown, width=16)
 
