@@ -7,6 +7,8 @@ and rounds over each other; the scores of pseudo masks, model and baseline are t
 far. Pictures are in `pictures`: of a few images the map, the pseudo masks, the prediction and its errors, by round.
 """
 
+import itertools
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -32,13 +34,22 @@ class Board:
     def __init__(self, run: str | Path, names: Collection[str] = ()):
         self.root, self.names = Path(run) / FOLDER, names
         self._writers: dict[str, SummaryWriter] = {}
+        self._files = itertools.count()
 
     def __enter__(self) -> "Board":
         return self
 
     def __exit__(self, *_) -> None:
+        self.flush()
+
+    def flush(self) -> None:
+        """Bring all events to disk: what a stage wrote must outlast a kill, since the stage is not run again.
+
+        Writers are closed, as their own `flush` does not wait for events that are on their way.
+        """
         for writer in self._writers.values():
             writer.close()
+        self._writers.clear()
 
     def scalars(self, folder: str, values: Mapping[str, float | None], step: int) -> None:
         """Add a point to the curve of each name; None is left out."""
@@ -70,8 +81,12 @@ class Board:
 
     def _writer(self, folder: str, purge_step: int | None = None) -> SummaryWriter:
         if folder not in self._writers:
+            # A name alone tells the second only, and a second file of this name would replace the first.
+            suffix = f".{os.getpid()}.{next(self._files)}"
             path = str(self.root / folder)
-            self._writers[folder] = SummaryWriter(path, purge_step=purge_step, flush_secs=FLUSH_S)
+            self._writers[folder] = SummaryWriter(
+                path, purge_step=purge_step, flush_secs=FLUSH_S, filename_suffix=suffix
+            )
         return self._writers[folder]
 
 

@@ -63,6 +63,7 @@ def train(
                     break
                 with run.stage(key):
                     function()
+                    board.flush()
                 reached = until is not None and wanted
         return run.rows
 

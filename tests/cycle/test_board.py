@@ -86,6 +86,17 @@ def test_large_pictures_are_made_smaller(tmp_path):
     assert (event.height, event.width) == (SIDE, SIDE // 2)
 
 
+def test_flushed_events_are_on_disk_and_writing_goes_on(tmp_path):
+    board = Board(tmp_path, ["a"])
+    for step in range(3):
+        board.scalars("model", {"val/aji": step / 2}, step)
+        board.picture("a", "map", step, np.zeros, (8, 8, 3), np.uint8)
+        board.flush()
+        # Read while the board is open: a kill may follow at once.
+        assert curve(tmp_path / "tensorboard/model", "val/aji") == [(k, k / 2) for k in range(step + 1)]
+    assert [event.step for event in read(tmp_path / "tensorboard/pictures").Images("a/map")] == [0, 1, 2]
+
+
 def test_nothing_is_written_without_events(tmp_path):
     with Board(tmp_path):
         pass
