@@ -30,6 +30,7 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 CLASS_NAMES = ["background", "nucleus"]
 SIZE = (8, 8)  # of a picture, inches
+DRAWN_WEIGHTS = 50_000  # of a kernel in a histogram; more look the same and take seconds
 
 
 @dataclass
@@ -233,5 +234,6 @@ def show_weights(look: Inspected, each: int = 4) -> plt.Figure:
         kernels = [weight for weight in part.trainable_weights if len(weight.shape) > 1]
         for index in np.unique(np.linspace(0, len(kernels) - 1, each).round().astype(int)):
             name = "/".join(kernels[index].path.split("/")[-2:])
-            values[name] = keras.ops.convert_to_numpy(kernels[index]).ravel().astype(np.float32)
+            kernel = keras.ops.convert_to_numpy(kernels[index]).ravel().astype(np.float32)
+            values[name] = kernel[:: max(1, len(kernel) // DRAWN_WEIGHTS)]
     return show_histograms(values, columns=each, bins=60)
