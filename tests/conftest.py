@@ -48,11 +48,15 @@ TINY = {
 }  # fmt: skip
 
 
+# Seconds after which a process is taken to hang: no measure of speed, a loaded machine may be ten times slower.
+HANGS_AFTER = 1200
+
+
 @pytest.fixture(scope="session")
 def command():
     """Run `cyclic` with these arguments in a process of its own: `(exit code, stdout, stderr)`."""
 
-    def run(*arguments, timeout=300):
+    def run(*arguments, timeout=HANGS_AFTER):
         call = [sys.executable, "-m", "cyclic.cli", *map(str, arguments)]
         done = subprocess.run(call, capture_output=True, text=True, timeout=timeout)
         return done.returncode, done.stdout, done.stderr
@@ -74,7 +78,7 @@ def tiny_run(tmp_path_factory, command):
     config.write_text(json.dumps(TINY))  # JSON is YAML
     arguments = ["train", "--config", config, "--data", data, "--out", run]
     process = subprocess.Popen([sys.executable, "-m", "cyclic.cli", *map(str, arguments)], stderr=subprocess.PIPE)
-    log, end = run / "log.jsonl", time.monotonic() + 200
+    log, end = run / "log.jsonl", time.monotonic() + HANGS_AFTER
     while not (log.exists() and '"stage_start", "stage": "cycle_1/round_0/train"' in log.read_text()):
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < end, "the run did not come to training Mask R-CNN"
