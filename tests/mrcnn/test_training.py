@@ -101,8 +101,14 @@ def stepped(optimizer, gradient):
     weights = small_model().trainable_weights
     for weight in weights:
         weight.assign(np.ones(weight.shape))
-    optimizer.apply([ops.full(weight.shape, gradient) for weight in weights], weights)
-    return [ops.convert_to_numpy(weight) for weight in weights]
+    gradients = [ops.full(weight.shape, gradient) for weight in weights]
+    if keras.backend.backend() != "jax":
+        optimizer.apply(gradients, weights)
+        return [ops.convert_to_numpy(weight) for weight in weights]
+    # JAX scales losses in functions without side effects alone.
+    optimizer.build(weights)
+    state, values = ([variable.value for variable in variables] for variables in (optimizer.variables, weights))
+    return [ops.convert_to_numpy(value) for value in optimizer.stateless_apply(state, gradients, values)[0]]
 
 
 def test_schedule_follows_the_config():
@@ -147,7 +153,7 @@ def test_batches_accumulated_equal_one_batch_of_their_mean(name, clip_norm):
     gradients = np.random.default_rng(0).normal(2, 3, (2, 3, 3)).astype("float32")
     found = after(optimizer_of(name, 3, clip_norm), gradients.reshape(6, 3))
     expected = after(optimizer_of(name, 1, clip_norm), gradients.mean(axis=1))
-    np.testing.assert_allclose(found[[2, 5]], expected, rtol=1e-5)
+    np.testing.assert_allclose(found[[2, 5]], expected, atol=1e-6)
     assert (found[[0, 1]] == 1).all() and (found[[3, 4]] == found[2]).all()
 
 
