@@ -44,7 +44,8 @@ class Context:
         data: folder of the data set.
         run: the run directory.
         progress: where to show how far a stage is.
-        train, val: images of the two splits; instance labels are read by `cut_run_tiles` and by evaluation alone.
+        train, val: images of the two splits; instance labels are read by `cut_run_tiles` and by evaluation alone, and
+            by `take_instance_labels`, the upper bound, which no configuration asks for.
         board: TensorBoard's view of the run.
     """
 
@@ -80,7 +81,7 @@ class Context:
 
 
 def cut_run_tiles(context: Context) -> None:
-    """Cut the image-level labelled tiles of the run; the only stage that reads instance labels, for yes or no."""
+    """Cut the image-level labelled tiles of the run; reads instance labels, of which only yes or no remains."""
     tiles = context.config.tiles
     if tiles.folder:
         counts = np.bincount(load_tiles(tiles.folder).labels, minlength=2)

@@ -96,7 +96,8 @@ class NucleiDataset:
         """Return the GROUND-TRUTH INSTANCES, `[H, W]` int32, 0 background.
 
         THE ONLY METHOD THAT READS INSTANCE LABELS. Only `cyclic tiles` (which lets only yes/no out) and evaluation
-        may call it: a training or selection step that does has left the image-level setting.
+        may call it: a training or selection step that does has left the image-level setting. `supervision: instance`,
+        the upper bound, leaves it on purpose.
 
         Raises:
             InputError: no labels for this image, an unreadable file, or a size other than the image's.

@@ -65,15 +65,20 @@ def crop_and_resize(maps, boxes, size):
     return bilinear_crops(flat, ops.reshape(boxes, (-1, 4)), base, full * height, full * width, size)
 
 
+def pixel_table(feature_maps):
+    """Return `[rows, C]`: the pixels of maps `[B, h, w, C]`, map after map, each image by image in row-major order."""
+    return ops.concatenate([ops.reshape(each, (-1, each.shape[-1])) for each in feature_maps], axis=0)
+
+
 def reference_crops(feature_maps, boxes, image, level, size):
     """`kernels.crops.pyramid_crops` in plain `keras.ops`."""
     shapes = [ops.shape(each) for each in feature_maps]
-    flat = ops.concatenate([ops.reshape(each, (-1, ops.shape(each)[3])) for each in feature_maps], axis=0)
     heights = ops.stack([ops.cast(shape[1], "int32") for shape in shapes])
     widths = ops.stack([ops.cast(shape[2], "int32") for shape in shapes])
     pixels = heights * widths
     first_row = (ops.cumsum(pixels) - pixels) * ops.cast(shapes[0][0], "int32")
     base = ops.take(first_row, level) + image * ops.take(pixels, level)
+    flat = pixel_table(feature_maps)
     return bilinear_crops(flat, boxes, base, ops.take(heights, level), ops.take(widths, level), size)
 
 

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from cyclic.mrcnn.roi_align import pixel_table
+
 KERNEL = 3  # side of the RPN's shared convolution
 
 
@@ -70,7 +72,7 @@ class SampledAnchors(keras.layers.Layer):
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         image = ops.arange(batch, dtype="int32")[:, None, None]
         pixel = of_level(pixels_before) * batch + image * of_level(pixels) + y * width + x
-        table = ops.concatenate([ops.reshape(each, (-1, each.shape[-1])) for each in pyramid], axis=0)
+        table = pixel_table(pyramid)
         patches = ops.take(table, ops.where(inside, pixel, 0), axis=0) * ops.cast(inside, table.dtype)[..., None]
         return ops.reshape(patches, (-1, KERNEL * KERNEL * table.shape[1]))
 

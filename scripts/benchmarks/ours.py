@@ -12,20 +12,35 @@ RESIDUAL_GAMMA = 0.1
 LEARNING_RATE = 1e-6
 
 
-class TissueImage:
-    """One synthetic image as a data set, with the methods that `DataGenerator` asks for."""
+class OneImage:
+    """One image as a data set, with what `DataGenerator` asks for of any; its instances are a derived class's.
 
-    def __init__(self, size: int, seed: int):
-        self.image, self.labels = draw_tissue(np.random.default_rng(seed), size)
-        self.image_ids = np.arange(1)
-        self.image_info = [{"id": "tissue", "source": "synthetic", "path": "tissue"}]
+    Args:
+        image: `[H, W, 3]` uint8.
+        labels: `[H, W]` int32.
+    """
+
+    def __init__(self, image: np.ndarray, labels: np.ndarray):
+        self.image, self.labels = image, labels
+        self.image_ids, self.image_info = np.arange(1), [{"id": "image", "source": "synthetic", "path": "image"}]
         self.source_class_ids = {"synthetic": [0, 1]}
 
     def load_image(self, image_id):
         return self.image
 
+
+class LabelledImage(OneImage):
+    """One image whose instances come as a label map."""
+
     def load_label_map(self, image_id):
         return self.labels
+
+
+class TissueImage(LabelledImage):
+    """Synthetic tissue."""
+
+    def __init__(self, size: int, seed: int):
+        super().__init__(*draw_tissue(np.random.default_rng(seed), size))
 
 
 def configuration(settings: dict):

@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 
 from benchmarks.metrics import seconds
+from benchmarks.ours import LabelledImage, OneImage, configuration
 from benchmarks.workers import Worker
 
 NUCLEI = 600
@@ -25,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> list[dict]:
     settings = {"side": arguments.side}
-    ours = _seconds(Tissue(arguments.size, arguments.nuclei), settings, arguments.repeats)
-    stack = _seconds(TissueOfMasks(arguments.size, arguments.nuclei), settings, 2)
+    drawn = draw_discs(arguments.size, arguments.nuclei)
+    ours = _seconds(LabelledImage(*drawn), settings, arguments.repeats)
+    stack = _seconds(ImageOfMasks(*drawn), settings, 2)
     step = Worker("benchmarks.ours:TrainingStep", settings)
     step_s = min(step.call() for _ in range(4))
     step.close()
@@ -38,7 +40,6 @@ def run(arguments: argparse.Namespace) -> list[dict]:
 
 
 def _seconds(data, settings: dict, repeats: int) -> float:
-    from benchmarks.ours import configuration
     from cyclic.mrcnn.loader import DataGenerator
     from cyclic.semi.pseudo_dataset import CropAugmentation
 
@@ -51,39 +52,21 @@ def _seconds(data, settings: dict, repeats: int) -> float:
     return seconds(lambda: generator[next(places)], repeats)
 
 
-class Tissue:
-    """A noisy image with discs on a grid as a data set that gives a label map."""
-
-    def __init__(self, size: int, nuclei: int):
-        rng = np.random.default_rng(0)
-        self.image = rng.integers(0, 255, (size, size, 3), dtype=np.uint8)
-        self.labels = np.zeros((size, size), np.int32)
-        columns = int(np.ceil(np.sqrt(nuclei)))
-        pitch = size / columns
-        y, x = np.mgrid[:size, :size]
-        row, column = (y / pitch).astype(int), (x / pitch).astype(int)
-        inside = np.hypot(y - (row + 0.5) * pitch, x - (column + 0.5) * pitch) < 0.42 * pitch
-        label = row * columns + column + 1
-        self.labels[inside & (label <= nuclei)] = label[inside & (label <= nuclei)]
-        self.image_ids, self.image_info = np.arange(1), [{"id": "discs", "source": "synthetic", "path": "discs"}]
-        self.source_class_ids = {"synthetic": [0, 1]}
-
-    def load_image(self, image_id):
-        return self.image
-
-    def load_label_map(self, image_id):
-        return self.labels
-
-
-class TissueOfMasks:
-    """The same as a data set that gives a stack of masks."""
-
-    def __init__(self, size: int, nuclei: int):
-        tissue = Tissue(size, nuclei)
-        self.load_image, self.labels = tissue.load_image, tissue.labels
-        self.image_ids, self.image_info = tissue.image_ids, tissue.image_info
-        self.source_class_ids = tissue.source_class_ids
+class ImageOfMasks(OneImage):
+    """One image whose instances come as a stack of masks of its size."""
 
     def load_mask(self, image_id):
         ids = np.arange(1, self.labels.max() + 1)
         return self.labels[..., None] == ids, np.ones(len(ids), np.int32)
+
+
+def draw_discs(size: int, nuclei: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a noisy image `[size, size, 3]` uint8 and the label map `[size, size]` int32 of discs on a grid."""
+    image = np.random.default_rng(0).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    columns = int(np.ceil(np.sqrt(nuclei)))
+    pitch = size / columns
+    y, x = np.mgrid[:size, :size]
+    row, column = (y / pitch).astype(int), (x / pitch).astype(int)
+    inside = np.hypot(y - (row + 0.5) * pitch, x - (column + 0.5) * pitch) < 0.42 * pitch
+    label = row * columns + column + 1
+    return image, np.where(inside & (label <= nuclei), label, 0).astype(np.int32)

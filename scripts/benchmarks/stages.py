@@ -6,13 +6,12 @@ multiplication can beat. `ratio` is time over limit; stages without matrix arith
 """
 
 import argparse
-import os
 import time
 
 import numpy as np
 
 from benchmarks.ours import TissueImage, calm, configuration, use_precision
-from benchmarks.workers import THREADS
+from benchmarks.workers import limit_threads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> list[dict]:
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = str(THREADS)
+    limit_threads()
     settings = {"side": arguments.side, "detections": arguments.detections}
     use_precision(settings)
     stages = Stages(settings, arguments.repeats)

@@ -77,9 +77,14 @@ def duel(case: str, ours: tuple[str, dict], peer: tuple[str, dict], peer_name: s
     }
 
 
-def _serve(pipe, contender: str, settings: dict) -> None:
+def limit_threads() -> None:
+    """Give the numerical libraries that this process starts later `THREADS` threads each."""
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(THREADS)
+
+
+def _serve(pipe, contender: str, settings: dict) -> None:
+    limit_threads()
     try:
         module, function = contender.split(":")
         call = getattr(importlib.import_module(module), function)(settings)
