@@ -11,6 +11,7 @@ import pytest
 import skimage.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from cyclic.evaluation.matching import contingency, match
 from cyclic.evaluation.metrics import EPSILON, evaluate_pair, panoptic_quality
@@ -21,6 +22,13 @@ IDS = (1, 2, 3, 5, 40, 1000)
 rectangles = st.tuples(
     st.integers(0, HEIGHT - 1), st.integers(0, WIDTH - 1), st.integers(1, 5), st.integers(1, 5), st.sampled_from(IDS)
 )
+# Place and side of a square that is a ring around another one, and the ids of the two.
+rings = st.tuples(
+    st.integers(0, HEIGHT - 3),
+    st.integers(0, WIDTH - 3),
+    st.integers(3, 5),
+    st.permutations(IDS).map(lambda ids: ids[:2]),
+)
 
 
 @st.composite
@@ -29,7 +37,17 @@ def label_maps(draw):
     labels = np.zeros((HEIGHT, WIDTH), np.int32)
     for y, x, height, width, label in draw(st.lists(rectangles, max_size=7)):
         labels[y : y + height, x : x + width] = label
+    for y, x, side, (outer, inner) in draw(st.lists(rings, max_size=1)):
+        labels[y : y + side, x : x + side] = outer
+        labels[y + 1 : y + side - 1, x + 1 : x + side - 1] = inner
     return labels
+
+
+def is_nested(labels):
+    """Whether a whole instance lies in the holes of another one."""
+    ids = np.unique(labels[labels > 0])
+    holes = {label: ndimage.binary_fill_holes(labels == label) & (labels != label) for label in ids}
+    return any(holes[outer][labels == inner].all() for outer in ids for inner in ids if inner != outer)
 
 
 @st.composite
@@ -58,13 +76,24 @@ def test_pairs_hold_every_case():
             seen.update({"gaps"} if len(ids) and ids[-1] > len(ids) else ())
             inner = (labels[:, 1:] != labels[:, :-1]) & (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
             seen.update({"touching"} if inner.any() else ())
+            seen.update({"nested"} if is_nested(labels) else ())
         seen.update({"half"} if 0.5 in overlaps.ious else (), {"match"} if match(overlaps).tp else ())
         seen.update(
             {"relabelled"} if (overlaps.true_ids[overlaps.rows] != overlaps.pred_ids[overlaps.cols]).any() else ()
         )
 
     look()
-    assert seen == {"single pixel", "empty", "gaps", "touching", "half", "match", "relabelled"}
+    assert seen == {"single pixel", "empty", "gaps", "touching", "nested", "half", "match", "relabelled"}
+
+
+def test_nested_is_told_from_touching_and_from_a_bay():
+    labels = np.zeros((HEIGHT, WIDTH), np.int32)
+    labels[1:6, 1:6], labels[2:5, 2:5] = 3, 1
+    assert is_nested(labels)
+    labels[3, 1] = 1  # reaches out of the ring
+    assert not is_nested(labels)
+    labels[1:6, 1:6], labels[1:6, 6:9] = 3, 1
+    assert not is_nested(labels) and not is_nested(np.zeros_like(labels))
 
 
 @settings(max_examples=2000, deadline=None)
