@@ -23,6 +23,20 @@ def test_shipped_configurations_are_valid(path):
     load_config(path)
 
 
+@pytest.mark.parametrize("kind", ["", "_cpu"])
+@pytest.mark.parametrize(("name", "own"), [("ccrcc", {("detection", "tile")}), ("consep", {("mean_pixel", None)})])
+def test_data_sets_share_one_schedule_but_for_what_their_images_ask_for(name, own, kind):
+    """YAML has no way to include a file, so the schedule is written down for each."""
+
+    def flat(which):
+        content = load_config(ROOT / "configs" / f"{which}{kind}.yaml").model_dump()
+        sections = {name: value if isinstance(value, dict) else {None: value} for name, value in content.items()}
+        return {(section, key): value for section, values in sections.items() for key, value in values.items()}
+
+    first, second = flat("monusac"), flat(name)
+    assert {key for key in first if first[key] != second[key]} == own
+
+
 def test_override_beats_file_beats_default(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("segmenter:\n  steps: 10\n  batch: 3\n")

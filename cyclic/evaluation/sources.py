@@ -82,7 +82,7 @@ def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:
     content = read_json(path)
     try:
         features = [feature["properties"] for feature in content["features"]]
-        scores = {int(properties["name"]): float(properties["measurements"]["score"]) for properties in features}
+        scores = {int(properties["name"]): _score(properties["measurements"]) for properties in features}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a feature lacks its label or score ({error!r}); export the file again") from error
     present = np.unique(labels[labels > 0]).tolist()
@@ -90,6 +90,13 @@ def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:
     if unscored:
         raise InputError(f"{path}: no score for label {first_few(unscored)}; export it together with the label map")
     return np.array([scores[label] for label in present])
+
+
+def _score(measurements: list | dict) -> float:
+    """Return the measurement "score"; QuPath writes them as a mapping and, up to 0.3, as a list of names and values."""
+    if isinstance(measurements, list):
+        measurements = {each["name"]: each["value"] for each in measurements}
+    return float(measurements["score"])
 
 
 def _coco_readers(path: Path) -> dict[str, Callable[[], Nuclei]]:

@@ -19,6 +19,7 @@ from cyclic.files import atomic_path, write_image, write_json
 from cyclic.report.overlays import PRINT_DPI, contour_overlay
 
 Ring = list[list[int]]
+OBJECT_TYPE = "detection"
 CLASS_NAME = "Nucleus"
 CLASS_COLOR = (0, 158, 115)
 # Measurements after label, score, x and y: skimage's name, ours, and the power of the unit of length in it.
@@ -34,13 +35,12 @@ MEASUREMENTS = (
 )
 
 
-def export_geojson(
-    path: str | Path, labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None
-) -> None:
+def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None) -> None:
     """Write one QuPath detection a nucleus: its outline, the classification "Nucleus", its score and `measure`'s rest.
 
     The feature's name is the label. Coordinates are (x, y) in px of the full image, pixel (0, 0) covering [0, 1] x [0,
-    1]; QuPath scales them itself.
+    1]; QuPath scales them itself. What QuPath 0.3 and 0.4 call by different names is written under both, and
+    measurements are the list of names and values that both read.
 
     Args:
         path: the .geojson file.
@@ -59,13 +59,20 @@ def export_geojson(
         if len(parts) > 1:
             geometry = {"type": "MultiPolygon", "coordinates": parts}
         properties = {
-            "objectType": "detection",
+            "objectType": OBJECT_TYPE,
+            "object_type": OBJECT_TYPE,  # QuPath 0.3
             "name": str(label),
-            "classification": {"name": CLASS_NAME, "color": list(CLASS_COLOR)},
-            "measurements": {name: round(float(measured[name][index]), 6) for name in names},
+            "classification": {"name": CLASS_NAME, "color": list(CLASS_COLOR), "colorRGB": packed_color(CLASS_COLOR)},
+            "measurements": [{"name": name, "value": round(float(measured[name][index]), 6)} for name in names],
         }
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def packed_color(color: tuple[int, int, int]) -> int:
+    """Return red, green and blue, 0 to 255, as Java packs them: opaque, a signed 32-bit number. QuPath 0.3 reads it."""
+    red, green, blue = color
+    return (red << 16 | green << 8 | blue) - (1 << 24)
 
 
 def measure(labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None) -> dict[str, np.ndarray]:

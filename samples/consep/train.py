@@ -1,5 +1,6 @@
-"""Train on CoNSeP with `configs/monusac.yaml`, the paper's schedule.
+"""Train on CoNSeP with `configs/consep.yaml`, the paper's schedule.
 
+Example:
     python samples/consep/train.py --data DATA --out RUN [--set section.key=value] [--resume] [--dry-run]
 """
 
@@ -11,4 +12,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from training import train  # noqa: E402 - a sibling of this folder
 
 if __name__ == "__main__":
-    train("monusac.yaml")
+    train("consep.yaml")

@@ -1,5 +1,6 @@
 """Train on MoNuSAC / MoNuSeg with `configs/monusac.yaml`, the paper's schedule.
 
+Example:
     python samples/monusac/train.py --data DATA --out RUN [--set section.key=value] [--resume] [--dry-run]
 """
 

@@ -1,3 +1,5 @@
+# The semicolons stay: one at the end of a cell keeps a picture from being shown twice.
+# fmt: off
 # %% [markdown]
 # # $title: the data
 # Images, labels, statistics of the nuclei, and the tiles that the image-level labels are given to.

@@ -1,3 +1,5 @@
+# The semicolons stay: one at the end of a cell keeps a picture from being shown twice.
+# fmt: off
 # %% [markdown]
 # # $title: inside Mask R-CNN
 # Anchors, what the region proposal network is trained on and proposes, what the heads are trained on, what is detected,

@@ -1,3 +1,5 @@
+# The semicolons stay: one at the end of a cell keeps a picture from being shown twice.
+# fmt: off
 # %% [markdown]
 # # $title: from activation maps to pseudo masks
 # What each method's map shows, what the thresholds make of it, which components are kept and why, and how many of them

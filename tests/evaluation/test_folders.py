@@ -46,6 +46,15 @@ def test_scores_beside_the_label_maps_give_ap50(folders):
     assert found["images"]["a"]["ap50"] == 1.0 and found["images"]["b"]["ap50"] == 0.5
 
 
+def test_scores_are_read_from_what_qupath_exports_too(folders):
+    """From 0.4 on it writes measurements as a mapping."""
+    pred, gt = folders
+    for name, values in (("a", {1: 0.9, 2: 0.8}), ("b", {1: 0.9})):
+        features = [{"properties": {"name": str(k), "measurements": {"score": v}}} for k, v in values.items()]
+        (pred / f"{name}.geojson").write_text(json.dumps({"features": features}))
+    assert evaluate_folders(pred, gt)["images"]["b"]["ap50"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -72,7 +72,7 @@ def test_geojson_holds_what_qupath_reads(tmp_path):
         properties = feature["properties"]
         assert feature["type"] == "Feature" and properties["objectType"] == "detection"
         assert properties["classification"]["name"] == "Nucleus" and len(properties["classification"]["color"]) == 3
-        measurements = properties["measurements"]
+        measurements = {each["name"]: each["value"] for each in properties["measurements"]}
         assert measurements["score"] == pytest.approx(float(scores[label - 1]))
         assert measurements["area_px2"] == (labels == label).sum() and 0.9 < measurements["solidity"] <= 1
         assert properties["name"] == str(label) and feature["geometry"]["type"] == "Polygon"

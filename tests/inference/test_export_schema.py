@@ -42,7 +42,15 @@ PROPERTIES = {
                 },
             },
         },
-        "measurements": {"type": "object", "additionalProperties": {"type": "number"}},
+        "measurements": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "value"],
+                "properties": {"name": {"type": "string"}, "value": {"type": "number"}},
+                "additionalProperties": False,
+            },
+        },
     },
 }
 FEATURE = {

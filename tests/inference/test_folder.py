@@ -32,6 +32,11 @@ def predict(tiny_run, predictor, monkeypatch):
     return lambda images, out, *more: predict_folder(images, tiny_run.run / "best.weights.h5", out, *more)
 
 
+def measurement(feature, name):
+    (value,) = (each["value"] for each in feature["properties"]["measurements"] if each["name"] == name)
+    return value
+
+
 def test_same_label_maps_as_the_run(tiny_run, predict, tmp_path):
     counts = predict(tiny_run.data / "images", tmp_path)
     assert list(counts) == ["train_000", "train_001", "val_000"]
@@ -50,7 +55,7 @@ def test_formats_agree(tiny_run, predict, tmp_path):
     for image_id, (name, count) in enumerate(counts.items(), 1):
         features = json.loads((tmp_path / f"{name}.geojson").read_text())["features"]
         assert len(features) == count == sum(each["image_id"] == image_id for each in coco["annotations"])
-        areas = [feature["properties"]["measurements"]["area_px2"] for feature in features]
+        areas = [measurement(feature, "area_px2") for feature in features]
         rows = list(csv.DictReader((tmp_path / f"{name}.csv").open()))
         assert areas == [float(row["area_px2"]) for row in rows]
         shape = read_image(tiny_run.data / f"images/{name}.png").shape
@@ -63,7 +68,7 @@ def test_measurements_in_micrometres(tiny_run, predict, tmp_path):
     pixels, micrometres = (list(csv.DictReader((tmp_path / f / "val_000.csv").open())) for f in ("px", "um"))
     assert [float(row["area_um2"]) for row in micrometres] == [float(row["area_px2"]) / 16 for row in pixels] != []
     (feature, *_) = json.loads((tmp_path / "um/val_000.geojson").read_text())["features"]
-    assert feature["properties"]["measurements"]["area_um2"] == float(micrometres[0]["area_um2"])
+    assert measurement(feature, "area_um2") == float(micrometres[0]["area_um2"])
 
 
 def test_only_the_formats_asked_for(tiny_run, predict, tmp_path):
@@ -75,7 +80,7 @@ def test_score_drops_the_weaker(tiny_run, predict, tmp_path):
     image = tiny_run.data / "images/val_000.png"
     every = predict(image, tmp_path / "all", ("geojson",), None, 0.0)["val_000"]
     features = json.loads((tmp_path / "all/val_000.geojson").read_text())["features"]
-    scores = sorted(feature["measurements"]["score"] for feature in (f["properties"] for f in features))
+    scores = sorted(measurement(feature, "score") for feature in features)
     middle = scores[len(scores) // 2] - 1e-5  # they are written with six digits
     some = predict(image, tmp_path / "some", ("tif",), None, middle)["val_000"]
     assert some == sum(score >= middle for score in scores) < every

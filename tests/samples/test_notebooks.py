@@ -2,8 +2,8 @@
 
 import json
 import pathlib
+import runpy
 import shutil
-import subprocess
 import sys
 
 import nbformat
@@ -94,15 +94,32 @@ def test_committed_notebooks_are_those_of_the_templates_and_hold_no_output(name,
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
-def test_training_program_passes_its_arguments_on(name, tmp_path):
-    def run(*arguments):
-        call = [sys.executable, ROOT / "samples" / name / "train.py", *arguments]
-        return subprocess.run(list(map(str, call)), capture_output=True, text=True)
+def test_training_program_reads_its_own_configuration(name, program, tmp_path):
+    arguments = ("--data", tmp_path, "--out", tmp_path / "run")
+    # The message names the configuration that was read.
+    assert_refused(program(name, *arguments, "--set", "classifier.stepz=1"), f"configs/{name}.yaml", "stepz")
+    (tmp_path / "mine.yaml").write_text("cycles: 0\n")
+    assert_refused(program(name, *arguments, "--config", tmp_path / "mine.yaml"), "mine.yaml", "cycles")
 
-    assert "--resume" in run("--help").stdout
-    refused = run("--data", tmp_path, "--out", tmp_path / "run", "--set", "classifier.stepz=1")
-    # The project's configuration is read, so its name stands in the message.
-    assert refused.returncode == 2 and "configs/monusac.yaml" in refused.stderr and "stepz" in refused.stderr
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """Run the `train.py` of a data set in this process: `(exit code, stderr)`."""
+
+    def run(name, *arguments):
+        path = ROOT / "samples" / name / "train.py"
+        monkeypatch.setattr(sys, "argv", list(map(str, (path, *arguments))))
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(path), run_name="__main__")
+        return end.value.code, capsys.readouterr().err
+
+    return run
+
+
+def assert_refused(result, *parts):
+    code, err = result
+    assert code == 2 and all(part in err for part in parts), err
 
 
 def test_one_path_is_set_first():
