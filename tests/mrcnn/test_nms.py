@@ -1,13 +1,16 @@
-"""Suppression: the backend's kernel, the `keras.ops` reference and a plain NumPy version agree."""
+"""Suppression: the backend's kernel, the two versions in `keras.ops` and a plain NumPy version agree."""
 
 import numpy as np
 import pytest
 from keras import ops
 
 from cyclic.mrcnn.boxes_np import non_max_suppression as numpy_nms
-from cyclic.mrcnn.kernels.nms import non_max_suppression, reference_nms
+from cyclic.mrcnn.kernels import nms as kernels
+from cyclic.mrcnn.kernels.nms import non_max_suppression, reference_nms, tiled_nms
 
-both = pytest.mark.parametrize("nms", [non_max_suppression, reference_nms], ids=["kernel", "reference"])
+every = pytest.mark.parametrize(
+    "nms", [non_max_suppression, reference_nms, tiled_nms], ids=["kernel", "reference", "tiled"]
+)
 
 
 def random_boxes(seed, batch=2, count=120):
@@ -27,19 +30,21 @@ def run(nms, boxes, scores, max_boxes, threshold):
 
 @pytest.mark.parametrize("max_boxes", [10, 100])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
-def test_kernel_reference_and_numpy_agree(threshold, max_boxes):
+def test_all_versions_agree(threshold, max_boxes, monkeypatch):
+    monkeypatch.setattr(kernels, "TILE", 32)  # several tiles, the last one not full
     for seed in range(3):
         boxes, scores = random_boxes(seed)
         indices, valid = run(non_max_suppression, boxes, scores, max_boxes, threshold)
-        expected, expected_valid = run(reference_nms, boxes, scores, max_boxes, threshold)
-        np.testing.assert_array_equal(valid, expected_valid)
-        np.testing.assert_array_equal(indices[valid], expected[valid])
+        for nms in (reference_nms, tiled_nms):
+            expected, expected_valid = run(nms, boxes, scores, max_boxes, threshold)
+            np.testing.assert_array_equal(valid, expected_valid)
+            np.testing.assert_array_equal(indices[valid], expected[valid])
         for image in range(len(boxes)):
             plain = numpy_nms(boxes[image], scores[image], threshold)[:max_boxes]
             np.testing.assert_array_equal(indices[image][valid[image]], plain)
 
 
-@both
+@every
 def test_negative_scores_are_never_chosen(nms):
     boxes, scores = random_boxes(5)
     scores[:, ::2] = -scores[:, ::2] - 1e-6
@@ -49,20 +54,20 @@ def test_negative_scores_are_never_chosen(nms):
         assert len(chosen) and (chosen >= 0).all()
 
 
-@both
+@every
 def test_all_scores_negative_selects_nothing(nms):
     boxes, _ = random_boxes(6)
     indices, valid = run(nms, boxes, np.full(boxes.shape[:2], -1, "float32"), 5, 0.5)
     assert not valid.any() and not indices.any()
 
 
-@both
+@every
 def test_a_score_of_zero_still_counts(nms):
     indices, valid = run(nms, np.float32([[[0, 0, 1, 1]]]), np.zeros((1, 1), "float32"), 2, 0.5)
     assert valid.tolist() == [[True, False]] and indices.tolist() == [[0, 0]]
 
 
-@both
+@every
 def test_copies_of_one_box_leave_the_best(nms):
     boxes = np.tile(np.float32([0.1, 0.1, 0.6, 0.7]), (1, 20, 1))
     scores = np.linspace(0.1, 0.9, 20, dtype="float32")[None]
@@ -70,7 +75,7 @@ def test_copies_of_one_box_leave_the_best(nms):
     assert valid.sum() == 1 and indices[0, 0] == 19
 
 
-@both
+@every
 def test_fewer_boxes_than_slots(nms):
     boxes = np.float32([[[0, 0, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]]])
     indices, valid = run(nms, boxes, np.float32([[0.3, 0.8]]), 6, 0.5)
@@ -78,7 +83,7 @@ def test_fewer_boxes_than_slots(nms):
     assert indices.tolist() == [[1, 0, 0, 0, 0, 0]]
 
 
-@both
+@every
 def test_overlap_equal_to_the_threshold_is_kept(nms):
     boxes = np.float32([[[0, 0, 1, 1], [0, 0, 1, 0.5]]])
     scores = np.float32([[0.9, 0.8]])
@@ -86,14 +91,14 @@ def test_overlap_equal_to_the_threshold_is_kept(nms):
     assert run(nms, boxes, scores, 2, 0.49)[1].sum() == 1
 
 
-@both
+@every
 def test_equal_scores_keep_their_order(nms):
     boxes = np.float32([[[0, 0, 0.3, 0.3], [0.5, 0.5, 0.8, 0.8], [0, 0.5, 0.3, 0.8]]])
     indices, _ = run(nms, boxes, np.full((1, 3), 0.5, "float32"), 3, 0.5)
     assert indices.tolist() == [[0, 1, 2]]
 
 
-@both
+@every
 def test_boxes_without_area_neither_crash_nor_suppress(nms):
     boxes = np.float32([[[0.2, 0.2, 0.2, 0.2], [0, 0, 0.5, 0.5], [0.2, 0.2, 0.2, 0.2]]])
     _, valid = run(nms, boxes, np.float32([[0.9, 0.8, 0.7]]), 3, 0.5)

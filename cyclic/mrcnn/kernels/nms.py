@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+# Boxes that `tiled_nms` decides on at once.
+TILE = 512
+
 
 def non_max_suppression(boxes, scores, max_boxes, iou_threshold):
     """Select boxes in order of falling score that overlap no better box too much.
@@ -20,7 +23,9 @@ def non_max_suppression(boxes, scores, max_boxes, iou_threshold):
         return _tensorflow_nms(boxes, scores, max_boxes, iou_threshold)
     if keras.backend.backend() == "torch":
         return _torch_nms(boxes, scores, max_boxes, iou_threshold)
-    return reference_nms(boxes, scores, max_boxes, iou_threshold)
+    if _on_cpu():
+        return reference_nms(boxes, scores, max_boxes, iou_threshold)
+    return tiled_nms(boxes, scores, max_boxes, iou_threshold)
 
 
 def reference_nms(boxes, scores, max_boxes, iou_threshold):
@@ -49,6 +54,58 @@ def reference_nms(boxes, scores, max_boxes, iou_threshold):
     return indices, valid
 
 
+def tiled_nms(boxes, scores, max_boxes, iou_threshold):
+    """`non_max_suppression` in a few large steps, for devices where thousands of small ones take long.
+
+    Best first, `TILE` boxes are decided on at once: those that no selected box of an earlier tile overlaps stay in
+    question; each of them is selected if no better one of the tile is, which is asked again until nothing changes. By
+    then the best k are settled after k times at most, and in practice all are after a few.
+    """
+    batch, count = ops.shape(boxes)[0], boxes.shape[1]
+    tile = min(TILE, count)
+    missing = -count % tile
+    order = ops.cast(ops.argsort(-scores, axis=1), "int32")
+    ranked = ops.take_along_axis(boxes, order[..., None], axis=1)
+    ranked = ops.pad(ranked, [[0, 0], [0, missing], [0, 0]])
+    selected = ops.pad(ops.take_along_axis(scores, order, axis=1) >= 0, [[0, 0], [0, missing]])
+    areas = (ranked[..., 2] - ranked[..., 0]) * (ranked[..., 3] - ranked[..., 1])
+    rank = ops.arange(count + missing, dtype="int32")
+
+    def decide(index, selected):
+        start = index * tile
+        own = ops.slice(ranked, (0, start, 0), (batch, tile, 4))[:, :, None]
+        own_area = ops.slice(areas, (0, start), (batch, tile))[..., None]
+        sides = ops.minimum(own[..., 2:], ranked[:, None, :, 2:]) - ops.maximum(own[..., :2], ranked[:, None, :, :2])
+        intersection = ops.prod(ops.maximum(sides, 0.0), axis=-1)
+        overlapping = intersection > iou_threshold * (own_area + areas[:, None] - intersection)
+        overlapping = overlapping & (rank < (start + ops.arange(tile, dtype="int32"))[:, None])
+        before = selected & (rank < start)
+        question = ops.slice(selected, (0, start), (batch, tile)) & ~ops.any(overlapping & before[:, None], axis=-1)
+        within = ops.slice(overlapping, (0, 0, start), (batch, tile, tile))
+
+        def changed(last, now):
+            return ops.any(ops.not_equal(last, now))
+
+        def ask(last, now):
+            return now, question & ~ops.any(within & now[:, None], axis=-1)
+
+        _, settled = ops.while_loop(changed, ask, (~question, question))
+        return ops.slice_update(selected, (0, start), settled)
+
+    selected = ops.fori_loop(0, (count + missing) // tile, decide, selected)[:, :count]
+    _, places = ops.top_k(ops.where(selected, count - rank[:count], 0), min(max_boxes, count))
+    valid = ops.take_along_axis(selected, places, axis=1)
+    indices = ops.where(valid, ops.take_along_axis(order, places, axis=1), 0)
+    padding = [[0, 0], [0, max_boxes - min(max_boxes, count)]]
+    return ops.pad(indices, padding), ops.pad(valid, padding)
+
+
+def _on_cpu():
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
 def _tensorflow_nms(boxes, scores, max_boxes, iou_threshold):
     import tensorflow as tf
 
@@ -70,14 +127,15 @@ def _torch_nms(boxes, scores, max_boxes, iou_threshold):
     try:
         from torchvision.ops import nms
     except (ImportError, RuntimeError):  # torchvision absent, or built for another torch
-        return reference_nms(boxes, scores, max_boxes, iou_threshold)
+        return tiled_nms(boxes, scores, max_boxes, iou_threshold)
     import torch
 
     indices = torch.zeros((len(boxes), max_boxes), dtype=torch.int32, device=boxes.device)
     valid = torch.zeros((len(boxes), max_boxes), dtype=torch.bool, device=boxes.device)
     for image in range(len(boxes)):
-        candidates = torch.nonzero(scores[image] >= 0)[:, 0]
-        kept = nms(boxes[image, candidates].float(), scores[image, candidates].float(), iou_threshold)[:max_boxes]
-        indices[image, : len(kept)] = candidates[kept].int()
-        valid[image, : len(kept)] = True
-    return indices, valid
+        # Boxes with a negative score come last, so they suppress none that counts: they may take part. To leave them
+        # out first, the host would have to wait for their number.
+        kept = nms(boxes[image].float(), scores[image].float(), iou_threshold)[:max_boxes]
+        indices[image, : len(kept)] = kept.int()
+        valid[image, : len(kept)] = scores[image, kept] >= 0
+    return indices * valid, valid
