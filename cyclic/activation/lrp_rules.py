@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
-import numpy as np
 
 from cyclic.activation.gradient import value_and_gradients
 
@@ -97,7 +96,7 @@ def dense_layer(inputs, kernel, bias) -> LinearLayer:
 
 def average_layer(inputs, pool: Callable) -> LinearLayer:
     """Return an average pooling `pool` (a function or layer) of inputs `[B, H, W, C]` as a `LinearLayer`."""
-    kernel = np.ones((1, 1, 1, inputs.shape[-1]), np.float32)
+    kernel = keras.ops.ones((1, 1, 1, inputs.shape[-1]))
 
     def spread(rest):
         return value_and_gradients(lambda x: pool(x) * rest, [keras.ops.zeros_like(inputs)])[1][0]
