@@ -1,6 +1,6 @@
-"""A convolution whose gradients are matrix products, where that is faster.
+"""Convolutions that are faster than Keras' own on some backends, with the same weights and results.
 
-Beside `mrcnn/kernels` and `activation/gradient.py` the only module that reaches below Keras.
+Beside `norm.py`, `mrcnn/kernels` and `activation/gradient.py` the only module that reaches below Keras.
 """
 
 import itertools
@@ -12,7 +12,35 @@ MIN_CHANNELS = 128
 
 
 @keras.saving.register_keras_serializable(package="cyclic")
-class Conv2DSame(keras.layers.Conv2D):
+class Conv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`, on PyTorch without Keras' copies of the map.
+
+    There Keras copies the input to channels first and back again before it convolves, and the backward pass keeps a
+    copy. Here the axes are named in PyTorch's order, and no pixel moves.
+    """
+
+    def call(self, inputs):
+        padding = self._padding()
+        if keras.backend.backend() != "torch" or padding is None or self.groups > 1:
+            return super().call(inputs)
+        from torch.nn.functional import conv2d
+
+        kernel = keras.ops.convert_to_tensor(self.kernel).permute(3, 2, 0, 1)
+        bias = keras.ops.convert_to_tensor(self.bias) if self.use_bias else None
+        output = conv2d(inputs.permute(0, 3, 1, 2), kernel, bias, self.strides, padding, self.dilation_rate)
+        return self.activation(output.permute(0, 2, 3, 1))
+
+    def _padding(self):
+        """Return the pixels added to each side of height and width, or None where the sides differ."""
+        if self.padding == "valid":
+            return (0, 0)
+        if set(self.strides) == {1} and all(size % 2 for size in self.kernel_size):
+            return tuple(size // 2 * rate for size, rate in zip(self.kernel_size, self.dilation_rate, strict=True))
+        return None
+
+
+@keras.saving.register_keras_serializable(package="cyclic")
+class Conv2DSame(Conv2D):
     """`Conv2D` of stride 1 and padding "same".
 
     On TensorFlow and a CPU, both gradients of such a layer run at half the speed of its forward pass where the map is

@@ -7,7 +7,7 @@ ResNet-50 and -101 are Matterport's `resnet_graph` weight for weight, so that it
 
 import keras
 
-from cyclic.backbones.conv import Conv2DSame
+from cyclic.backbones.conv import Conv2D, Conv2DSame
 from cyclic.backbones.norm import norm_layer
 
 # Blocks in the stages 2 to 5, and whether a block is a bottleneck (1x1, 3x3, 1x1) or basic (3x3, 3x3).
@@ -49,7 +49,7 @@ def _conv_norm(x, channels, kernel, norm, conv_name, norm_name, strides=1, paddi
     if kernel == 3 and strides == 1:
         x = Conv2DSame(channels, kernel, **options)(x)
     else:
-        x = keras.layers.Conv2D(channels, kernel, strides=strides, padding=padding, **options)(x)
+        x = Conv2D(channels, kernel, strides=strides, padding=padding, **options)(x)
     return norm_layer(norm, channels, norm_name)(x)
 
 

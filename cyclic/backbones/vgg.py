@@ -2,6 +2,7 @@
 
 import keras
 
+from cyclic.backbones.conv import Conv2D
 from cyclic.backbones.norm import norm_layer
 
 # (convolutions, channels) of the blocks 1 to 5.
@@ -31,7 +32,7 @@ def build_vgg16(norm: str, input_shape: tuple) -> keras.Model:
 
 def _convolution(x, channels, norm, name):
     plain = norm == "frozen"
-    x = keras.layers.Conv2D(
+    x = Conv2D(
         channels,
         3,
         padding="same",

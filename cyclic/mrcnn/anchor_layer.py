@@ -30,9 +30,19 @@ class PyramidAnchors(keras.layers.Layer):
         super().__init__(autocast=False, **{**kwargs, "dtype": "float32"})
         self.scales, self.ratios, self.strides = tuple(scales), tuple(ratios), tuple(strides)
         self.anchor_stride = anchor_stride
+        self._last = None
 
     def call(self, images):
         height, width = ops.shape(images)[1], ops.shape(images)[2]
+        if keras.backend.backend() != "torch":
+            return self._anchors(height, width)
+        # PyTorch would compute them again in every step, and wait for each constant to come to the device.
+        key = (height, width, str(images.device))
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._anchors(height, width)
+        return self._last[1]
+
+    def _anchors(self, height, width):
         pairs = zip(self.scales, self.strides, strict=True)
         levels = [self._level(scale, stride, height, width) for scale, stride in pairs]
         return normalize_boxes(ops.concatenate(levels, axis=0), (height, width))[None]

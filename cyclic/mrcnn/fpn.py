@@ -2,7 +2,7 @@
 
 import keras
 
-from cyclic.backbones.conv import Conv2DSame
+from cyclic.backbones.conv import Conv2D, Conv2DSame
 
 
 def build_fpn(channels_in, channels=256):
@@ -19,10 +19,10 @@ def build_fpn(channels_in, channels=256):
 
     def merge(upper, lateral, level):
         upsampled = keras.layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(upper)
-        conv = keras.layers.Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(lateral)
+        conv = Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(lateral)
         return keras.layers.Add(name=f"fpn_p{level}add")([upsampled, conv])
 
-    m5 = keras.layers.Conv2D(channels, 1, name="fpn_c5p5")(c5)
+    m5 = Conv2D(channels, 1, name="fpn_c5p5")(c5)
     m4 = merge(m5, c4, 4)
     m3 = merge(m4, c3, 3)
     m2 = merge(m3, c2, 2)

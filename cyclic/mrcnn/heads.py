@@ -7,7 +7,7 @@ import math
 
 import keras
 
-from cyclic.backbones.conv import Conv2DSame
+from cyclic.backbones.conv import Conv2D, Conv2DSame
 from cyclic.backbones.norm import EPSILON, norm_layer
 from cyclic.mrcnn.doubling import DoublingConv2D, in_place
 from cyclic.mrcnn.full_conv import FullConv2D
@@ -60,6 +60,6 @@ def build_mask_head(num_classes, pool_size, channels, norm, width=256):
         x = norm_layer(norm, width, f"mrcnn_mask_bn{index}")(x)
         x = keras.layers.ReLU(name=f"mrcnn_mask_relu{index}")(x)
     x = DoublingConv2D(width, activation="relu", name="mrcnn_mask_deconv")(x)
-    x = keras.layers.Conv2D(num_classes, 1, name="mrcnn_mask")(x)
+    x = Conv2D(num_classes, 1, name="mrcnn_mask")(x)
     masks = in_place(keras.layers.Activation("sigmoid", dtype="float32", name="mrcnn_mask_sigmoid")(x))
     return keras.Model(pooled, masks, name="mrcnn_mask_head")

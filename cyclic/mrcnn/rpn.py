@@ -2,6 +2,8 @@
 
 import keras
 
+from cyclic.backbones.conv import Conv2D
+
 
 def build_rpn(anchor_stride, anchors_per_location, depth, channels=512):
     """Build the RPN that all pyramid levels share (Ren et al. 2015), with Matterport's layer names.
@@ -17,12 +19,12 @@ def build_rpn(anchor_stride, anchors_per_location, depth, channels=512):
         `[B, A, 2]` (background, nucleus), `[B, A, 2]` and `[B, A, 4]`, all float32.
     """
     feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map")
-    shared = keras.layers.Conv2D(
-        channels, 3, strides=anchor_stride, padding="same", activation="relu", name="rpn_conv_shared"
-    )(feature_map)
-    logits = keras.layers.Conv2D(2 * anchors_per_location, 1, name="rpn_class_raw")(shared)
+    shared = Conv2D(channels, 3, strides=anchor_stride, padding="same", activation="relu", name="rpn_conv_shared")(
+        feature_map
+    )
+    logits = Conv2D(2 * anchors_per_location, 1, name="rpn_class_raw")(shared)
     logits = keras.layers.Reshape((-1, 2), dtype="float32", name="rpn_class_logits")(logits)
     probabilities = keras.layers.Softmax(dtype="float32", name="rpn_class_xxx")(logits)
-    deltas = keras.layers.Conv2D(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
+    deltas = Conv2D(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
     deltas = keras.layers.Reshape((-1, 4), dtype="float32", name="rpn_bbox_reshape")(deltas)
     return keras.Model(feature_map, [logits, probabilities, deltas], name="rpn_model")

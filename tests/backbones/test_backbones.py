@@ -9,6 +9,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from cyclic.backbones import BACKBONES, FrozenBatchNormalization, build_backbone
 from cyclic.errors import InputError
@@ -81,6 +82,21 @@ def test_features_depend_on_the_image():
     for level in backbone.predict_on_batch(images):
         assert level.min() >= 0
         assert np.abs(level[0] - level[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_frozen_batch_normalization_is_keras_with_stored_statistics(dtype):
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.5, 2.0, 6).astype("float32") for _ in range(4)]
+    x, outputs = rng.normal(3.0, 2.0, (2, 4, 5, 6)).astype("float32"), []
+    for cls in (FrozenBatchNormalization, keras.layers.BatchNormalization):
+        layer = cls(epsilon=1e-3, dtype=dtype)
+        layer.build(x.shape)
+        layer.set_weights(weights)
+        output = layer(x, training=False)
+        assert keras.backend.standardize_dtype(output.dtype) == layer.compute_dtype
+        outputs.append(ops.convert_to_numpy(ops.cast(output, "float32")))
+    np.testing.assert_allclose(*outputs, atol=1e-5 if dtype == "float32" else 0.1)
 
 
 def test_frozen_batch_normalization_never_trains():

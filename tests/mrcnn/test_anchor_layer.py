@@ -34,7 +34,7 @@ def test_one_model_serves_images_of_any_size():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, layer_of(SmallConfig())(image))
     assert model.output_shape == (1, None, 4)
-    for side in (64, 128):
+    for side in (64, 128, 128, 64):
         found = ops.convert_to_numpy(model(np.zeros((1, side, side, 3), "float32")))[0]
         np.testing.assert_allclose(found, pyramid_anchors_normalized(SmallConfig(), (side, side)), atol=1e-6)
 

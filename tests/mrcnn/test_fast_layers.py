@@ -9,7 +9,7 @@ from keras import ops
 from tiny_model import InferenceConfig, OneImage, small_network
 
 from cyclic.allocator import keep_freed_memory
-from cyclic.backbones.conv import Conv2DSame
+from cyclic.backbones.conv import Conv2D, Conv2DSame
 from cyclic.mrcnn import detector
 from cyclic.mrcnn.doubling import DoublingConv2D, in_place
 from cyclic.mrcnn.full_conv import FullConv2D
@@ -47,6 +47,9 @@ def trained(layer, inputs, weights=None):
         (FullConv2D(6, 1, use_bias=False), keras.layers.Conv2D(6, 1, use_bias=False), (5, 1, 1, 4)),
         (Doubled(6, activation="relu"), keras.layers.Conv2DTranspose(6, 2, strides=2, activation="relu"), (2, 5, 7, 4)),
         (Conv2DSame(6, 3), keras.layers.Conv2D(6, 3, padding="same"), (2, 9, 12, 4)),
+        (Conv2D(6, 3, activation="relu"), keras.layers.Conv2D(6, 3, activation="relu"), (2, 9, 12, 4)),
+        (Conv2D(6, 1, strides=2, use_bias=False), keras.layers.Conv2D(6, 1, strides=2, use_bias=False), (2, 9, 12, 4)),
+        (Conv2D(6, 3, 2, padding="same"), keras.layers.Conv2D(6, 3, 2, padding="same"), (2, 10, 12, 4)),
     ],
 )
 def test_output_and_gradients_of_a_convolution(fast, plain, shape):
@@ -60,7 +63,7 @@ def test_output_and_gradients_of_a_convolution(fast, plain, shape):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
-@pytest.mark.parametrize("layer", [FullConv2D(6, 7), DoublingConv2D(6), Conv2DSame(6, 3)])
+@pytest.mark.parametrize("layer", [FullConv2D(6, 7), DoublingConv2D(6), Conv2D(6, 3, 2), Conv2DSame(6, 3)])
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is type(layer) and copy.get_config() == layer.get_config()
