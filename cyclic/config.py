@@ -81,7 +81,11 @@ class PseudoConfig(_Section):
     factors: list[Annotated[float, Field(gt=0)]] = Field(
         [0.8, 1.0, 1.2, 1.4], min_length=1, description="multiples of the threshold that compete"
     )
-    split: bool = Field(True, description="split touching nuclei")
+    split: bool = Field(True, description="split touching nuclei, open bridges, smooth outlines")
+    max_hole: Annotated[int, Field(ge=0)] = Field(
+        800, description="a nucleus' pale centre of at most this area is filled; 0: none"
+    )
+    closing: Annotated[int, Field(ge=0)] = Field(1, description="radius in pixels that closes gaps of a rim before")
     min_area: Positive = 40
     max_area: Positive | None = None
     rank_by: Literal["confidence", "solidity", "area"] = "confidence"

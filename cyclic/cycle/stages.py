@@ -22,6 +22,7 @@ from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_til
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
 from cyclic.inference.predict import predict_image
+from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.score import ComponentScores, score_components
 from cyclic.pseudo.select import (
     PseudoMasks,
@@ -229,8 +230,8 @@ def scored_components(
         "hematoxylin": lambda: hematoxylin,
         "product": lambda: product_map(activation, hematoxylin),
     }
-    found = sources[settings.source]()
-    smooth = {} if settings.split else {"opening": 0, "max_hole": 0, "outline_sigma": 0.0}
+    found = fill_centres(sources[settings.source](), settings.max_hole, settings.closing)
+    smooth = {} if settings.split else {"opening": 0, "outline_sigma": 0.0}
     labels, scores = components_over_levels(
         found,
         settings.threshold_method,
@@ -238,6 +239,7 @@ def scored_components(
         tuple(settings.factors),
         second_map=activation if settings.agreement else None,
         split=settings.split,
+        max_hole=settings.max_hole,
         min_area=settings.min_area,
         max_area=settings.max_area,
         **smooth,
@@ -361,7 +363,9 @@ def _joined(context: Context, pseudo: PseudoMasks, folder: Path, name: str) -> P
     """Return the pseudo masks extended by the detections in `folder`, ranked by score and by looks alike."""
     rounds = context.config.rounds
     labels, scores = load_detections(folder / "detections", name)
-    looks = score_components(labels, hematoxylin_map(context.images[name])).confidence
+    settings = context.config.pseudo
+    stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
+    looks = score_components(labels, stain).confidence
     return extend_pseudo_masks(
         pseudo, labels, scores, np.sqrt(scores * looks), rounds.score, rounds.ignore_score, rounds.count
     )
