@@ -5,6 +5,7 @@ Shape shorthand: B images, D detections with padding, N real ones, K classes wit
 
 import logging
 
+import keras
 import numpy as np
 
 from cyclic.allocator import release_freed_memory
@@ -94,14 +95,14 @@ class Detector:
             release_freed_memory()
             self._last_shape = molded_images.shape
         windows = np.stack([utils.norm_boxes(meta[7:11], shape) for meta in image_metas]).astype("float32")
-        output = self.keras_model.predict_on_batch({"image": molded_images.astype("float32"), "window": windows})
-        detections = output["detections"]
+        output = self._detect({"image": molded_images.astype("float32"), "window": windows})
+        detections = keras.ops.convert_to_numpy(output["detections"])
         counts = (detections[..., 4] > 0).sum(axis=1)
-        slots = max(-(-int(counts.max()) // MASK_BUCKET) * MASK_BUCKET, MASK_BUCKET)
+        slots = _slots(int(counts.max()))
         boxes = np.zeros((len(detections), slots, 4), "float32")
         boxes[:, : detections.shape[1]] = detections[:, :slots, :4]
         pyramid = {name: output[name] for name in ("p2", "p3", "p4", "p5")}
-        masks = self._mask_model.predict_on_batch({"boxes": boxes, **pyramid})
+        masks = keras.ops.convert_to_numpy(self._mask({"boxes": boxes, **pyramid}))
         masks = masks.reshape(len(boxes), slots, *masks.shape[1:])
         class_ids = detections[..., 4].astype(int)
         chosen = [masks[i, np.arange(n), :, :, class_ids[i, :n]] for i, n in enumerate(counts)]
@@ -150,3 +151,10 @@ class Detector:
         found = unmold_crops(detections, masks, original_image_shape, image_shape, window)
         full = paste_crops(found["rois"], found["masks"], original_image_shape)
         return found["rois"], found["class_ids"], found["scores"], full
+
+
+def _slots(count):
+    """Return how many boxes the mask head runs on for `count` detections."""
+    buckets = max(-(-count // MASK_BUCKET), 1)
+    # JAX compiles anew for each number.
+    return MASK_BUCKET * (2 ** (buckets - 1).bit_length() if keras.backend.backend() == "jax" else buckets)

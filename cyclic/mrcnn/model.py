@@ -8,6 +8,7 @@ from cyclic.mrcnn.anchors import compute_backbone_shapes
 from cyclic.mrcnn.callbacks import Checkpoint, NaNGuard, tensorboard
 from cyclic.mrcnn.detector import Detector
 from cyclic.mrcnn.inspection import Inspection, log
+from cyclic.mrcnn.kernels.on_device import on_device
 from cyclic.mrcnn.loader import DataGenerator, load_image_gt
 from cyclic.mrcnn.network import Network, detection_model, mask_model, training_model
 from cyclic.mrcnn.run_folder import RunFolder
@@ -61,6 +62,10 @@ class MaskRCNN(Detector, Inspection):
         else:
             self.keras_model = detection_model(self.network)
             self._mask_model = mask_model(self.network)
+            for model in (self.keras_model, self._mask_model):
+                # Keras' own choice is XLA where TensorFlow has a GPU, but XLA lacks TensorFlow's crops.
+                model.jit_compile = jit_compile(config.JIT_COMPILE)
+            self._detect, self._mask = on_device(self.keras_model), on_device(self._mask_model)
 
     @property
     def model_dir(self):

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 import skimage.transform
+from keras import ops
 from tiny_model import InferenceConfig, OneImage, TinyConfig, small_network
 
 from cyclic.errors import InputError
-from cyclic.mrcnn import callbacks, checkpoint, utils, weights
+from cyclic.mrcnn import callbacks, checkpoint, detector, utils, weights
 from cyclic.mrcnn.loader import DataGenerator
 from cyclic.mrcnn.losses import LOSS_NAMES
 from cyclic.mrcnn.model import MaskRCNN
@@ -303,15 +304,26 @@ def test_keras_model_saves_in_matterports_layout(trained, tmp_path):
     assert not report.missing and not report.unused and not changed(values(training.network), values(other))
 
 
+def test_only_jax_compiles_inference(trained):
+    inference = trained[1]
+    for model in (inference.keras_model, inference._mask_model):
+        assert model.jit_compile == (keras.backend.backend() == "jax")
+
+
+@pytest.mark.parametrize(("count", "slots", "on_jax"), [(0, 16, 16), (16, 16, 16), (33, 48, 64), (65, 80, 128)])
+def test_mask_head_runs_on_few_different_numbers_of_boxes(count, slots, on_jax):
+    assert detector._slots(count) == (on_jax if keras.backend.backend() == "jax" else slots)
+
+
 def test_nothing_detected(trained, image, monkeypatch):
     inference = trained[1]
-    predict = inference.keras_model.predict_on_batch
+    detect = inference._detect
 
     def nothing(inputs):
-        outputs = predict(inputs)
-        return {**outputs, "detections": np.zeros_like(outputs["detections"])}
+        outputs = detect(inputs)
+        return {**outputs, "detections": ops.zeros_like(outputs["detections"])}
 
-    monkeypatch.setattr(inference.keras_model, "predict_on_batch", nothing)
+    monkeypatch.setattr(inference, "_detect", nothing)
     (found,) = inference.detect([image])
     assert found["rois"].shape == (0, 4) and found["masks"].shape == (50, 70, 0) and len(found["scores"]) == 0
 

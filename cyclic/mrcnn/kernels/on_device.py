@@ -1,0 +1,34 @@
+"""Inference whose outputs stay on the device that computed them."""
+
+import keras
+
+
+def on_device(model):
+    """Return the compiled function `inputs -> model(inputs, training=False)`.
+
+    Unlike `predict_on_batch` it copies no output to the host, so one model's maps go to the next where they are.
+
+    Args:
+        model: built `keras.Model`; the function follows its weights.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True, autograph=False)
+    if backend == "jax":
+        import jax
+
+        @jax.jit
+        def compiled(values, inputs):
+            with keras.StatelessScope(state_mapping=zip(model.variables, values, strict=True)):
+                return model(inputs, training=False)
+
+        return lambda inputs: compiled([variable.value for variable in model.variables], inputs)
+    import torch
+
+    @torch.no_grad()
+    def call(inputs):
+        return model(keras.tree.map_structure(keras.ops.convert_to_tensor, inputs), training=False)
+
+    return call
