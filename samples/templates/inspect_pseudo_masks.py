@@ -40,8 +40,9 @@ look.show_maps(crop, maps);
 
 # %%
 for kind in (run.config.maps.method, "hematoxylin", "product"):
-    print(kind)
-    look.show_thresholds(crop, maps[kind])
+    if kind in maps:
+        print(kind)
+        look.show_thresholds(crop, maps[kind])
 
 # %% [markdown]
 # The run takes components at several multiples of its threshold and keeps the best: pale nuclei are whole at low ones,

@@ -4,7 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 
+from cyclic.activation.stain import hematoxylin_map
 from cyclic.config import TilesConfig
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
@@ -44,9 +46,8 @@ def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
     assert found.shape == labels.shape and labels.max() == len(scores)
     rows = pseudo.component_rows(run, found, labels, scores)
     kept = [row["rank"] for row in rows if row["kept"] == "yes"]
-    assert max(kept) == round(run.config.pseudo.share * len(scores)) < min(
-        row["rank"] for row in rows if row["kept"] == "no"
-    )
+    dropped = [row["rank"] for row in rows if row["kept"] == "no"]
+    assert max(kept) == round(run.config.pseudo.share * len(scores)) < min(dropped)
     confidence = [row["confidence"] for row in rows]
     assert confidence == sorted(confidence, reverse=True)
     for row in rows:
@@ -57,6 +58,57 @@ def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
         assert row["confidence"] == pytest.approx(mean, abs=1e-3) or row["confidence"] == pytest.approx(
             BORDER_FACTOR * mean, abs=1e-3
         )
+
+
+def without_classifier(fake_run, root, supervision):
+    """Return the run as one of another supervision leaves it: no maps; with instance labels no pseudo masks of val."""
+    path = root / supervision
+    shutil.copytree(fake_run.run, path)
+    settings = {"supervision": supervision} | (
+        {"pseudo": {"source": "hematoxylin", "agreement": False}} if supervision == "none" else {}
+    )
+    (path / "config.yaml").write_text(yaml.safe_dump(settings))
+    for cycle in path.glob("cycle_*"):
+        shutil.rmtree(cycle / "maps")
+        for labels in cycle.glob("pseudo/labels/val_*") if supervision == "instance" else ():
+            labels.unlink()
+    return open_run(path, fake_run.data)
+
+
+@pytest.mark.parametrize("supervision", ["none", "instance"])
+def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_shown(
+    fake_run, tmp_path, capsys, supervision
+):
+    run = without_classifier(fake_run, tmp_path, supervision)
+    image = run.images.image("val_000")
+    maps = pseudo.maps_of_methods(run, 1, image)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"supervision {supervision}: ") and "skipped" in printed and printed.count("\n") == 1
+    assert list(maps) == ["hematoxylin"]
+    np.testing.assert_array_equal(maps["hematoxylin"], hematoxylin_map(image))
+
+    found, labels, scores = pseudo.components(run, 1, "val_000")
+    np.testing.assert_array_equal(found, maps["hematoxylin"])
+    assert len(scores) == labels.max() > 0 and (scores.agreement == 1).all()
+    rows = pseudo.component_rows(run, found, labels, scores)
+    assert {row["kept"] for row in rows} == {"yes", "no"} and "agreement" not in rows[0]
+    pictures = [
+        pseudo.show_maps(image, maps),
+        pseudo.show_levels(image, found, run),
+        pseudo.show_selection(run, "val_000", found, labels, scores),
+        pseudo.show_ranking(run, "val_000", labels, scores),
+    ]
+    assert all(len(figure.axes) > 1 for figure in pictures)
+    compared = [pseudo.show_precision(run, run.images.ids), pseudo.show_errors(run, 2, "val_000")]
+    printed = capsys.readouterr().out
+    if supervision == "none":
+        assert None not in compared and not printed
+    else:
+        assert compared == [None, None] and printed.count("no pseudo masks") + printed.count("No pseudo masks") == 2
+
+
+def test_agreement_is_a_column_of_runs_that_ask_for_it(run):
+    assert "agreement" in pseudo.component_rows(run, *pseudo.components(run, 1, "val_000"))[0]
 
 
 def test_ground_truth_of_training_images_is_never_shown(run, fake_run, monkeypatch):

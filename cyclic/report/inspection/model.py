@@ -20,7 +20,7 @@ from cyclic.mrcnn.loader import DataGenerator
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.utils import apply_box_deltas, compute_overlaps, denorm_boxes, unmold_image
 from cyclic.pseudo.select import load_pseudo_masks
-from cyclic.report.inspection.drawing import show_histograms, show_pictures
+from cyclic.report.inspection.drawing import middle, show_histograms, show_pictures
 from cyclic.report.inspection.run import Run
 from cyclic.report.overlays import contour_overlay, error_overlay
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
@@ -212,13 +212,14 @@ def detection_rows(look: Inspected) -> list[dict]:
 
 
 def show_prediction(look: Inspected, run: Run, name: str) -> plt.Figure:
-    """Show the nuclei found in a whole image, and their errors where there is a ground truth; print its scores."""
+    """Outline the nuclei found in an image's middle; where there is a ground truth, show all errors, print scores."""
     image, true = run.images.image(name), run.truth(name)
     labels, scores = predict_image(look.model, image, **detection_options(run.config))
     labels = confident(labels, scores, run.config.detection.score)
-    pictures = [("image", image), (f"{labels.max()} nuclei found", contour_overlay(image, labels))]
+    outlines = contour_overlay(middle(image), middle(labels))
+    pictures = [("the middle", middle(image)), (f"{labels.max()} nuclei found in the whole image", outlines)]
     if true is not None:
-        pictures.append(("errors", error_overlay(image, true, labels)))
+        pictures.append(("errors, the whole image", error_overlay(image, true, labels)))
         found = evaluate_pair(true, labels)
         print("  ".join(f"{metric} {found[metric]:.3f}" for metric in ("aji", "dice", "pq", "f1")))
     return show_pictures(pictures, columns=3, width=16)

@@ -1,6 +1,7 @@
 """`inspect_pseudo_masks.ipynb`: maps of each method, thresholds, what is kept and why, and how much of it is right."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,16 +29,28 @@ FACTORS = {
     "size_prior": 1,
     "agreement": 1,
 }
+# What the notebook leaves out of a run without a classifier, by its `supervision`.
+SKIPPED = {
+    "none": "supervision none: no classifier, so its maps are skipped; below is what the hematoxylin stain gives",
+    "instance": "supervision instance: neither classifier nor pseudo masks, so maps and precision are skipped; "
+    "below is what the hematoxylin stain would give",
+}
 
 
 def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.ndarray]:
     """Return the map of each method, `[H, W]` float32 in [0, 1], by the classifier of a cycle.
+
+    Of a run without a classifier return the hematoxylin map alone, and print what is skipped.
 
     Args:
         run: the run.
         cycle: whose classifier to use.
         image: `[H, W, 3]` uint8, best a crop: LRP takes seconds for each tile.
     """
+    stain = hematoxylin_map(image)
+    if not run.has_classifier:
+        print(SKIPPED[run.config.supervision])
+        return {"hematoxylin": stain}
     models, config = Models(run.config), run.config
     models.load(run.path / f"cycle_{cycle}" / "classifier.weights.h5")
     maps = {
@@ -54,7 +67,6 @@ def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.nda
         )
         for method in METHODS
     }
-    stain = hematoxylin_map(image)
     return maps | {"hematoxylin": stain, "product": product_map(maps[config.maps.method], stain)}
 
 
@@ -89,12 +101,20 @@ def show_levels(image: np.ndarray, values: np.ndarray, run: Run) -> plt.Figure:
 
 
 def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return contour_overlay(image, measure.label(mask))
+    return contour_overlay(image, measure.label(mask), 1)  # in small pictures thinner lines cannot be seen
 
 
 def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
-    """Return the map, the components and the scores that the run's settings give; see `stages.scored_components`."""
-    return scored_components(run_map(run, cycle, name), run.images.image(name), run.config)
+    """Return the map, the components and the scores that the run's settings give; see `stages.scored_components`.
+
+    Without a classifier: those that the hematoxylin stain gives by itself.
+    """
+    image, config = run.images.image(name), run.config
+    if run.has_classifier:
+        return scored_components(run_map(run, cycle, name), image, config)
+    stain_alone = config.pseudo.model_copy(update={"source": "hematoxylin", "agreement": False})
+    no_map = np.zeros(image.shape[:2], np.float32)
+    return scored_components(no_map, image, config.model_copy(update={"pseudo": stain_alone}))
 
 
 def component_rows(
@@ -102,8 +122,11 @@ def component_rows(
 ) -> list[dict]:
     """Return the best components, the last that are kept and the first that are not, and the worst.
 
-    `weakest` names the factor that costs a component most: why it stands where it stands.
+    `weakest` names the factor that costs a component most: why it stands where it stands. There is no agreement with
+    a map where the run has none or does not ask for it.
     """
+    agreement = run.has_classifier and run.config.pseudo.agreement
+    factors = [name for name in FACTORS if agreement or name != "agreement"]
     ranked = scores.take(np.argsort(-getattr(scores, run.config.pseudo.rank_by), kind="stable"))
     kept, total = len(select_components(found, labels, scores, run.config).confidence), len(ranked)
     wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
@@ -116,7 +139,7 @@ def component_rows(
                 "confidence": float(ranked.confidence[index]),
                 "weakest": weakest_factor(ranked, index),
                 "area": int(ranked.area[index]),
-                **{name: float(getattr(ranked, name)[index]) for name in FACTORS},
+                **{name: float(getattr(ranked, name)[index]) for name in factors},
             }
         )
     return rows
@@ -154,29 +177,36 @@ def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScore
 
 
 def show_precision(run: Run, names: Sequence[str]) -> plt.Figure | None:
-    """Draw which share of the best k pseudo masks matches a nucleus, of each cycle; None without ground truth."""
+    """Draw which share of the best k pseudo masks matches a nucleus, of each cycle; None without truth or masks."""
     truths = {name: true for name in names if (true := run.truth(name)) is not None}
     if not truths:
         print("No labelled val images: nothing to compare with.")
         return None
+    files = {cycle: [_pseudo_labels(run, cycle, name) for name in truths] for cycle in run.cycles}
+    complete = {cycle: paths for cycle, paths in files.items() if all(path.is_file() for path in paths)}
+    if not complete:
+        print("No pseudo masks of these images: nothing to compare.")
+        return None
     figure, place = plt.subplots(figsize=(8, 4), layout="constrained")
-    for cycle in run.cycles:
-        files = [run.path / f"cycle_{cycle}" / "pseudo" / "labels" / f"{name}.tif" for name in truths]
-        if all(path.is_file() for path in files):
-            precision = precision_by_rank(list(truths.values()), [read_label_map(path) for path in files])
-            place.plot(np.arange(1, len(precision) + 1), precision, label=f"cycle {cycle}")
+    for cycle, paths in complete.items():
+        precision = precision_by_rank(list(truths.values()), [read_label_map(path) for path in paths])
+        place.plot(np.arange(1, len(precision) + 1), precision, label=f"cycle {cycle}")
     place.set(xlabel="best k of each image", ylabel="share that matches a nucleus", ylim=(0, 1.02))
     place.legend()
     return figure
 
 
 def show_errors(run: Run, cycle: int, name: str) -> plt.Figure | None:
-    """Show the pseudo masks of a cycle against the ground truth; None without one."""
-    true = run.truth(name)
-    if true is None:
-        print(f"{name}: no ground truth to compare with.")
+    """Show the pseudo masks of a cycle against the ground truth; None without one of them."""
+    true, path = run.truth(name), _pseudo_labels(run, cycle, name)
+    if true is None or not path.is_file():
+        print(f"{name}, cycle {cycle}: no {'ground truth' if true is None else 'pseudo masks'} to compare with.")
         return None
-    labels = read_label_map(run.path / f"cycle_{cycle}" / "pseudo" / "labels" / f"{name}.tif")
     image = run.images.image(name)
-    errors = error_overlay(image, true, labels)
-    return show_pictures([("ground truth", contour_overlay(image, true)), (f"cycle {cycle}", errors)])
+    nuclei = contour_overlay(middle(image), middle(true))
+    errors = error_overlay(image, true, read_label_map(path))
+    return show_pictures([("ground truth, the middle", nuclei), (f"cycle {cycle}, the whole image", errors)])
+
+
+def _pseudo_labels(run: Run, cycle: int, name: str) -> Path:
+    return run.path / f"cycle_{cycle}" / "pseudo" / "labels" / f"{name}.tif"

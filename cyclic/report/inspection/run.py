@@ -34,6 +34,11 @@ class Run:
         return self.val or self.train
 
     @property
+    def has_classifier(self) -> bool:
+        """Whether the run learnt from image-level labels; only then there are activation maps."""
+        return self.config.supervision == "image"
+
+    @property
     def cycles(self) -> list[int]:
         """Cycles that have begun."""
         return numbered(self.path, "cycle")
