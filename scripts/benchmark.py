@@ -11,6 +11,8 @@ import platform
 import shlex
 import sys
 
+from benchmarks.processor import model_name
+
 from cyclic.evaluation.table import markdown_table
 from cyclic.files import write_json
 
@@ -49,15 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def machine() -> str:
     """Return processor, number of cores, system and Python in one line."""
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):  # another system, or a processor that has no such line
-        return platform.processor() or platform.machine()
+    return f"{model_name()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """One training step at 512 x 512, 128 ROIs of which a quarter may be positive, ours beside torchvision's.
 
 Both: ResNet-50 FPN, every layer trained, frozen batch norm, the five losses, SGD with momentum. Ours has Matterport's
-512-channel RPN, torchvision's 256 channels.
+512-channel RPN, torchvision's 256 channels. In mixed_bfloat16, `limit` says what the processor makes of it.
 """
 
 import argparse
 
+from benchmarks.processor import bfloat16_limit
 from benchmarks.workers import duel
 
 PEER = "torchvision maskrcnn_resnet50_fpn"
@@ -25,5 +26,6 @@ def run(arguments: argparse.Namespace) -> list[dict]:
         settings = {"side": arguments.side, "batch": arguments.batch, "rois": arguments.rois, "precision": precision}
         case = f"batch {arguments.batch}, {arguments.side} x {arguments.side}, {arguments.rois} ROIs, {precision}"
         contenders = [(f"benchmarks.{module}:TrainingStep", settings) for module in ("ours", "torchvision_peer")]
-        results.append(duel(case, *contenders, PEER, arguments.repeats))
+        limit = {"limit": bfloat16_limit()} if precision == "mixed_bfloat16" else {}
+        results.append(duel(case, *contenders, PEER, arguments.repeats) | limit)
     return results
