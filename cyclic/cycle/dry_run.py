@@ -38,26 +38,35 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
     Returns:
         Rows of `stage`, `input` and `output` (shapes), `parameters`, `peak_mb` (memory of the process so far),
         `unit_s` (seconds of one unit of work), `units` (how many the whole run needs) and `hours`; scoring is not
-        counted. The last row has `stage` "total" and `hours` alone.
+        counted, nor what `supervision` leaves out. The last row has `stage` "total" and `hours` alone.
 
     Raises:
-        InputError: bad input, or no image-level labels to train on.
+        InputError: bad input, or no labels of the kind that `supervision` names to train on.
     """
     train, val = open_splits(data)
     # No run directory and no display: of the stages only what writes no file is used.
     context = Context(config, Path(data), None, None, train, val, None)  # type: ignore[arg-type]
     _check_labels(context)
-    rows = [stage(context) for stage in (_classifier, _map, _pseudo_masks, _segmenter, _detection)]
+    rows = [stage(context) for stage in _stages(config)]
     for row in rows:
         row["hours"] = row["unit_s"] * row["units"] / 3600
     return [*rows, {"stage": "total", "hours": sum(row["hours"] for row in rows)}]
 
 
+def _stages(config: RunConfig) -> tuple[Callable[[Context], dict], ...]:
+    front_end = {"image": (_classifier, _map, _pseudo_masks), "none": (_pseudo_masks,), "instance": ()}
+    return (*front_end[config.supervision], _segmenter, _detection)
+
+
 def _check_labels(context: Context) -> None:
-    if context.config.tiles.folder:
-        load_tiles(context.config.tiles.folder)
+    config = context.config
+    if config.supervision == "none":
+        return
+    if config.supervision == "image" and config.tiles.folder:
+        load_tiles(config.tiles.folder)
     elif not all(map(context.train.has_labels, context.train.ids)):
-        raise InputError(f"{context.data}: not every training image has labels; add them or set tiles.folder")
+        instead = "set tiles.folder" if config.supervision == "image" else "choose another supervision"
+        raise InputError(f"{context.data}: not every training image has labels; add them or {instead}")
 
 
 def _classifier(context: Context) -> dict:

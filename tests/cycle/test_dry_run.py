@@ -1,0 +1,74 @@
+"""Which stages the dry run tries and which labels it asks for, by `supervision`; the networks run in `test_cli`."""
+
+import pytest
+
+from cyclic.config import load_config
+from cyclic.cycle import dry_run as module
+from cyclic.cycle.dry_run import dry_run
+from cyclic.cycle.loop import plan
+from cyclic.datasets.synthetic import write_tissue_set
+from cyclic.errors import InputError
+
+SUPERVISION = {
+    "image": (),
+    "none": ("supervision=none", "pseudo.agreement=false"),
+    "instance": ("supervision=instance",),
+}
+STAGES = {
+    "image": ["_classifier", "_map", "_pseudo_masks", "_segmenter", "_detection"],
+    "none": ["_pseudo_masks", "_segmenter", "_detection"],
+    "instance": ["_segmenter", "_detection"],
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_tissue_set(tmp_path, 2, 1, size=96)
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Every stage takes 36 s a unit and has 100 units: an hour; none touches a network."""
+    for name in STAGES["image"]:
+        monkeypatch.setattr(module, name, lambda context, name=name: {"stage": name, "unit_s": 36.0, "units": 100})
+
+
+@pytest.mark.parametrize("supervision", SUPERVISION)
+def test_tries_the_stages_that_the_run_has(quick, data, supervision):
+    config = load_config(None, SUPERVISION[supervision])
+    rows = dry_run(config, data)
+    assert [row["stage"] for row in rows] == [*STAGES[supervision], "total"]
+    assert rows[-1]["hours"] == len(STAGES[supervision])
+
+
+@pytest.mark.parametrize("supervision", SUPERVISION)
+def test_a_classifier_is_tried_where_the_run_trains_one(data, supervision):
+    """The dry run against the run's own plan."""
+    config = load_config(None, SUPERVISION[supervision])
+    train, val = module.open_splits(data)
+    keys = [key for key, _ in plan(module.Context(config, data, None, None, train, val, None))]
+    tried = [stage.__name__ for stage in module._stages(config)]
+    assert ("_classifier" in tried) == ("cycle_1/classifier" in keys)
+    assert ("_map" in tried) == ("cycle_1/maps" in keys)
+
+
+def test_labels_are_asked_for_only_by_a_run_that_reads_them(quick, data):
+    (data / "labels/train_001.png").unlink()
+    assert dry_run(load_config(None, SUPERVISION["none"]), data)
+    with pytest.raises(InputError, match="not every training image has labels; add them or set tiles.folder"):
+        dry_run(load_config(), data)
+    with pytest.raises(InputError, match="not every training image has labels; add them or choose another supervision"):
+        dry_run(load_config(None, SUPERVISION["instance"]), data)
+
+
+def test_sorted_tiles_stand_in_for_image_level_labels_alone(quick, data, tmp_path):
+    (data / "labels/train_001.png").unlink()
+    for kind in ("positive", "negative"):
+        (tmp_path / "tiles" / kind).mkdir(parents=True)
+    folder = f"tiles.folder={tmp_path / 'tiles'}"
+    with pytest.raises(InputError, match="tiles"):  # the folder is read, and found empty
+        dry_run(load_config(None, (folder,)), data)
+    assert dry_run(load_config(None, (*SUPERVISION["none"], folder)), data)
+    with pytest.raises(InputError, match="not every training image"):
+        dry_run(load_config(None, (*SUPERVISION["instance"], folder)), data)
