@@ -147,6 +147,10 @@ def predict(
     pixel_size: Annotated[
         float | None, typer.Option(min=1e-6, help="Side of a pixel in micrometres; default: measure in pixels.")
     ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Flips and turns that vote, each at full cost; default: the run's."),
+    ] = None,
 ) -> None:
     """Find the nuclei in images of any size.
 
@@ -155,7 +159,7 @@ def predict(
     _start_keras()
     from cyclic.inference.folder import predict_folder
 
-    counts = predict_folder(images, weights, out, tuple(format_.split(",")), tile, score, pixel_size)
+    counts = predict_folder(images, weights, out, tuple(format_.split(",")), tile, score, pixel_size, views)
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
 
 

@@ -296,6 +296,20 @@ def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
     assert_refused(call(*run, "--format", "tif,svg"), "svg", "tif, geojson, coco, overlay")
     assert_refused(call(*run, "--score", "1.5"), "--score", "cyclic predict --help")
     assert_refused(call(*run, "--pixel-size", "0"), "--pixel-size", "cyclic predict --help")
+    for views in ("0", "9"):
+        assert_refused(call(*run, "--views", views), "--views", "cyclic predict --help")
+
+
+def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypatch):
+    def predict_folder(images, weights, out, formats, *options):
+        assert (images, formats, options) == (data / "images", ("tif", "csv"), (64, 0.25, 0.5, 4))
+        return {"a": 3}
+
+    monkeypatch.setattr("cyclic.inference.folder.predict_folder", predict_folder)
+    (tmp_path / "w.h5").write_text("")
+    options = ("--format", "tif,csv", "--tile", 64, "--score", 0.25, "--pixel-size", 0.5, "--views", 4)
+    code, out, _ = call("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path, *options)
+    assert code == 0 and out == f"3 nuclei in 1 images: {tmp_path}\n"
 
 
 def test_predict_then_evaluate(call, tiny_run, tmp_path):

@@ -27,12 +27,13 @@ def predict_folder(
     tile: int | None = None,
     score: float | None = None,
     pixel_size: float | None = None,
+    views: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write the nuclei of each image and return `{image id: number of nuclei}`.
 
-    With the run's own tile and score the label maps are the ones that the run wrote. An unreadable image does not
-    keep the others from being predicted.
+    With the run's own tile, score and views the label maps are the ones that the run wrote. An unreadable image does
+    not keep the others from being predicted.
 
     Args:
         images: an image or a folder of images.
@@ -42,16 +43,18 @@ def predict_folder(
         tile: side of a tile in image pixels; None: the run's.
         score: lowest score of a nucleus, in [0, 1]; None: the run's.
         pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
+        views: flips and turns of an image that vote on its nuclei, 1 to 8, see `detect_in_views`; None: the run's.
         progress: display; None makes one on standard error.
 
     Raises:
-        InputError: unknown format, no image, bad weights; or, once all others are written, unreadable images.
+        InputError: unknown format, no image, bad weights, a setting out of range; or, once all others are written,
+            unreadable images.
     """
     unknown = [each for each in formats if each not in FORMATS]
     if unknown or not formats:
         raise InputError(f"format {', '.join(unknown) or 'none'}: use one or more of {', '.join(FORMATS)}")
     out, paths = Path(out), find_images(images)
-    settings = {"tile": tile, "score": score}
+    settings = {"tile": tile, "score": score, "views": views}
     model, config = load_predictor(weights, **{key: value for key, value in settings.items() if value is not None})
     options = detection_options(config)
     if tile is not None:

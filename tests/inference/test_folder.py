@@ -93,6 +93,20 @@ def test_tile_smaller_than_the_runs_overlap(tiny_run, predict, tmp_path):
     assert read_label_map(tmp_path / "val_000.tif").shape == (128, 128)
 
 
+def test_views_vote(tiny_run, predict, tmp_path, monkeypatch):
+    """As many views as asked for, by default as many as the run's own configuration says."""
+    seen = []
+
+    def detect_in_views(detect, image, views, min_area):
+        seen.append(views)
+        return np.zeros(image.shape[:2], np.int32), np.zeros(0, np.float32)
+
+    monkeypatch.setattr("cyclic.inference.predict.detect_in_views", detect_in_views)
+    for views in (None, 2, 8):
+        predict(tiny_run.data / "images/val_000.png", tmp_path, ("tif",), None, None, None, views)
+    assert seen == [1, 2, 8]
+
+
 def test_unreadable_images_are_named_and_the_others_predicted(tiny_run, predict, tmp_path):
     images = tmp_path / "images"
     good = read_image(tiny_run.data / "images/val_000.png")
