@@ -16,11 +16,11 @@ import numpy as np
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.classifier.train import train_classifier
 from cyclic.config import RunConfig
-from cyclic.cycle.stages import Context, classifier_steps, detection_options, image_map, pseudo_masks
+from cyclic.cycle.stages import Context, classifier_steps, image_map, pseudo_masks
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tiles import load_tiles
 from cyclic.errors import InputError
-from cyclic.inference.predict import predict_image
+from cyclic.inference.predict import detection_options, predict_image
 from cyclic.inference.tiling import tiles
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 

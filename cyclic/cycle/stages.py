@@ -21,7 +21,7 @@ from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_tiles
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
-from cyclic.inference.predict import predict_image
+from cyclic.inference.predict import confident, detection_options, predict_image
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.score import ComponentScores, score_components
 from cyclic.pseudo.select import (
@@ -326,25 +326,6 @@ def detect(context: Context, cycle: int, round_: int) -> None:
 def _show_pseudo_masks(context: Context, name: str, pseudo: PseudoMasks, step: int) -> None:
     image = context.images[name]
     context.board.picture(name, "pseudo_masks", step, pseudo_overlay, image, pseudo.labels, pseudo.ignore, 1)
-
-
-def detection_options(config: RunConfig) -> dict:
-    """Return the arguments of `predict_image` that the configuration sets."""
-    detection = config.detection
-    return {
-        "scale": config.scale,
-        "tile": detection.tile,
-        "overlap": detection.overlap,
-        "batch": detection.batch,
-        "nms_threshold": detection.nms_threshold,
-        "min_area": detection.min_area,
-        "views": detection.views,
-    }
-
-
-def confident(labels: np.ndarray, scores: np.ndarray, score: float) -> np.ndarray:
-    """Return the label map without detections under `score`; labels are 1..N in descending score."""
-    return np.where(labels <= int((scores >= score).sum()), labels, 0)
 
 
 def save_detections(folder: Path, name: str, labels: np.ndarray, scores: np.ndarray) -> None:

@@ -7,11 +7,10 @@ import numpy as np
 
 from cyclic.cycle.models import load_predictor
 from cyclic.cycle.progress import Progress
-from cyclic.cycle.stages import confident, detection_options
 from cyclic.errors import InputError
 from cyclic.files import IMAGE_SUFFIXES, image_files, read_image, write_label_map
 from cyclic.inference.export import export_coco, export_csv, export_geojson, export_overlay
-from cyclic.inference.predict import predict_image
+from cyclic.inference.predict import confident, detection_options, predict_image
 
 DEFAULT_FORMATS = ("tif", "geojson", "coco", "overlay")
 FORMATS = (*DEFAULT_FORMATS, "csv")

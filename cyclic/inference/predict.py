@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from cyclic.config import RunConfig
 from cyclic.inference.stitch import TileDetections, stitch
 from cyclic.inference.tiling import tiles
 from cyclic.inference.views import detect_in_views
@@ -81,3 +82,22 @@ def detect_tiles(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> list[d
         unmold_crops(detections[index], masks[index], crop.shape, molded.shape[1:], window)
         for index, crop in enumerate(crops)
     ]
+
+
+def detection_options(config: RunConfig) -> dict:
+    """Return the arguments of `predict_image` that the configuration sets."""
+    detection = config.detection
+    return {
+        "scale": config.scale,
+        "tile": detection.tile,
+        "overlap": detection.overlap,
+        "batch": detection.batch,
+        "nms_threshold": detection.nms_threshold,
+        "min_area": detection.min_area,
+        "views": detection.views,
+    }
+
+
+def confident(labels: np.ndarray, scores: np.ndarray, score: float) -> np.ndarray:
+    """Return the label map without detections under `score`; labels are 1..N in descending score."""
+    return np.where(labels <= int((scores >= score).sum()), labels, 0)

@@ -11,9 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cyclic.cycle.models import load_predictor
-from cyclic.cycle.stages import confident, detection_options
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.inference.predict import predict_image
+from cyclic.inference.predict import confident, detection_options, predict_image
 from cyclic.mrcnn import visualize
 from cyclic.mrcnn.anchors import compute_backbone_shapes, pyramid_anchors
 from cyclic.mrcnn.loader import DataGenerator
