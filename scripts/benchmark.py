@@ -13,6 +13,7 @@ import sys
 
 from benchmarks.processor import model_name
 
+from cyclic.errors import InputError
 from cyclic.evaluation.table import markdown_table
 from cyclic.files import write_json
 
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "sample": ("benchmarks.sample", "making one training sample"),
     "memory": ("benchmarks.memory", "resident memory over many detections"),
     "stages": ("benchmarks.stages", "where the time of a step and of a detection goes"),
+    "gpu": ("benchmarks.gpu", "training and detection on a GPU beside torchvision's"),
     "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),
 }
 
@@ -41,7 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--json", help="also write the results to this file")
     module.add_arguments(options)
     settings = options.parse_args(chosen.rest)
-    results = module.run(settings)
+    try:
+        results = module.run(settings)
+    except InputError as error:
+        print(f"benchmark.py {chosen.name}: {error}", file=sys.stderr)
+        return 2
     print(markdown_table(results), end="")
     if settings.json:
         command = shlex.join(["python", "scripts/benchmark.py", *arguments])

@@ -68,6 +68,7 @@ class Stages:
 
     def forward(self, detections: int) -> list[tuple]:
         """Return the stages of a detection."""
+        from benchmarks.work import operations
         from cyclic.mrcnn.network import detection_model, mask_model
 
         network, config = self.network, self.config
@@ -138,18 +139,3 @@ class Stages:
             call()
             times.append(time.perf_counter() - start)
         return min(times)
-
-
-def operations(model, inputs) -> float:
-    """Return the floating-point operations (two a multiply-add) of the convolutions and dense layers of `model`."""
-    import keras
-
-    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    symbols = [keras.Input(batch_shape=value.shape) for value in inputs]
-    sized = keras.models.clone_model(model, input_tensors=symbols if len(symbols) > 1 else symbols[0])
-    total = 0.0
-    for layer in sized.layers:
-        if hasattr(layer, "kernel"):
-            places = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
-            total += 2.0 * np.prod(places.shape[:-1]) * np.prod(layer.kernel.shape)
-    return float(total)

@@ -1,7 +1,8 @@
 """Programs measured beside each other: each in its own process with two threads, in turn; the median call counts.
 
 A contender is `module:function`; the function takes the settings and returns a callable without arguments, which is
-timed.
+timed. The callable may have `facts`, a dict to tell about it, and `memory()`, which returns bytes (highest, present)
+in place of the resident memory of its process.
 """
 
 import importlib
@@ -35,7 +36,7 @@ class Worker:
         return self._answer()
 
     def memory(self) -> tuple[int, int]:
-        """Return the highest and the present resident memory of the process, bytes."""
+        """Return the highest and the present memory of the contender, bytes."""
         self._pipe.send("memory")
         return self._answer()
 
@@ -50,7 +51,25 @@ class Worker:
         return answer
 
 
-def alternate(workers: list[Worker], repeats: int, warm_up: int = 2) -> list[list[float]]:
+class Local:
+    """A contender in this process, with the methods of `Worker`."""
+
+    def __init__(self, contender: str, settings: dict):
+        self._contender = _build(contender, settings)
+        self._contender()
+        self.facts = getattr(self._contender, "facts", {})
+
+    def call(self) -> float:
+        return _measure(self._contender)
+
+    def memory(self) -> tuple[int | None, int | None]:
+        return _memory(self._contender)
+
+    def close(self) -> None:
+        self._contender = None
+
+
+def alternate(workers: list, repeats: int, warm_up: int = 2) -> list[list[float]]:
     """Call the workers in turn and return each one's times in seconds, the warm-up left out."""
     times = [[worker.call() for worker in workers] for _ in range(warm_up + repeats)]
     return [list(column) for column in zip(*times[warm_up:], strict=True)]
@@ -58,23 +77,34 @@ def alternate(workers: list[Worker], repeats: int, warm_up: int = 2) -> list[lis
 
 def duel(case: str, ours: tuple[str, dict], peer: tuple[str, dict], peer_name: str, repeats: int) -> dict:
     """Return one row of results: both contenders in turn, the median call of each, and their peak memory."""
-    workers = [Worker(*ours), Worker(*peer)]
-    ours_s, peer_s = (statistics.median(times) for times in alternate(workers, repeats))
-    ours_memory, peer_memory = (worker.memory()[0] for worker in workers)
-    facts = [worker.facts for worker in workers]
+    return compare(case, Worker(*ours), Worker(*peer), peer_name, repeats)
+
+
+def compare(case: str, ours, peer, peer_name: str, repeats: int) -> dict:
+    """Return what `duel` does for two workers (`Worker` or `Local`), which are closed then; `peer` may be None."""
+    workers = [ours, peer] if peer else [ours]
+    measured = [
+        {"s": statistics.median(times), "peak_mb": _megabytes(worker.memory()[0]), "facts": worker.facts}
+        for worker, times in zip(workers, alternate(workers, repeats), strict=True)
+    ]
     for worker in workers:
         worker.close()
+    ours, peer = measured if peer else (*measured, dict.fromkeys(measured[0]))
     return {
         "case": case,
-        "ours_s": ours_s,
-        "peer": peer_name,
-        "peer_s": peer_s,
-        "ratio": ours_s / peer_s,
-        "ours_peak_mb": ours_memory / 2**20,
-        "peer_peak_mb": peer_memory / 2**20,
-        "ours_facts": facts[0],
-        "peer_facts": facts[1],
+        "ours_s": ours["s"],
+        "peer": peer_name if peer["s"] else None,
+        "peer_s": peer["s"],
+        "ratio": ours["s"] / peer["s"] if peer["s"] else None,
+        "ours_peak_mb": ours["peak_mb"],
+        "peer_peak_mb": peer["peak_mb"],
+        "ours_facts": ours["facts"],
+        "peer_facts": peer["facts"],
     }
+
+
+def _megabytes(count: int | None) -> float | None:
+    return None if count is None else count / 2**20
 
 
 def limit_threads() -> None:
@@ -86,14 +116,18 @@ def limit_threads() -> None:
 def _serve(pipe, contender: str, settings: dict) -> None:
     limit_threads()
     try:
-        module, function = contender.split(":")
-        call = getattr(importlib.import_module(module), function)(settings)
+        call = _build(contender, settings)
         call()
         pipe.send(getattr(call, "facts", {}))
         while (request := pipe.recv()) != "end":
-            pipe.send(_measure(call) if request == "call" else _memory())
+            pipe.send(_measure(call) if request == "call" else _memory(call))
     except Exception as error:  # the parent raises it
         pipe.send(error)
+
+
+def _build(contender: str, settings: dict):
+    module, function = contender.split(":")
+    return getattr(importlib.import_module(module), function)(settings)
 
 
 def _measure(call) -> float:
@@ -102,7 +136,9 @@ def _measure(call) -> float:
     return time.perf_counter() - start
 
 
-def _memory() -> tuple[int, int]:
+def _memory(call) -> tuple[int | None, int | None]:
+    if hasattr(call, "memory"):
+        return call.memory()
     with open("/proc/self/statm") as file:
         present = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, present

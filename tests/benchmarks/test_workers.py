@@ -6,7 +6,7 @@ import pytest
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 
-CONTENDERS = '''
+CONTENDERS = """
 import time
 
 
@@ -20,7 +20,7 @@ class Sleeper:
 
 def broken(settings):
     raise ValueError("no such network")
-'''
+"""
 
 
 @pytest.fixture
@@ -40,6 +40,13 @@ def test_duel_tells_both_times_memory_and_facts(workers):
     assert row["ours_s"] > 0 and row["ratio"] == row["ours_s"] / row["peer_s"]
     assert row["ours_facts"] == {"slept": 0.01} and row["peer_facts"] == {"slept": 0.04}
     assert row["ours_peak_mb"] > 1 and row["peer_peak_mb"] > 1
+
+
+def test_local_contenders_one_without_a_peer(workers):
+    ours = workers.Local("contenders:Sleeper", {"seconds": 0.01})
+    row = workers.compare("sleep", ours, None, "nobody", repeats=2)
+    assert row["ours_s"] >= 0.01 and row["ours_peak_mb"] > 1 and row["ours_facts"] == {"slept": 0.01}
+    assert row["peer"] is row["peer_s"] is row["ratio"] is row["peer_peak_mb"] is row["peer_facts"] is None
 
 
 def test_error_of_a_contender(workers):
