@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 from tiny_model import OneImage, TinyConfig, small_network
 
+from cyclic.mrcnn.kernels import nms
 from cyclic.mrcnn.loader import DataGenerator
 from cyclic.mrcnn.model import MaskRCNN
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs operation by operation")
 def test_other_numbers_of_instances_compile_nothing(monkeypatch):
+    # JAX as on a GPU.
+    monkeypatch.setattr(nms, "_on_cpu", lambda: False)
+    monkeypatch.setattr(nms, "TILE", 64)
     config = TinyConfig()
     model = MaskRCNN("training", config, network=small_network(config))
     model.set_trainable("all")
