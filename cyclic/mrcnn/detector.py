@@ -98,7 +98,7 @@ class Detector:
         output = self._detect({"image": molded_images.astype("float32"), "window": windows})
         detections = keras.ops.convert_to_numpy(output["detections"])
         counts = (detections[..., 4] > 0).sum(axis=1)
-        slots = _slots(int(counts.max()))
+        slots = _slots(int(counts.max()), detections.shape[1])
         boxes = np.zeros((len(detections), slots, 4), "float32")
         boxes[:, : detections.shape[1]] = detections[:, :slots, :4]
         pyramid = {name: output[name] for name in ("p2", "p3", "p4", "p5")}
@@ -153,8 +153,9 @@ class Detector:
         return found["rois"], found["class_ids"], found["scores"], full
 
 
-def _slots(count):
-    """Return how many boxes the mask head runs on for `count` detections."""
+def _slots(count, most):
+    """Return how many boxes the mask head runs on for `count` detections of `most` that there may be."""
     buckets = max(-(-count // MASK_BUCKET), 1)
-    # JAX compiles anew for each number.
-    return MASK_BUCKET * (2 ** (buckets - 1).bit_length() if keras.backend.backend() == "jax" else buckets)
+    if keras.backend.backend() == "jax":  # compiles anew for each number
+        return min(MASK_BUCKET * 2 ** (buckets - 1).bit_length(), max(most, MASK_BUCKET))
+    return MASK_BUCKET * buckets
