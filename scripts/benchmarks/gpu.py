@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peak-tflops", type=float, nargs="+", help="of a card not in peaks.py, one for each precision"
     )
-    parser.add_argument("--minutes", type=float, default=7, help="no case starts later")
+    parser.add_argument("--minutes", type=float, default=5, help="no case starts later")
 
 
 def run(arguments: argparse.Namespace) -> list[dict]:
