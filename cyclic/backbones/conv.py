@@ -32,7 +32,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def _padding(self):
         """Return the pixels added to each side of height and width, or None where the sides differ."""
-        if self.padding == "valid":
+        if self.padding == "valid" or set(self.kernel_size) == {1}:
             return (0, 0)
         if set(self.strides) == {1} and all(size % 2 for size in self.kernel_size):
             return tuple(size // 2 * rate for size, rate in zip(self.kernel_size, self.dilation_rate, strict=True))

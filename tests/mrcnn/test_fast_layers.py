@@ -48,7 +48,7 @@ def trained(layer, inputs, weights=None):
         (Doubled(6, activation="relu"), keras.layers.Conv2DTranspose(6, 2, strides=2, activation="relu"), (2, 5, 7, 4)),
         (Conv2DSame(6, 3), keras.layers.Conv2D(6, 3, padding="same"), (2, 9, 12, 4)),
         (Conv2D(6, 3, activation="relu"), keras.layers.Conv2D(6, 3, activation="relu"), (2, 9, 12, 4)),
-        (Conv2D(6, 1, strides=2, use_bias=False), keras.layers.Conv2D(6, 1, strides=2, use_bias=False), (2, 9, 12, 4)),
+        (Conv2D(6, 1, 2, "same", use_bias=False), keras.layers.Conv2D(6, 1, 2, "same", use_bias=False), (2, 9, 12, 4)),
         (Conv2D(6, 3, 2, padding="same"), keras.layers.Conv2D(6, 3, 2, padding="same"), (2, 10, 12, 4)),
     ],
 )
