@@ -68,11 +68,13 @@ def _tensorflow_convolution(inputs, kernel):
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def gradients(upstream):
-            turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
             rows, columns, channels, filters = kernel.shape
-            flat = tf.reshape(upstream, (-1, filters))
             top, left = rows // 2, columns // 2
-            padded = tf.pad(inputs, [[0, 0], [top, rows - 1 - top], [left, columns - 1 - left], [0, 0]])
+            # Neither copy needs the upstream gradient, so both would be made in the forward pass and kept until here.
+            with tf.control_dependencies([upstream]):
+                turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
+                padded = tf.pad(inputs, [[0, 0], [top, rows - 1 - top], [left, columns - 1 - left], [0, 0]])
+            flat = tf.reshape(upstream, (-1, filters))
             height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
             products = []
             for y, x in itertools.product(range(rows), range(columns)):

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from cyclic.mrcnn.kernels.optimizers import after_gradients
+
 # Matterport's names for parts of the network: the heads with FPN and RPN, or all layers from a backbone stage up.
 _HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
 LAYER_GROUPS = {
@@ -71,9 +73,9 @@ def build_optimizer(config, learning_rate, momentum, total_steps):
         "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
     }
     if config.OPTIMIZER == "adamw":
-        optimizer = keras.optimizers.AdamW(schedule, **common)
+        optimizer = after_gradients(keras.optimizers.AdamW)(schedule, name="adamw", **common)
     elif config.OPTIMIZER == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, momentum=momentum, **common)
+        optimizer = after_gradients(keras.optimizers.SGD)(schedule, momentum=momentum, name="sgd", **common)
     else:
         raise ValueError(f"OPTIMIZER = {config.OPTIMIZER!r}: use sgd or adamw")
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
