@@ -123,7 +123,7 @@ def _duel(case: dict, what: str) -> dict:
 
 
 def _stages(case: dict) -> list[dict]:
-    from benchmarks.gpu_stages import MATRIX_SIDE, TrainingStages
+    from benchmarks.training_stages import MATRIX_SIDE, TrainingStages
 
     stages = TrainingStages(case, case["steps"])
     side = MATRIX_SIDE if case["device"] == "cuda" else 512

@@ -1,6 +1,7 @@
 """Where the time of a training step and of a detection goes, with the arithmetic limit of each stage beside it.
 
-Each stage is run alone, compiled, on inputs of the size it has in the whole. The limit is its multiplications and
+Each stage is run alone, compiled, on inputs of the size it has in the whole; of a detection's stages the fastest call
+counts, of a training step's the median. The limit is its multiplications and
 additions at the rate that the same machine reaches in a large float32 matrix product: the time no convolution by
 multiplication can beat. `ratio` is time over limit; stages without matrix arithmetic have none.
 """
@@ -17,17 +18,20 @@ from benchmarks.workers import limit_threads
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--detections", type=int, default=150)
-    parser.add_argument("--repeats", type=int, default=4, help="the fastest of so many calls counts")
+    parser.add_argument("--repeats", type=int, default=4, help="calls of each stage")
 
 
 def run(arguments: argparse.Namespace) -> list[dict]:
     limit_threads()
-    settings = {"side": arguments.side, "detections": arguments.detections}
+    settings = {"side": arguments.side, "detections": arguments.detections, "precision": "float32"}
     use_precision(settings)
-    stages = Stages(settings, arguments.repeats)
+    from benchmarks.training_stages import TrainingStages
+
+    stages = DetectionStages(settings, arguments.repeats)
     rate = stages.matrix_rate()
     rows = [("matrix product of 4096 x 2304 x 512", 2 * 4096 * 2304 * 512, stages.matrix_seconds)]
-    rows += [*stages.forward(arguments.detections), *stages.training()]
+    rows += stages.forward(arguments.detections)
+    rows += [(f"training: {stage}", *rest) for stage, *rest in TrainingStages(settings, arguments.repeats).rows()]
     return [
         {
             "case": case,
@@ -41,20 +45,17 @@ def run(arguments: argparse.Namespace) -> list[dict]:
     ]
 
 
-class Stages:
-    """The stages of one network; every method returns `(case, floating-point operations, seconds)` rows."""
+class DetectionStages:
+    """The stages of a detection; `forward` returns `(case, floating-point operations or None, seconds)` rows."""
 
     def __init__(self, settings: dict, repeats: int):
-        from cyclic.mrcnn.loader import DataGenerator
         from cyclic.mrcnn.model import MaskRCNN
 
         self.repeats, self.config = repeats, configuration(settings)
-        self.model = MaskRCNN("training", self.config)
-        self.network = self.model.network
+        model = MaskRCNN("inference", self.config)
+        self.network = model.network
         calm(self.network)
-        self.data = DataGenerator(TissueImage(settings["side"], 0), self.config)
-        (self.batch,) = self.data[0]
-        self.image = self.batch["image"]
+        self.image = model.mold_inputs([TissueImage(settings["side"], 0).image])[0]
 
     def matrix_rate(self) -> float:
         """Return floating-point operations a second of a large matrix product."""
@@ -99,37 +100,6 @@ class Stages:
         rows.append(("detection: proposals, ROIAlign, suppression, copies", None, max(rest, 0.0)))
         rows.append(("detection: whole network", sum(row[1] for row in rows[:5]), total + total_masks))
         return rows
-
-    def training(self) -> list[tuple]:
-        """Return the whole training step, its forward pass alone, the optimizer and the host's work."""
-        model, config = self.model.keras_model, self.config
-        self.model.compile(1e-6, config.LEARNING_MOMENTUM)
-        forward = self._fastest(lambda: model.test_on_batch(self.batch))
-        step = self._fastest(lambda: model.train_on_batch(self.batch))
-        optimizer = self._optimizer_seconds(model)
-        sample = self._fastest(lambda: self.data[0])
-        return [
-            ("training: forward with proposals, targets and losses", None, forward),
-            ("training: backward", None, step - forward - optimizer),
-            ("training: optimizer with clipping", None, optimizer),
-            ("training: whole step", None, step),
-            ("training: host makes the next sample, beside the step", None, sample),
-        ]
-
-    def _optimizer_seconds(self, model) -> float:
-        import keras
-
-        variables = model.trainable_variables
-        gradients = [keras.ops.zeros(weight.shape, weight.dtype) for weight in variables]
-
-        def apply():
-            model.optimizer.apply(gradients, variables)
-
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            apply = tf.function(apply)
-        return self._fastest(apply)
 
     def _fastest(self, call) -> float:
         call()

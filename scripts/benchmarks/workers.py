@@ -28,6 +28,8 @@ class Worker:
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, contender, settings), daemon=True)
         self._process.start()
+        # Or this process would hold the other end itself and wait for ever for a worker that was killed.
+        other.close()
         self.facts = self._answer()
 
     def call(self) -> float:
@@ -45,7 +47,11 @@ class Worker:
         self._process.join()
 
     def _answer(self):
-        answer = self._pipe.recv()
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise RuntimeError(f"the measured process ended with exit code {self._process.exitcode}") from None
         if isinstance(answer, Exception):
             raise answer
         return answer

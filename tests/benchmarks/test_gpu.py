@@ -110,7 +110,7 @@ def test_no_case_starts_too_late(gpu, monkeypatch, capsys):
 
 
 def test_stages_of_a_small_network(monkeypatch):
-    from benchmarks import gpu_stages
+    from benchmarks import training_stages
 
     monkeypatch.syspath_prepend(SCRIPTS.parent / "tests" / "mrcnn")
     from tiny_model import OneImage, TinyConfig, small_network
@@ -118,12 +118,15 @@ def test_stages_of_a_small_network(monkeypatch):
     class Config(TinyConfig):
         USE_IGNORE = False
 
-    build = gpu_stages.MaskRCNN
-    monkeypatch.setattr(gpu_stages, "configuration", lambda settings: Config())
-    monkeypatch.setattr(gpu_stages, "TissueImage", lambda *arguments: OneImage())
-    monkeypatch.setattr(gpu_stages, "MaskRCNN", lambda mode, config: build(mode, config, network=small_network(config)))
-    monkeypatch.setattr(gpu_stages, "WARM_UP", 1)
-    stages = gpu_stages.TrainingStages({"side": 64, "precision": "tf32"}, 1)
+    build = training_stages.MaskRCNN
+    monkeypatch.setattr(training_stages, "configuration", lambda settings: Config())
+    monkeypatch.setattr(training_stages, "TissueImage", lambda *arguments: OneImage())
+    def small(mode, config):
+        return build(mode, config, network=small_network(config))
+
+    monkeypatch.setattr(training_stages, "MaskRCNN", small)
+    monkeypatch.setattr(training_stages, "WARM_UP", 1)
+    stages = training_stages.TrainingStages({"side": 64, "precision": "tf32"}, 1)
     before = [weight.numpy() for weight in stages.network.fpn.weights]
     rows = stages.rows()
     names = [name for name, _, _ in rows]

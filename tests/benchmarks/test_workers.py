@@ -7,6 +7,7 @@ import pytest
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 
 CONTENDERS = """
+import os
 import time
 
 
@@ -20,6 +21,10 @@ class Sleeper:
 
 def broken(settings):
     raise ValueError("no such network")
+
+
+def killed(settings):
+    os._exit(9)
 """
 
 
@@ -52,3 +57,8 @@ def test_local_contenders_one_without_a_peer(workers):
 def test_error_of_a_contender(workers):
     with pytest.raises(ValueError, match="no such network"):
         workers.Worker("contenders:broken", {})
+
+
+def test_killed_contender(workers):
+    with pytest.raises(RuntimeError, match="exit code 9"):
+        workers.Worker("contenders:killed", {})

@@ -1,4 +1,4 @@
-"""The stages of a training step on the device: each compiled alone, on the inputs that it has within the step."""
+"""The stages of a training step: each compiled alone, on the inputs that it has within the step."""
 
 import statistics
 import time
