@@ -93,6 +93,7 @@ class PseudoConfig(_Section):
     share: Share | None = Field(0.45, description="keep the best this share")
     hull: bool = Field(False, description="fill masks to their convex hull")
     ignore: bool = Field(True, description="no loss where neither a pseudo mask nor confident background is")
+    background: Share = Field(0.0, description="what the classifier's map rates under this is background, not ignored")
 
 
 class SegmenterConfig(_Section):
@@ -175,8 +176,10 @@ class RunConfig(_Section):
         """Refuse what would otherwise stop a run hours later."""
         rules = (
             (
-                self.supervision != "none" or (self.pseudo.source == "hematoxylin" and not self.pseudo.agreement),
-                "supervision none has no activation map: it needs pseudo.source hematoxylin and pseudo.agreement false",
+                self.supervision != "none"
+                or (self.pseudo.source == "hematoxylin" and not self.pseudo.agreement and not self.pseudo.background),
+                "supervision none has no activation map: it needs pseudo.source hematoxylin, pseudo.agreement false "
+                "and pseudo.background 0",
             ),
             (self.maps.overlap < self.maps.tile, "maps.overlap has to be smaller than maps.tile"),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),

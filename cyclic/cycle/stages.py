@@ -32,6 +32,7 @@ from cyclic.pseudo.select import (
     select_pseudo_masks,
 )
 from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
+from cyclic.semi.ignore import mean_activation, trust_background
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 from cyclic.semi.self_training import extend_pseudo_masks
 
@@ -187,13 +188,11 @@ def make_pseudo_masks(context: Context, cycle: int) -> None:
     """Turn maps into pseudo masks; from the second cycle on, the last model's detections join them."""
     config, run = context.config, context.run
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
-        if config.supervision == "image":
-            found = read_image(run.path(f"cycle_{cycle}", "maps", f"{name}.png"))[..., 0].astype(np.float32) / 255
-        else:
-            found = np.zeros(image.shape[:2], np.float32)
+        activation = _activation(context, cycle, name)
+        found = np.zeros(image.shape[:2], np.float32) if activation is None else activation
         pseudo = pseudo_masks(found, image, config)
         if cycle > 1 and name in context.train.ids:
-            pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name)
+            pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name, activation)
         save_pseudo_masks(run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
         _show_pseudo_masks(context, name, pseudo, context.rounds_before(cycle))
 
@@ -216,7 +215,8 @@ def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -
         image: `[H, W, 3]` uint8.
         config: the run's configuration.
     """
-    return select_components(*scored_components(activation, image, config), config)
+    pseudo = select_components(*scored_components(activation, image, config), config)
+    return trust_background(pseudo, activation, config.pseudo.background)
 
 
 def scored_components(
@@ -318,7 +318,7 @@ def detect(context: Context, cycle: int, round_: int) -> None:
         context.board.picture(name, "prediction", step, contour_overlay, context.images[name], predicted, 1)
         if not last and name in context.train.ids:
             pseudo = load_pseudo_masks(_pseudo_folder(context, cycle, round_), name)
-            pseudo = _joined(context, pseudo, folder, name)
+            pseudo = _joined(context, pseudo, folder, name, _activation(context, cycle, name))
             save_pseudo_masks(_pseudo_folder(context, cycle, round_ + 1), name, pseudo)
             _show_pseudo_masks(context, name, pseudo, step)
 
@@ -340,16 +340,27 @@ def load_detections(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return read_label_map(folder / f"{name}.tif"), np.array(scores, np.float32)
 
 
-def _joined(context: Context, pseudo: PseudoMasks, folder: Path, name: str) -> PseudoMasks:
-    """Return the pseudo masks extended by the detections in `folder`, ranked by score and by looks alike."""
-    rounds = context.config.rounds
+def _activation(context: Context, cycle: int, name: str) -> np.ndarray | None:
+    """Return the map that `make_maps` wrote, `[H, W]` float32 in [0, 1]; None in a run without classifier."""
+    if context.config.supervision != "image":
+        return None
+    path = context.run.path(f"cycle_{cycle}", "maps", f"{name}.png")
+    return read_image(path)[..., 0].astype(np.float32) / 255
+
+
+def _joined(
+    context: Context, pseudo: PseudoMasks, folder: Path, name: str, activation: np.ndarray | None
+) -> PseudoMasks:
+    """Return the pseudo masks extended by the detections in `folder`, ranked by score, looks and activation alike."""
+    rounds, settings = context.config.rounds, context.config.pseudo
     labels, scores = load_detections(folder / "detections", name)
-    settings = context.config.pseudo
     stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
-    looks = score_components(labels, stain).confidence
-    return extend_pseudo_masks(
-        pseudo, labels, scores, np.sqrt(scores * looks), rounds.score, rounds.ignore_score, rounds.count
-    )
+    quality = [scores, score_components(labels, stain).confidence]
+    if activation is not None:
+        quality.append(mean_activation(labels, activation))
+    quality = np.prod(quality, axis=0) ** (1 / len(quality))
+    joined = extend_pseudo_masks(pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count)
+    return joined if activation is None else trust_background(joined, activation, settings.background)
 
 
 def _round(context: Context, cycle: int, round_: int) -> Path:
