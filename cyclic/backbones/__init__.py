@@ -2,7 +2,6 @@
 
 import keras
 
-from cyclic.allocator import keep_freed_memory
 from cyclic.backbones.norm import NORMS, FrozenBatchNormalization
 from cyclic.backbones.resnet import DEPTHS, build_resnet
 from cyclic.backbones.vgg import build_vgg16
@@ -37,7 +36,6 @@ def build_backbone(name: str, norm: str = "batch", input_shape: tuple = (None, N
         raise InputError(f"unknown norm {norm!r}: use one of {', '.join(NORMS)}")
     if any(side is not None and side % 32 for side in input_shape[:2]):
         raise InputError(f"backbone input {tuple(input_shape)}: height and width must be divisible by 32")
-    keep_freed_memory()
     if name == "vgg16":
         return build_vgg16(norm, input_shape)
     return build_resnet(name, norm, input_shape)

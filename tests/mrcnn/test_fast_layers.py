@@ -1,6 +1,8 @@
 """Layers that compute a convolution or crops in a faster way give what the plain way gives."""
 
 import platform
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -98,6 +100,18 @@ def test_rois_that_are_no_numbers_do_not_stop_the_step():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_the_c_library_takes_the_settings():
     assert keep_freed_memory()
+
+
+def test_the_settings_come_before_numpy_starts_threads():
+    # Threads that run already keep heaps of their own; a training then spends more time on page faults than on sums.
+    program = """
+import sys
+import cyclic
+from cyclic.allocator import keep_freed_memory
+assert keep_freed_memory.cache_info().misses == 1, "not called"
+assert not {"numpy", "tensorflow", "keras"} & sys.modules.keys(), "imported before"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_memory_is_given_back_before_images_of_another_size(monkeypatch):
