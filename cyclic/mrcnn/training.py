@@ -73,13 +73,13 @@ def build_optimizer(config, learning_rate, momentum, total_steps):
         "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
     }
     if config.OPTIMIZER == "adamw":
-        optimizer = after_gradients(keras.optimizers.AdamW)(schedule, name="adamw", **common)
+        optimizer = keras.optimizers.AdamW(schedule, **common)
     elif config.OPTIMIZER == "sgd":
-        optimizer = after_gradients(keras.optimizers.SGD)(schedule, momentum=momentum, name="sgd", **common)
+        optimizer = keras.optimizers.SGD(schedule, momentum=momentum, **common)
     else:
         raise ValueError(f"OPTIMIZER = {config.OPTIMIZER!r}: use sgd or adamw")
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+    return after_gradients(optimizer)
 
 
 def jit_compile(setting):

@@ -15,10 +15,10 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_same_steps_as_keras(name):
     results = []
-    for wrap in (lambda optimizer_class: optimizer_class, after_gradients):
+    for wrap in (lambda optimizer: optimizer, after_gradients):
         values = np.arange(6.0, dtype="float32").reshape(2, 3), np.ones(3, "float32")
         variables = [keras.Variable(value) for value in values]
-        optimizer = wrap(getattr(keras.optimizers, name))(**SETTINGS[name])
+        optimizer = wrap(getattr(keras.optimizers, name)(**SETTINGS[name]))
         for step in range(4):
             gradients = [keras.ops.full((2, 3), step - 1.5), keras.ops.full((3,), 2.0)]
             optimizer.apply(gradients, variables)
@@ -29,7 +29,7 @@ def test_same_steps_as_keras(name):
 
 def test_variable_without_gradient():
     used, unused = keras.Variable(np.ones(2, "float32")), keras.Variable(np.ones(2, "float32"))
-    optimizer = after_gradients(keras.optimizers.SGD)(learning_rate=1.0)
+    optimizer = after_gradients(keras.optimizers.SGD(learning_rate=1.0))
     with pytest.warns(UserWarning, match="Gradients do not exist"):
         optimizer.apply([keras.ops.ones(2), None], [used, unused])
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(used), [0, 0])
@@ -41,7 +41,7 @@ def test_weight_decay_waits_for_the_gradients():
     import tensorflow as tf
 
     variable = keras.Variable(np.ones(2, "float32"))
-    optimizer = after_gradients(keras.optimizers.SGD)(learning_rate=0.1, weight_decay=0.5)
+    optimizer = after_gradients(keras.optimizers.SGD(learning_rate=0.1, weight_decay=0.5))
     optimizer.build([variable])
 
     @tf.function

@@ -3,23 +3,26 @@
 import keras
 
 
-def after_gradients(optimizer_class):
-    """Return `optimizer_class`, on TensorFlow as a class whose `apply` runs nothing before all gradients are known.
+def after_gradients(optimizer):
+    """Return `optimizer`, whose `apply` on TensorFlow now runs nothing before all gradients are known.
 
     Keras' weight decay needs no gradient, so TensorFlow computes it while the forward pass still holds the old weights:
-    through most of the step every weight is in memory twice, and its decay beside it. Results are the same.
+    through most of the step every weight is in memory twice, and its decay beside it. Results are the same. The method
+    of this one object is replaced, not its class: a saved model names an optimizer that Keras knows.
 
     Args:
-        optimizer_class: a class of `keras.optimizers`.
+        optimizer: `keras.optimizers.Optimizer`.
     """
     if keras.backend.backend() != "tensorflow":
-        return optimizer_class
+        return optimizer
     import tensorflow as tf
 
-    class AfterGradients(optimizer_class):
-        def apply(self, grads, trainable_variables=None):
-            grads = list(grads)
-            with tf.control_dependencies([grad for grad in grads if grad is not None]):
-                super().apply(grads, trainable_variables)
+    apply_at_once = optimizer.apply
 
-    return AfterGradients
+    def apply(grads, trainable_variables=None):
+        grads = list(grads)
+        with tf.control_dependencies([grad for grad in grads if grad is not None]):
+            apply_at_once(grads, trainable_variables)
+
+    optimizer.apply = apply
+    return optimizer
