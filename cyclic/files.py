@@ -86,6 +86,15 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., :3])
 
 
+def read_map(path: str | Path) -> np.ndarray:
+    """Return an activation map that was written as an 8-bit picture, `[H, W]` float32 in [0, 1].
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    return read_image(path)[..., 0].astype(np.float32) / 255
+
+
 def read_label_map(path: str | Path) -> np.ndarray:
     """Return the label map at `path` as `[H, W]` int32, 0 = background.
 

@@ -20,7 +20,7 @@ from cyclic.datasets.augment import stain_jitter
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_tiles
 from cyclic.errors import InputError
-from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
+from cyclic.files import read_json, read_label_map, read_map, write_image, write_json, write_label_map
 from cyclic.inference.predict import confident, detection_options, predict_image
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.score import ComponentScores, score_components
@@ -32,7 +32,7 @@ from cyclic.pseudo.select import (
     select_pseudo_masks,
 )
 from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
-from cyclic.semi.ignore import mean_activation, trust_background
+from cyclic.semi.ignore import trust_background
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 from cyclic.semi.self_training import extend_pseudo_masks
 
@@ -344,21 +344,17 @@ def _activation(context: Context, cycle: int, name: str) -> np.ndarray | None:
     """Return the map that `make_maps` wrote, `[H, W]` float32 in [0, 1]; None in a run without classifier."""
     if context.config.supervision != "image":
         return None
-    path = context.run.path(f"cycle_{cycle}", "maps", f"{name}.png")
-    return read_image(path)[..., 0].astype(np.float32) / 255
+    return read_map(context.run.path(f"cycle_{cycle}", "maps", f"{name}.png"))
 
 
 def _joined(
     context: Context, pseudo: PseudoMasks, folder: Path, name: str, activation: np.ndarray | None
 ) -> PseudoMasks:
-    """Return the pseudo masks extended by the detections in `folder`, ranked by score, looks and activation alike."""
+    """Return the pseudo masks extended by the detections in `folder`, ranked by score and by looks alike."""
     rounds, settings = context.config.rounds, context.config.pseudo
     labels, scores = load_detections(folder / "detections", name)
     stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
-    quality = [scores, score_components(labels, stain).confidence]
-    if activation is not None:
-        quality.append(mean_activation(labels, activation))
-    quality = np.prod(quality, axis=0) ** (1 / len(quality))
+    quality = np.sqrt(scores * score_components(labels, stain).confidence)
     joined = extend_pseudo_masks(pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count)
     return joined if activation is None else trust_background(joined, activation, settings.background)
 

@@ -19,14 +19,3 @@ def trust_background(pseudo: PseudoMasks, activation: np.ndarray, level: float) 
         level: in [0, 1]; 0 changes nothing.
     """
     return dataclasses.replace(pseudo, ignore=pseudo.ignore & (activation >= level))
-
-
-def mean_activation(labels: np.ndarray, activation: np.ndarray) -> np.ndarray:
-    """Return the mean activation within each of the labels 1..N, `[N]` float64 in [0, 1]; 0 for a missing label.
-
-    Args:
-        labels: `[H, W]` int32, 0 = background.
-        activation: `[H, W]` float in [0, 1].
-    """
-    area = np.bincount(labels.ravel())[1:]
-    return np.bincount(labels.ravel(), activation.ravel())[1:] / np.maximum(area, 1)

@@ -121,6 +121,7 @@ def test_stages_of_a_small_network(monkeypatch):
     build = training_stages.MaskRCNN
     monkeypatch.setattr(training_stages, "configuration", lambda settings: Config())
     monkeypatch.setattr(training_stages, "TissueImage", lambda *arguments: OneImage())
+
     def small(mode, config):
         return build(mode, config, network=small_network(config))
 

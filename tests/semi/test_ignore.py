@@ -3,7 +3,7 @@
 import numpy as np
 
 from cyclic.pseudo.select import PseudoMasks
-from cyclic.semi.ignore import mean_activation, trust_background
+from cyclic.semi.ignore import trust_background
 
 
 def test_only_ignored_pixels_of_low_activation_change():
@@ -22,10 +22,3 @@ def test_level_0_changes_nothing():
     ignore = np.ones((3, 3), bool)
     pseudo = PseudoMasks(np.zeros((3, 3), np.int32), np.zeros(0, np.float32), ignore)
     assert trust_background(pseudo, np.zeros((3, 3), np.float32), 0.0).ignore.all()
-
-
-def test_mean_activation():
-    labels = np.array([[1, 1, 0], [3, 0, 0]], np.int32)
-    activation = np.array([[0.2, 0.4, 1.0], [0.5, 1.0, 1.0]])
-    np.testing.assert_allclose(mean_activation(labels, activation), [0.3, 0.0, 0.5])
-    assert mean_activation(np.zeros((2, 2), np.int32), np.ones((2, 2))).shape == (0,)

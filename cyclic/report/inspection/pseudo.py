@@ -11,7 +11,7 @@ from cyclic.activation.maps import METHODS, activation_map, product_map
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.cycle.models import Models
 from cyclic.cycle.stages import scored_components, select_components
-from cyclic.files import read_image, read_label_map
+from cyclic.files import read_label_map, read_map
 from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
 from cyclic.pseudo.threshold import METHODS as THRESHOLDS
 from cyclic.pseudo.threshold import threshold_map
@@ -77,7 +77,7 @@ def show_maps(image: np.ndarray, maps: dict[str, np.ndarray]) -> plt.Figure:
 
 def run_map(run: Run, cycle: int, name: str) -> np.ndarray:
     """Return the activation map that the run wrote of an image, `[H, W]` float32 in [0, 1]."""
-    return read_image(run.path / f"cycle_{cycle}" / "maps" / f"{name}.png")[..., 0].astype(np.float32) / 255
+    return read_map(run.path / f"cycle_{cycle}" / "maps" / f"{name}.png")
 
 
 def show_thresholds(image: np.ndarray, values: np.ndarray) -> plt.Figure:
