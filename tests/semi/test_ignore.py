@@ -1,7 +1,12 @@
 """Ignored pixels become background where the classifier sees no nucleus; masks stay."""
 
 import numpy as np
+import pytest
 
+from cyclic.config import load_config
+from cyclic.cycle.stages import pseudo_masks
+from cyclic.datasets.synthetic import draw_tissue
+from cyclic.errors import InputError
 from cyclic.pseudo.select import PseudoMasks
 from cyclic.semi.ignore import trust_background
 
@@ -22,3 +27,18 @@ def test_level_0_changes_nothing():
     ignore = np.ones((3, 3), bool)
     pseudo = PseudoMasks(np.zeros((3, 3), np.int32), np.zeros(0, np.float32), ignore)
     assert trust_background(pseudo, np.zeros((3, 3), np.float32), 0.0).ignore.all()
+
+
+def test_the_setting_reaches_the_pseudo_masks():
+    image, _ = draw_tissue(np.random.default_rng(0), 128)
+    low = np.full(image.shape[:2], 0.2, np.float32)
+    ignored = {
+        level: pseudo_masks(low, image, load_config(None, (f"pseudo.background={level}",))).ignore.sum()
+        for level in (0.0, 0.1, 0.3)
+    }
+    assert ignored[0.0] == ignored[0.1] > 0 == ignored[0.3]
+
+
+def test_without_a_classifier_there_is_no_map_to_trust():
+    with pytest.raises(InputError, match=r"pseudo\.background 0"):
+        load_config(None, ("supervision=none", "pseudo.agreement=false", "pseudo.background=0.1"))
