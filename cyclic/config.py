@@ -93,7 +93,15 @@ class PseudoConfig(_Section):
     share: Share | None = Field(0.45, description="keep the best this share")
     hull: bool = Field(False, description="fill masks to their convex hull")
     ignore: bool = Field(True, description="no loss where neither a pseudo mask nor confident background is")
+    min_activation: Share = Field(
+        0.0, description="a component or detection needs this mean of the classifier's map to become a pseudo mask"
+    )
     background: Share = Field(0.0, description="what the classifier's map rates under this is background, not ignored")
+
+    @property
+    def reads_activation(self) -> bool:
+        """Whether pseudo masks depend on the classifier's map."""
+        return self.source != "hematoxylin" or self.agreement or self.min_activation > 0 or self.background > 0
 
 
 class SegmenterConfig(_Section):
@@ -176,10 +184,9 @@ class RunConfig(_Section):
         """Refuse what would otherwise stop a run hours later."""
         rules = (
             (
-                self.supervision != "none"
-                or (self.pseudo.source == "hematoxylin" and not self.pseudo.agreement and not self.pseudo.background),
-                "supervision none has no activation map: it needs pseudo.source hematoxylin, pseudo.agreement false "
-                "and pseudo.background 0",
+                self.supervision != "none" or not self.pseudo.reads_activation,
+                "supervision none has no activation map: it needs pseudo.source hematoxylin, pseudo.agreement false, "
+                "pseudo.min_activation 0 and pseudo.background 0",
             ),
             (self.maps.overlap < self.maps.tile, "maps.overlap has to be smaller than maps.tile"),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),

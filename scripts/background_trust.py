@@ -18,6 +18,7 @@ from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency
 from cyclic.files import read_map, write_json
+from cyclic.pseudo.score import mean_within
 
 EDGES = (0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1)
 # A component is background if no more than this share of it lies in nuclei.
@@ -37,17 +38,6 @@ def components(truth: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     overlaps = contingency(truth, labels)
     matched[overlaps.pred_ids[overlaps.cols[overlaps.ious > 0.5]] - 1] = True
     return background, matched
-
-
-def mean_activation(labels: np.ndarray, activation: np.ndarray) -> np.ndarray:
-    """Return the mean activation within each of the labels 1..N, `[N]` float64 in [0, 1]; 0 for a missing label.
-
-    Args:
-        labels: `[H, W]` int32, 0 = background.
-        activation: `[H, W]` float in [0, 1].
-    """
-    area = np.bincount(labels.ravel())[1:]
-    return np.bincount(labels.ravel(), activation.ravel())[1:] / np.maximum(area, 1)
 
 
 def bins(activation: np.ndarray, background: np.ndarray, matched: np.ndarray) -> list[dict]:
@@ -70,11 +60,12 @@ def main() -> int:
     options = parser.parse_args()
     try:
         config, (train, _) = load_config(options.run / "config.yaml"), open_splits(options.data)
+        every = config.model_copy(update={"pseudo": config.pseudo.model_copy(update={"min_activation": 0.0})})
         found = []
         for name in train.ids:
             activation = read_map(options.run / f"cycle_{options.cycle}" / "maps" / f"{name}.png")
-            _, labels, _ = scored_components(activation, train.image(name), config)
-            found.append((mean_activation(labels, activation), *components(train.label_map(name), labels)))
+            _, labels, _ = scored_components(activation, train.image(name), every)
+            found.append((mean_within(activation, labels), *components(train.label_map(name), labels)))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

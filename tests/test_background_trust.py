@@ -35,10 +35,3 @@ def test_bins_hold_every_component_once():
     assert [row["n"] for row in rows] == [1, 2, 0, 0, 0, 1, 1]
     assert rows[0]["background"] == 1.0 and rows[1]["background"] == rows[1]["matched"] == 0.5
     assert rows[2]["background"] is None
-
-
-def test_mean_activation():
-    labels = np.array([[1, 1, 0], [3, 0, 0]], np.int32)
-    activation = np.array([[0.2, 0.4, 1.0], [0.5, 1.0, 1.0]])
-    np.testing.assert_allclose(background_trust.mean_activation(labels, activation), [0.3, 0.0, 0.5])
-    assert background_trust.mean_activation(np.zeros((2, 2), np.int32), np.ones((2, 2))).shape == (0,)

@@ -1,5 +1,6 @@
 """The stages of a cycle; each reads files of the stages before it and writes its own, so a run can go on anywhere."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from cyclic.errors import InputError
 from cyclic.files import read_json, read_label_map, read_map, write_image, write_json, write_label_map
 from cyclic.inference.predict import confident, detection_options, predict_image
 from cyclic.pseudo.fill import fill_centres
-from cyclic.pseudo.score import ComponentScores, score_components
+from cyclic.pseudo.score import ComponentScores, mean_within, score_components
 from cyclic.pseudo.select import (
     PseudoMasks,
     components_over_levels,
@@ -31,6 +32,7 @@ from cyclic.pseudo.select import (
     save_pseudo_masks,
     select_pseudo_masks,
 )
+from cyclic.pseudo.split import relabel
 from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
 from cyclic.semi.ignore import trust_background
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
@@ -244,7 +246,17 @@ def scored_components(
         max_area=settings.max_area,
         **smooth,
     )
-    return found, labels, scores
+    labels, seen = _seen(labels, activation, settings.min_activation)
+    return found, labels, dataclasses.replace(scores.take(seen), ids=scores.ids[: seen.sum()])
+
+
+def _seen(labels: np.ndarray, activation: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels 1..N without those of a mean activation under `level`, renumbered, and which stay (`[N]` bool).
+
+    Where the classifier finds no nucleus, what looks like one is stroma or debris more often than not.
+    """
+    seen = mean_within(activation, labels) >= level
+    return relabel(labels, np.append(False, seen)), seen
 
 
 def select_components(
@@ -353,6 +365,9 @@ def _joined(
     """Return the pseudo masks extended by the detections in `folder`, ranked by score and by looks alike."""
     rounds, settings = context.config.rounds, context.config.pseudo
     labels, scores = load_detections(folder / "detections", name)
+    if activation is not None:
+        labels, seen = _seen(labels, activation, settings.min_activation)
+        scores = scores[seen]
     stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
     quality = np.sqrt(scores * score_components(labels, stain).confidence)
     joined = extend_pseudo_masks(pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count)

@@ -119,6 +119,17 @@ def typical_area(areas: np.ndarray) -> float:
     return float(ordered[np.searchsorted(cumulated, cumulated[-1] / 2)])
 
 
+def mean_within(image_map: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the mean of a map in each of the labels 1..N, `[N]` float64; 0 for a label without pixels.
+
+    Args:
+        image_map: `[H, W]` float.
+        labels: `[H, W]` integer, 0 = background.
+    """
+    area = np.bincount(labels.ravel())[1:]
+    return np.bincount(labels.ravel(), image_map.ravel())[1:] / np.maximum(area, 1)
+
+
 def _foreground(image_map: np.ndarray) -> np.ndarray:
     if image_map.min() == image_map.max():
         return np.zeros(image_map.shape, bool)

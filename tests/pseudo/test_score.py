@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclic.pseudo.score import hull_mask, score_components, typical_area
+from cyclic.pseudo.score import hull_mask, mean_within, score_components, typical_area
 
 
 def scene(*parts, shape=(100, 100), inside=0.8, outside=0.1):
@@ -125,3 +125,10 @@ def test_random_components_stay_in_range():
     assert len(scores) == labels.max() > 10
     for values in (scores.solidity, scores.ellipse_fit, scores.contrast, scores.isolation, scores.confidence):
         assert values.min() >= 0 and values.max() <= 1 and values.std() > 0
+
+
+def test_mean_within():
+    labels = np.array([[1, 1, 0], [3, 0, 0]], np.int32)
+    image_map = np.array([[0.2, 0.4, 1.0], [0.5, 1.0, 1.0]])
+    np.testing.assert_allclose(mean_within(image_map, labels), [0.3, 0.0, 0.5])
+    assert mean_within(np.ones((2, 2)), np.zeros((2, 2), np.int32)).shape == (0,)

@@ -1,9 +1,12 @@
-"""Ignored pixels become background where the classifier sees no nucleus; masks stay."""
+"""What the classifier does not see is no pseudo mask, and background rather than ignored."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cyclic.config import load_config
+from cyclic.cycle import stages
 from cyclic.cycle.stages import pseudo_masks
 from cyclic.datasets.synthetic import draw_tissue
 from cyclic.errors import InputError
@@ -39,6 +42,40 @@ def test_the_setting_reaches_the_pseudo_masks():
     assert ignored[0.0] == ignored[0.1] > 0 == ignored[0.3]
 
 
+def test_what_the_classifier_does_not_see_is_no_pseudo_mask():
+    image, _ = draw_tissue(np.random.default_rng(0), 128)
+    activation = np.zeros(image.shape[:2], np.float32)
+    activation[:64] = 0.4  # nuclei in the upper half only
+    every, seen, none = (
+        pseudo_masks(activation, image, load_config(None, ("pseudo.share=1", f"pseudo.min_activation={level}")))
+        for level in (0.0, 0.3, 0.5)
+    )
+    assert (every.labels[80:] > 0).any() and (every.labels[:48] > 0).any()
+    assert not (seen.labels[80:] > 0).any()
+    assert ((seen.labels > 0) == (every.labels > 0))[:48].all()
+    assert (seen.labels.max(), len(seen.confidence)) == (len(np.unique(seen.labels)) - 1, seen.labels.max())
+    assert seen.ignore[80:].sum() >= (every.labels[80:] > 0).sum()  # unseen is not background yet
+    assert none.labels.max() == 0
+
+
+def test_a_detection_the_classifier_does_not_see_does_not_join(tmp_path):
+    image, _ = draw_tissue(np.random.default_rng(0), 128)
+    detections = np.zeros(image.shape[:2], np.int32)
+    detections[90:110, 20:40], detections[20:40, 20:40] = 1, 2
+    stages.save_detections(tmp_path / "detections", "tissue", detections, np.array([0.95, 0.9], np.float32))
+    activation = np.zeros(image.shape[:2], np.float32)
+    activation[:64] = 0.4
+    nothing = PseudoMasks(np.zeros_like(detections), np.zeros(0, np.float32), np.zeros(detections.shape, bool))
+    for level, joining in ((0.0, [1, 2]), (0.3, [2]), (0.5, [])):
+        context = SimpleNamespace(
+            config=load_config(None, (f"pseudo.min_activation={level}", "rounds.count=null")), images={"tissue": image}
+        )
+        joined = stages._joined(context, nothing, tmp_path, "tissue", activation)
+        np.testing.assert_array_equal(joined.labels > 0, np.isin(detections, joining))
+
+
 def test_without_a_classifier_there_is_no_map_to_trust():
     with pytest.raises(InputError, match=r"pseudo\.background 0"):
         load_config(None, ("supervision=none", "pseudo.agreement=false", "pseudo.background=0.1"))
+    with pytest.raises(InputError, match=r"pseudo\.min_activation 0"):
+        load_config(None, ("supervision=none", "pseudo.agreement=false", "pseudo.min_activation=0.1"))
