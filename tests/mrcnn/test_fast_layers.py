@@ -102,6 +102,23 @@ def test_the_c_library_takes_the_settings():
     assert keep_freed_memory()
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_a_freed_block_is_used_again_without_page_faults():
+    program = """
+import resource
+import cyclic
+import numpy as np
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+np.ones(2**26, np.uint8)
+first = faults() - before
+np.ones(2**26, np.uint8)
+second = faults() - before - first
+assert second < first / 10, (first, second)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_the_settings_come_before_numpy_starts_threads():
     # Threads that run already keep heaps of their own; two fifths of a training then go to page faults.
     program = """
