@@ -91,6 +91,10 @@ class PseudoConfig(_Section):
     rank_by: Literal["confidence", "solidity", "area"] = "confidence"
     count: float | None = Field(None, description="keep the best this many for 1000 x 1000 pixels")
     share: Share | None = Field(0.45, description="keep the best this share")
+    pool: bool = Field(
+        False, description="the share is of all training images' components together: a poor image gives few"
+    )
+    min_confidence: Share | None = Field(None, description="keep those of this confidence or more")
     hull: bool = Field(False, description="fill masks to their convex hull")
     ignore: bool = Field(True, description="no loss where neither a pseudo mask nor confident background is")
     min_activation: Share = Field(
@@ -187,6 +191,10 @@ class RunConfig(_Section):
                 self.supervision != "none" or not self.pseudo.reads_activation,
                 "supervision none has no activation map: it needs pseudo.source hematoxylin, pseudo.agreement false, "
                 "pseudo.min_activation 0 and pseudo.background 0",
+            ),
+            (
+                not self.pseudo.pool or self.pseudo.rank_by == "confidence",
+                "pseudo.pool compares images by confidence: it needs pseudo.rank_by confidence",
             ),
             (self.maps.overlap < self.maps.tile, "maps.overlap has to be smaller than maps.tile"),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),

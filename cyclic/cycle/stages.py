@@ -28,6 +28,7 @@ from cyclic.pseudo.score import ComponentScores, mean_within, score_components
 from cyclic.pseudo.select import (
     PseudoMasks,
     components_over_levels,
+    confidence_cut,
     load_pseudo_masks,
     save_pseudo_masks,
     select_pseudo_masks,
@@ -37,6 +38,9 @@ from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
 from cyclic.semi.ignore import trust_background
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 from cyclic.semi.self_training import extend_pseudo_masks
+
+# The file beside a cycle's pseudo masks that holds the confidence that a pooled share came to.
+CUT = "cut.json"
 
 
 @dataclass
@@ -188,15 +192,37 @@ def image_map(models: Models, image: np.ndarray) -> np.ndarray:
 
 def make_pseudo_masks(context: Context, cycle: int) -> None:
     """Turn maps into pseudo masks; from the second cycle on, the last model's detections join them."""
-    config, run = context.config, context.run
+    folder = context.run.path(f"cycle_{cycle}", "pseudo")
+    activations = {name: _activation(context, cycle, name) for name in context.images}
+    scored = {}
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
-        activation = _activation(context, cycle, name)
-        found = np.zeros(image.shape[:2], np.float32) if activation is None else activation
-        pseudo = pseudo_masks(found, image, config)
+        found = np.zeros(image.shape[:2], np.float32) if activations[name] is None else activations[name]
+        scored[name] = scored_components(found, image, context.config)
+    config = pooled(context.config, [scored[name][2].confidence for name in context.train.ids])
+    if config is not context.config:
+        write_json(folder / CUT, {"min_confidence": config.pseudo.min_confidence})
+    for name, activation in activations.items():
+        pseudo = select_components(*scored.pop(name), config)
+        if activation is not None:
+            pseudo = trust_background(pseudo, activation, config.pseudo.background)
         if cycle > 1 and name in context.train.ids:
             pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name, activation)
-        save_pseudo_masks(run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
+        save_pseudo_masks(folder, name, pseudo)
         _show_pseudo_masks(context, name, pseudo, context.rounds_before(cycle))
+
+
+def pooled(config: RunConfig, confidences: list[np.ndarray]) -> RunConfig:
+    """Return the configuration with the share replaced by the confidence that stands for it in all images together.
+
+    Args:
+        config: the run's configuration; one without `pseudo.pool` or share comes back as it is.
+        confidences: `[n]` float in [0, 1] of the components of each training image.
+    """
+    settings = config.pseudo
+    if not settings.pool or settings.share is None:
+        return config
+    cut = max(confidence_cut(confidences, settings.share), settings.min_confidence or 0.0)
+    return config.model_copy(update={"pseudo": settings.model_copy(update={"share": None, "min_confidence": cut})})
 
 
 def take_instance_labels(context: Context, cycle: int) -> None:
@@ -210,7 +236,7 @@ def take_instance_labels(context: Context, cycle: int) -> None:
 
 
 def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -> PseudoMasks:
-    """Return the pseudo masks of one image.
+    """Return the pseudo masks of an image by itself: a share is of its own components, whatever `pseudo.pool` says.
 
     Args:
         activation: `[H, W]` float32 activation map in [0, 1].
@@ -262,13 +288,14 @@ def _seen(labels: np.ndarray, activation: np.ndarray, level: float) -> tuple[np.
 def select_components(
     found: np.ndarray, labels: np.ndarray, scores: ComponentScores, config: RunConfig
 ) -> PseudoMasks:
-    """Return those of the components that the configuration keeps; the arguments are of `scored_components`."""
+    """Return the components that the configuration keeps (see `pooled`); the others are of `scored_components`."""
     settings = config.pseudo
     return select_pseudo_masks(
         labels,
         scores,
         count=settings.count,
         share=settings.share,
+        min_confidence=settings.min_confidence,
         image_map=found,
         hull=settings.hull,
         rank_by=settings.rank_by,

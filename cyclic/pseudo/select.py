@@ -142,6 +142,24 @@ def select_pseudo_masks(
     return PseudoMasks(pseudo, kept.confidence, ignore & (pseudo == 0))
 
 
+def confidence_cut(confidences: Sequence[np.ndarray], share: float) -> float:
+    """Return the lowest confidence among the best `share` of the components of several images.
+
+    Images differ: in one most components are nuclei, in another few. One cut for all keeps many of the first and few of
+    the second, where one share for each image would keep the same part of both.
+
+    Args:
+        confidences: for each image `[n]` float in [0, 1].
+        share: in [0, 1].
+
+    Returns:
+        A confidence in [0, 1]; 1 where the share holds no component.
+    """
+    pooled = np.sort(np.concatenate([*confidences, np.zeros(0, np.float32)]))[::-1]
+    keep = round(share * len(pooled))
+    return float(pooled[keep - 1]) if keep else 1.0
+
+
 def widen(mask: np.ndarray, radius: int) -> np.ndarray:
     """Return `mask` (`[H, W]` bool) dilated by a disk of `radius` pixels."""
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

@@ -57,10 +57,10 @@ look.show_levels(image, found, run);
 # A component's confidence is the geometric mean of its factors, so its weakest factor says what is wrong with it.
 
 # %%
-look.show_selection(run, name, found, labels, scores);
+look.show_selection(run, cycle, name, found, labels, scores);
 
 # %%
-show_table(look.component_rows(run, found, labels, scores))
+show_table(look.component_rows(run, cycle, found, labels, scores))
 
 # %% [markdown]
 # The best and the worst components, with their confidence and their weakest factor:

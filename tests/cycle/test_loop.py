@@ -212,6 +212,20 @@ def test_detections_join_the_pseudo_masks_of_round_and_cycle(data, tmp_path, wat
     np.testing.assert_array_equal(written("cycle_2/pseudo", "val_000"), bare(2, "val_000"))
 
 
+def test_a_pooled_share_is_of_the_components_of_all_training_images(data, tmp_path, watch):
+    run, names = tmp_path / "run", ("train_000", "train_001")
+    stain = ("supervision=none", "pseudo.agreement=false", "pseudo.share=0.4")
+    loop.train(settings(*stain, "pseudo.pool=true"), data, run, until="pseudo")
+    pseudo = [load_pseudo_masks(run / "cycle_1/pseudo", name) for name in (*names, "val_000")]
+    total = 0
+    for name in names:
+        image = read_image(data / f"images/{name}.png")
+        total += len(stages.scored_components(np.zeros(image.shape[:2], np.float32), image, settings(*stain))[2])
+    cut = read_json(run / "cycle_1/pseudo/cut.json")["min_confidence"]
+    assert sum(len(each.confidence) for each in pseudo[:2]) == round(0.4 * total)
+    assert min(each.confidence.min() for each in pseudo[:2]) == np.float32(cut) <= pseudo[2].confidence.min()
+
+
 def test_instance_labels_are_read_for_tiles_and_scores_alone(data, tmp_path, watch):
     loop.train(settings(), data, tmp_path / "run")
     of_train = {stage for stage, name in watch.reads if name.startswith("train")}

@@ -9,7 +9,13 @@ from cyclic.activation.stain import hematoxylin_map
 from cyclic.errors import InputError
 from cyclic.files import read_image, write_json
 from cyclic.pseudo.score import score_components
-from cyclic.pseudo.select import components_over_levels, load_pseudo_masks, save_pseudo_masks, select_pseudo_masks
+from cyclic.pseudo.select import (
+    components_over_levels,
+    confidence_cut,
+    load_pseudo_masks,
+    save_pseudo_masks,
+    select_pseudo_masks,
+)
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -206,3 +212,11 @@ def test_real_tissue_gives_plausible_pseudo_masks():
     assert 100 < np.median(np.bincount(pseudo.labels.ravel())[1:]) < 800
     background = ~pseudo.ignore & (pseudo.labels == 0)
     assert 0.3 < background.mean() < 0.95
+
+
+def test_one_cut_for_all_images():
+    good, poor = np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.array([0.5, 0.4, 0.3, 0.65], np.float32)
+    cut = confidence_cut([good, poor], 0.5)
+    assert ((good >= cut).sum(), (poor >= cut).sum()) == (3, 1)
+    assert confidence_cut([good, poor], 1.0) == np.float32(0.3)
+    assert confidence_cut([good, poor], 0.0) == confidence_cut([], 0.5) == 1.0

@@ -1,5 +1,6 @@
 """What the notebooks show: the figures behind the pictures."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_tiles_are_counted_like_the_run_cuts_them(fake_run):
 def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
     found, labels, scores = pseudo.components(run, 1, "val_000")
     assert found.shape == labels.shape and labels.max() == len(scores)
-    rows = pseudo.component_rows(run, found, labels, scores)
+    rows = pseudo.component_rows(run, 1, found, labels, scores)
     kept = [row["rank"] for row in rows if row["kept"] == "yes"]
     dropped = [row["rank"] for row in rows if row["kept"] == "no"]
     assert max(kept) == round(run.config.pseudo.share * len(scores)) < min(dropped)
@@ -92,12 +93,12 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
     settings = run.config.pseudo
     np.testing.assert_array_equal(found, fill_centres(maps["hematoxylin"], settings.max_hole, settings.closing))
     assert len(scores) == labels.max() > 0 and (scores.agreement == 1).all()
-    rows = pseudo.component_rows(run, found, labels, scores)
+    rows = pseudo.component_rows(run, 1, found, labels, scores)
     assert {row["kept"] for row in rows} == {"yes", "no"} and "agreement" not in rows[0]
     pictures = [
         pseudo.show_maps(image, maps),
         pseudo.show_levels(image, found, run),
-        pseudo.show_selection(run, "val_000", found, labels, scores),
+        pseudo.show_selection(run, 1, "val_000", found, labels, scores),
         pseudo.show_ranking(run, "val_000", labels, scores),
     ]
     assert all(len(figure.axes) > 1 for figure in pictures)
@@ -110,7 +111,7 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
 
 
 def test_agreement_is_a_column_of_runs_that_ask_for_it(run):
-    assert "agreement" in pseudo.component_rows(run, *pseudo.components(run, 1, "val_000"))[0]
+    assert "agreement" in pseudo.component_rows(run, 1, *pseudo.components(run, 1, "val_000"))[0]
 
 
 def test_ground_truth_of_training_images_is_never_shown(run, fake_run, monkeypatch):
@@ -130,3 +131,11 @@ def test_without_val_there_is_no_truth(fake_run, tmp_path, capsys):
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(InputError, match="no run here"):
         open_run(tmp_path)
+
+
+def test_a_pooled_share_shows_as_the_confidence_it_came_to(run, tmp_path):
+    config = run.config.model_copy(update={"pseudo": run.config.pseudo.model_copy(update={"pool": True})})
+    pooled = dataclasses.replace(run, path=tmp_path, config=config)
+    assert pooled.selecting(1).pseudo.share == config.pseudo.share  # the stage has not run yet
+    write_json(tmp_path / "cycle_1/pseudo/cut.json", {"min_confidence": 0.5})
+    assert (pooled.selecting(1).pseudo.share, pooled.selecting(1).pseudo.min_confidence) == (None, 0.5)

@@ -118,7 +118,7 @@ def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray,
 
 
 def component_rows(
-    run: Run, found: np.ndarray, labels: np.ndarray, scores: ComponentScores, around: int = 8
+    run: Run, cycle: int, found: np.ndarray, labels: np.ndarray, scores: ComponentScores, around: int = 8
 ) -> list[dict]:
     """Return the best components, the last that are kept and the first that are not, and the worst.
 
@@ -128,7 +128,7 @@ def component_rows(
     agreement = run.has_classifier and run.config.pseudo.agreement
     factors = [name for name in FACTORS if agreement or name != "agreement"]
     ranked = scores.take(np.argsort(-getattr(scores, run.config.pseudo.rank_by), kind="stable"))
-    kept, total = len(select_components(found, labels, scores, run.config).confidence), len(ranked)
+    kept, total = len(select_components(found, labels, scores, run.selecting(cycle)).confidence), len(ranked)
     wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
     rows = []
     for index in sorted({place for place in wanted if 0 <= place < total}):
@@ -151,10 +151,12 @@ def weakest_factor(scores: ComponentScores, index: int) -> str:
     return min(values, key=values.__getitem__)
 
 
-def show_selection(run: Run, name: str, found: np.ndarray, labels: np.ndarray, scores: ComponentScores) -> plt.Figure:
+def show_selection(
+    run: Run, cycle: int, name: str, found: np.ndarray, labels: np.ndarray, scores: ComponentScores
+) -> plt.Figure:
     """Show all components, those that are kept, and (white veil) what no loss looks at, in the middle of an image."""
     image = run.images.image(name)
-    kept = select_components(found, labels, scores, run.config)
+    kept = select_components(found, labels, scores, run.selecting(cycle))
     title = f"{len(kept.confidence)} kept; {kept.ignore.mean():.0%} ignored"
     pictures = [
         ("map", middle(found)),

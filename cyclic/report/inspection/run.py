@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.config import RunConfig, load_config
+from cyclic.cycle.stages import CUT
 from cyclic.cycle.state import CONFIG, RunDirectory, data_folder
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
+from cyclic.files import read_json
 from cyclic.report.layers import numbered
 
 
@@ -42,6 +44,14 @@ class Run:
     def cycles(self) -> list[int]:
         """Cycles that have begun."""
         return numbered(self.path, "cycle")
+
+    def selecting(self, cycle: int) -> RunConfig:
+        """Return the settings by which a cycle chose its pseudo masks: a pooled share as the confidence it came to."""
+        cut = self.path / f"cycle_{cycle}" / "pseudo" / CUT
+        if not self.config.pseudo.pool or not cut.is_file():
+            return self.config
+        kept = {"share": None, "min_confidence": read_json(cut)["min_confidence"]}
+        return self.config.model_copy(update={"pseudo": self.config.pseudo.model_copy(update=kept)})
 
     def truth(self, name: str) -> np.ndarray | None:
         """Return the ground truth of a val image, `[H, W]` int32; None where there is none.
