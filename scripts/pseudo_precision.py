@@ -1,5 +1,8 @@
 """Tell how many of a run's pseudo masks match a nucleus at IoU > 0.5: of the best 20, the best 100, and all kept.
 
+The mean of the images counts a poor image with few pseudo masks as much as a good one with many; `total` counts pseudo
+masks and nuclei, whatever image they are in.
+
 Reads instance labels, so it is for looking back at a run; nothing is selected by it.
 
 Example:
@@ -33,6 +36,19 @@ def precisions(truth: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
     return {name: float(curve[min(rank, count) - 1]) if count else 0.0 for name, rank in ranks.items()} | {"n": count}
 
 
+def totals(truths: list[np.ndarray], pseudo: list[np.ndarray]) -> dict[str, float]:
+    """Return precision and recall of the pseudo masks of all images together, and their number.
+
+    Args:
+        truths, pseudo: label maps of the same images, see `precisions`.
+    """
+    curve = precision_by_rank(truths, pseudo)
+    count = sum(int(labels.max(initial=0)) for labels in pseudo)
+    nuclei = sum(np.count_nonzero(np.unique(labels)) for labels in truths)
+    matched = float(curve[-1]) * count if count else 0.0
+    return {"precision": matched / max(count, 1), "recall": matched / max(nuclei, 1), "n": count}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run directory")
@@ -41,12 +57,17 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     try:
-        images = {}
+        images, total = {}, {}
         for split, dataset in zip(("train", "val"), open_splits(options.data), strict=True):
+            truths, found = [], []
             for name in dataset.ids if dataset else []:
-                pseudo = load_pseudo_masks(options.run / f"cycle_{options.cycle}" / "pseudo", name)
-                images[name] = {"split": split, **precisions(dataset.label_map(name), pseudo.labels)}
+                pseudo = load_pseudo_masks(options.run / f"cycle_{options.cycle}" / "pseudo", name).labels
+                truths.append(dataset.label_map(name))
+                found.append(pseudo)
+                images[name] = {"split": split, **precisions(truths[-1], pseudo)}
                 print(name, *(f"{key} {value:.2f}" for key, value in list(images[name].items())[1:]))
+            if truths:
+                total[split] = totals(truths, found)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -56,9 +77,10 @@ def main() -> int:
         for split in dict.fromkeys(each["split"] for each in images.values())
     }
     for split, values in mean.items():
-        print(split, *(f"{key} {value:.3f}" for key, value in values.items()))
+        print(split, "mean", *(f"{key} {value:.3f}" for key, value in values.items()))
+        print(split, "total", *(f"{key} {value:.3f}" for key, value in total[split].items()))
     if options.json:
-        write_json(options.json, {"images": images, "mean": mean})
+        write_json(options.json, {"images": images, "mean": mean, "total": total})
     return 0
 
 
