@@ -183,6 +183,10 @@ class RunConfig(_Section):
     rounds: RoundsConfig = RoundsConfig()
     detection: DetectionConfig = DetectionConfig()
 
+    def with_pseudo(self, **settings: object) -> "RunConfig":
+        """Return a copy with these keys of section `pseudo`, which are not checked again."""
+        return self.model_copy(update={"pseudo": self.pseudo.model_copy(update=settings)})
+
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":
         """Refuse what would otherwise stop a run hours later."""

@@ -60,7 +60,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         config, (train, _) = load_config(options.run / "config.yaml"), open_splits(options.data)
-        every = config.model_copy(update={"pseudo": config.pseudo.model_copy(update={"min_activation": 0.0})})
+        every = config.with_pseudo(min_activation=0.0)
         found = []
         for name in train.ids:
             activation = read_map(options.run / f"cycle_{options.cycle}" / "maps" / f"{name}.png")

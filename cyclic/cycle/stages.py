@@ -1,8 +1,7 @@
 """The stages of a cycle; each reads files of the stages before it and writes its own, so a run can go on anywhere."""
 
-import dataclasses
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -222,7 +221,7 @@ def pooled(config: RunConfig, confidences: list[np.ndarray]) -> RunConfig:
     if not settings.pool or settings.share is None:
         return config
     cut = max(confidence_cut(confidences, settings.share), settings.min_confidence or 0.0)
-    return config.model_copy(update={"pseudo": settings.model_copy(update={"share": None, "min_confidence": cut})})
+    return config.with_pseudo(share=None, min_confidence=cut)
 
 
 def take_instance_labels(context: Context, cycle: int) -> None:
@@ -273,7 +272,7 @@ def scored_components(
         **smooth,
     )
     labels, seen = _seen(labels, activation, settings.min_activation)
-    return found, labels, dataclasses.replace(scores.take(seen), ids=scores.ids[: seen.sum()])
+    return found, labels, replace(scores.take(seen), ids=scores.ids[: seen.sum()])
 
 
 def _seen(labels: np.ndarray, activation: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclic.activation.stain import hematoxylin_map
+from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.files import read_image, write_json
 from cyclic.pseudo.score import score_components
@@ -220,3 +221,8 @@ def test_one_cut_for_all_images():
     assert ((good >= cut).sum(), (poor >= cut).sum()) == (3, 1)
     assert confidence_cut([good, poor], 1.0) == np.float32(0.3)
     assert confidence_cut([good, poor], 0.0) == confidence_cut([], 0.5) == 1.0
+
+
+def test_a_pooled_share_needs_a_rank_that_compares_images():
+    with pytest.raises(InputError, match=r"pseudo\.rank_by confidence"):
+        load_config(None, ("pseudo.pool=true", "pseudo.rank_by=solidity"))

@@ -134,7 +134,7 @@ def test_a_folder_without_a_run(tmp_path):
 
 
 def test_a_pooled_share_shows_as_the_confidence_it_came_to(run, tmp_path):
-    config = run.config.model_copy(update={"pseudo": run.config.pseudo.model_copy(update={"pool": True})})
+    config = run.config.with_pseudo(pool=True)
     pooled = dataclasses.replace(run, path=tmp_path, config=config)
     assert pooled.selecting(1).pseudo.share == config.pseudo.share  # the stage has not run yet
     write_json(tmp_path / "cycle_1/pseudo/cut.json", {"min_confidence": 0.5})

@@ -112,9 +112,9 @@ def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray,
     image, config = run.images.image(name), run.config
     if run.has_classifier:
         return scored_components(run_map(run, cycle, name), image, config)
-    stain_alone = config.pseudo.model_copy(update={"source": "hematoxylin", "agreement": False, "min_activation": 0.0})
     no_map = np.zeros(image.shape[:2], np.float32)
-    return scored_components(no_map, image, config.model_copy(update={"pseudo": stain_alone}))
+    stain_alone = config.with_pseudo(source="hematoxylin", agreement=False, min_activation=0.0)
+    return scored_components(no_map, image, stain_alone)
 
 
 def component_rows(

@@ -50,8 +50,7 @@ class Run:
         cut = self.path / f"cycle_{cycle}" / "pseudo" / CUT
         if not self.config.pseudo.pool or not cut.is_file():
             return self.config
-        kept = {"share": None, "min_confidence": read_json(cut)["min_confidence"]}
-        return self.config.model_copy(update={"pseudo": self.config.pseudo.model_copy(update=kept)})
+        return self.config.with_pseudo(share=None, min_confidence=read_json(cut)["min_confidence"])
 
     def truth(self, name: str) -> np.ndarray | None:
         """Return the ground truth of a val image, `[H, W]` int32; None where there is none.
