@@ -132,6 +132,7 @@ class SegmenterConfig(_Section):
     proposals: Positive = Field(500, description="proposals in training")
     max_instances: Positive = Field(128, description="pseudo masks in a crop at most")
     stain_jitter: Annotated[float, Field(ge=0)] = 0.05
+    zoom: Share = Field(0.0, description="crops are enlarged or shrunk by a random factor of up to 1 + zoom")
     gt_proposals: bool = Field(True, description="pseudo masks' boxes join the proposals in training")
 
 
@@ -153,7 +154,9 @@ class DetectionConfig(_Section):
     proposals: Positive = 1000
     max_instances: Positive = Field(300, description="detections in a tile at most")
     score: Share = 0.5
-    nms_threshold: Share = Field(0.3, description="mask or box overlap over which the weaker detection goes")
+    box_nms_threshold: Share = Field(0.3, description="box overlap over which the weaker detection of a tile goes")
+    nms_threshold: Share = Field(0.3, description="mask overlap over which the weaker detection goes")
+    mask_margin: Share = Field(0.0, description="boxes are enlarged by this share before their masks are found")
     min_area: Positive = Field(30, description="smaller nuclei are dropped, source pixels")
     views: Annotated[int, Field(ge=1, le=8)] = Field(1, description="flips and turns of an image that have to agree")
 

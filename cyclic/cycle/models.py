@@ -38,13 +38,15 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         IMAGE_RESIZE_MODE = "crop"
         IMAGE_MIN_DIM = IMAGE_MAX_DIM = segmenter.crop
         IMAGE_MIN_SCALE = config.scale
+        CROP_ZOOM = segmenter.zoom
         MEAN_PIXEL = np.array(config.mean_pixel)
         MINI_MASK_SHAPE = (28, 28)
         MAX_GT_INSTANCES = segmenter.max_instances
         TRAIN_ROIS_PER_IMAGE = segmenter.rois
         DETECTION_MAX_INSTANCES = detection.max_instances
         DETECTION_MIN_CONFIDENCE = min(detection.score, config.rounds.ignore_score)
-        DETECTION_NMS_THRESHOLD = detection.nms_threshold
+        DETECTION_NMS_THRESHOLD = detection.box_nms_threshold
+        DETECTION_MASK_MARGIN = detection.mask_margin
         DETECTION_ANY_FOREGROUND = True
         OPTIMIZER = segmenter.optimizer
         LR_SCHEDULE = segmenter.schedule

@@ -27,6 +27,19 @@ def denorm_boxes(boxes: np.ndarray, shape) -> np.ndarray:
     return np.around(boxes * scale + np.array([0, 0, 1, 1])).astype(np.int32)
 
 
+def enlarge_boxes(boxes: np.ndarray, margin: float, windows: np.ndarray) -> np.ndarray:
+    """Return boxes that are larger by the share `margin` along both axes about the same centre, cut to their window.
+
+    Args:
+        boxes: `[..., 4]` (y1, x1, y2, x2).
+        margin: 0 or more; 0.1 makes a side of 20 one of 22.
+        windows: `[..., 4]`, broadcast against `boxes`, in the same coordinates.
+    """
+    grown = 0.5 * margin * (boxes[..., 2:] - boxes[..., :2])
+    low, high = boxes[..., :2] - grown, boxes[..., 2:] + grown
+    return np.concatenate([np.maximum(low, windows[..., :2]), np.minimum(high, windows[..., 2:])], axis=-1)
+
+
 def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 

@@ -135,6 +135,8 @@ class Config:
     # Normalisation layers: "batch", "frozen" (batch statistics never updated) or "group"; None follows TRAIN_BN:
     # False means "frozen", None and True mean "batch".
     NORM: str | None = None
+    # In mode "crop": each crop is enlarged or shrunk by a random factor of up to 1 + CROP_ZOOM.
+    CROP_ZOOM = 0.0
     # Channels of the RPN's shared convolution and of the mask head; fewer make a smaller, faster network.
     RPN_CHANNELS = 512
     MASK_CHANNELS = 256
@@ -157,6 +159,9 @@ class Config:
     # True: a ROI is detected by its best foreground class at DETECTION_MIN_CONFIDENCE even where background is
     # likelier; thresholds under 0.5 have no effect on two classes otherwise.
     DETECTION_ANY_FOREGROUND = False
+    # Detected boxes are enlarged by this share before the mask head sees them, so that a box which is too small does
+    # not cut its mask; the detections returned have the enlarged boxes.
+    DETECTION_MASK_MARGIN = 0.0
     # True: the ground-truth boxes join the proposals in training, so that the heads learn before the RPN does.
     USE_GT_PROPOSALS = False
     # Seed of sampling, cropping and augmentation; None draws one.

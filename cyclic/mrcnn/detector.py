@@ -11,6 +11,7 @@ import numpy as np
 from cyclic.allocator import release_freed_memory
 from cyclic.errors import InputError
 from cyclic.mrcnn import utils
+from cyclic.mrcnn.boxes_np import enlarge_boxes
 from cyclic.mrcnn.unmolding import paste_crops, unmold_crops
 from cyclic.mrcnn.utils import compose_image_meta, mold_image
 
@@ -85,8 +86,8 @@ class Detector:
             image_metas: `[B, meta]`.
 
         Returns:
-            detections `[B, D, 6]` float32, normalized, and a list of B mask arrays `[N, M, M]` float32: for each of the
-            image's N detections the mask of its class.
+            detections `[B, D, 6]` float32, normalized, boxes enlarged by DETECTION_MASK_MARGIN, and a list of B mask
+            arrays `[N, M, M]` float32: for each of the image's N detections the mask of its class in that box.
         """
         if self.mode != "inference":
             raise ValueError("detection needs a model in inference mode")
@@ -96,7 +97,10 @@ class Detector:
             self._last_shape = molded_images.shape
         windows = np.stack([utils.norm_boxes(meta[7:11], shape) for meta in image_metas]).astype("float32")
         output = self._detect({"image": molded_images.astype("float32"), "window": windows})
-        detections = keras.ops.convert_to_numpy(output["detections"])
+        detections = np.array(keras.ops.convert_to_numpy(output["detections"]))
+        if self.config.DETECTION_MASK_MARGIN:
+            margin = self.config.DETECTION_MASK_MARGIN
+            detections[..., :4] = enlarge_boxes(detections[..., :4], margin, windows[:, None])
         counts = (detections[..., 4] > 0).sum(axis=1)
         slots = _slots(int(counts.max()), detections.shape[1])
         boxes = np.zeros((len(detections), slots, 4), "float32")

@@ -247,6 +247,20 @@ def test_detect_returns_matterports_keys_shapes_and_types(trained, image):
         assert not outside.any()
 
 
+def test_mask_margin_enlarges_boxes_and_gives_masks_beyond_the_old_ones(trained, image, monkeypatch):
+    inference = trained[1]
+    (tight,) = inference.detect([image])
+    monkeypatch.setattr(inference.config, "DETECTION_MASK_MARGIN", 0.5)
+    (wide,) = inference.detect([image])
+    np.testing.assert_array_equal(wide["scores"], tight["scores"])
+    assert (wide["rois"][:, :2] <= tight["rois"][:, :2]).all() and (wide["rois"][:, 2:] >= tight["rois"][:, 2:]).all()
+    assert (wide["rois"] != tight["rois"]).any() and (wide["rois"][:, 2:] <= [50, 70]).all()
+    inside = np.zeros_like(tight["masks"])
+    for index, (y1, x1, y2, x2) in enumerate(tight["rois"]):
+        inside[y1:y2, x1:x2, index] = True
+    assert (wide["masks"] & ~inside).any() and not (tight["masks"] & ~inside).any()
+
+
 def test_crops_are_the_masks_inside_their_boxes(trained, image):
     inference = trained[1]
     (full,), (crops,) = inference.detect([image]), inference.detect_crops([image])

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from cyclic.errors import InputError
 from cyclic.mrcnn import utils
+from cyclic.mrcnn.boxes_np import enlarge_boxes
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.resizing import resize_linear, resize_nearest
 
@@ -50,6 +51,17 @@ def test_denorm_undoes_norm(boxes, height, width):
 
 def test_the_whole_image_is_the_unit_box():
     np.testing.assert_array_equal(utils.norm_boxes(np.array([[0, 0, 50, 80]]), (50, 80)), [[0, 0, 1, 1]])
+
+
+@given(box_lists, st.floats(0, 1))
+def test_enlarged_boxes_hold_the_boxes_and_stay_in_their_window(boxes, margin):
+    window = np.array([[0, 0, 70, 70]])
+    enlarged = enlarge_boxes(boxes, margin, window)
+    assert (enlarged[:, :2] <= boxes[:, :2]).all() and (enlarged[:, 2:] >= boxes[:, 2:]).all()
+    assert (enlarged >= 0).all() and (enlarged <= 70).all()
+    free = enlarge_boxes(boxes, margin, np.array([[-100, -100, 200, 200]]))
+    np.testing.assert_allclose(free[:, 2:] - free[:, :2], (1 + margin) * (boxes[:, 2:] - boxes[:, :2]))
+    np.testing.assert_allclose(free[:, 2:] + free[:, :2], boxes[:, 2:] + boxes[:, :2])
 
 
 @given(box_lists)
