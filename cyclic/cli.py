@@ -151,6 +151,9 @@ def predict(
         int | None,
         typer.Option(min=1, max=8, help="Flips and turns that vote, each at full cost; default: the run's."),
     ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Another setting, e.g. detection.mask_margin=0.15; repeatable.")
+    ] = None,
 ) -> None:
     """Find the nuclei in images of any size.
 
@@ -159,7 +162,8 @@ def predict(
     _start_keras()
     from cyclic.inference.folder import predict_folder
 
-    counts = predict_folder(images, weights, out, tuple(format_.split(",")), tile, score, pixel_size, views)
+    formats, overrides = tuple(format_.split(",")), tuple(set_ or ())
+    counts = predict_folder(images, weights, out, formats, tile, score, pixel_size, views, overrides)
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
 
 

@@ -242,7 +242,7 @@ def load_config(path: str | Path | None = None, overrides: tuple[str, ...] = ())
         if not isinstance(content, dict):
             raise InputError(f"{path}: a mapping of keys to values is needed; see configs/ for examples")
     for override in overrides:
-        _set(content, override)
+        apply_override(content, override)
     return validate(content, source)
 
 
@@ -260,7 +260,12 @@ def validate(content: dict, source: str) -> RunConfig:
         raise InputError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from error
 
 
-def _set(content: dict, override: str) -> None:
+def apply_override(content: dict, override: str) -> None:
+    """Write a `section.key=value` string (the value is YAML) into the nested dict `content`.
+
+    Raises:
+        InputError: no such string, or a value where a section is needed.
+    """
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise InputError(f"--set {override}: write it as section.key=value, e.g. segmenter.steps=100")

@@ -302,12 +302,14 @@ def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
 
 def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypatch):
     def predict_folder(images, weights, out, formats, *options):
-        assert (images, formats, options) == (data / "images", ("tif", "csv"), (64, 0.25, 0.5, 4))
+        assert (images, formats) == (data / "images", ("tif", "csv"))
+        assert options == (64, 0.25, 0.5, 4, ("detection.mask_margin=0.1",))
         return {"a": 3}
 
     monkeypatch.setattr("cyclic.inference.folder.predict_folder", predict_folder)
     (tmp_path / "w.h5").write_text("")
     options = ("--format", "tif,csv", "--tile", 64, "--score", 0.25, "--pixel-size", 0.5, "--views", 4)
+    options += ("--set", "detection.mask_margin=0.1")
     code, out, _ = call("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path, *options)
     assert code == 0 and out == f"3 nuclei in 1 images: {tmp_path}\n"
 
@@ -320,6 +322,13 @@ def test_predict_then_evaluate(call, tiny_run, tmp_path):
     assert code == 0 and f"in 3 images: {out}" in text and "area_um2" in (out / "val_000.csv").read_text()
     code, text, _ = call("evaluate", "--pred", out, "--gt", tiny_run.data / "labels")
     assert code == 0 and "AP50" in text
+
+
+def test_predict_takes_settings_of_detection_alone(call, tiny_run, tmp_path):
+    run = ("predict", tiny_run.data / "images", "--weights", tiny_run.run / "best.weights.h5", "--out", tmp_path)
+    assert_refused(call(*run, "--set", "backbone.name=vgg16"), "backbone.name=vgg16", "detection.key=value")
+    assert_refused(call(*run, "--set", "detection.mask_margins=0.1"), "did you mean detection.mask_margin?")
+    assert_refused(call(*run, "--set", "detection.mask_margin=2"), "detection.mask_margin = 2")
 
 
 def test_nan_weights(call, tiny_run, data, tmp_path):

@@ -1,6 +1,7 @@
 """The networks of a run, all on one backbone, built from the configuration."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 
 from cyclic.backbones import build_backbone
 from cyclic.classifier.model import build_classifier
-from cyclic.config import RunConfig, validate
+from cyclic.config import RunConfig, apply_override, validate
 from cyclic.errors import InputError
 from cyclic.mrcnn import weights
 from cyclic.mrcnn.config import Config
@@ -127,20 +128,28 @@ class _Everything:
         self.layers = models
 
 
-def load_predictor(path: str | Path, **detection: float) -> tuple[MaskRCNN, RunConfig]:
+def load_predictor(
+    path: str | Path, overrides: Sequence[str] = (), **detection: float
+) -> tuple[MaskRCNN, RunConfig]:
     """Return the Mask R-CNN in inference mode and the run's configuration from a `model.weights.h5` of a run.
 
     Args:
         path: the weights file.
+        overrides: `detection.key=value` strings, applied before `detection`.
         detection: settings of the configuration's section `detection` to use in place of the run's.
 
     Raises:
-        InputError: the file is missing, unreadable, or carries no run configuration; or a setting is out of range.
+        InputError: the file is missing, unreadable, or carries no run configuration; or a setting is out of range or
+            none of detection.
     """
     stored = weights.read_attributes(path).get("run_config")
     if stored is None:
         raise InputError(f"{path}: holds no run configuration; give model.weights.h5 or best.weights.h5 of a run")
     content = json.loads(stored)
+    for override in overrides:
+        if not override.startswith("detection."):
+            raise InputError(f"--set {override}: a trained model takes detection.key=value alone")
+        apply_override(content, override)
     content["detection"].update(detection)
     config = validate(content, str(path))
     models = Models(config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})}))

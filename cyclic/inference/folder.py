@@ -27,6 +27,7 @@ def predict_folder(
     score: float | None = None,
     pixel_size: float | None = None,
     views: int | None = None,
+    overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write the nuclei of each image and return `{image id: number of nuclei}`.
@@ -43,6 +44,7 @@ def predict_folder(
         score: lowest score of a nucleus, in [0, 1]; None: the run's.
         pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
         views: flips and turns of an image that vote on its nuclei, 1 to 8, see `detect_in_views`; None: the run's.
+        overrides: other settings of detection, `detection.key=value` strings.
         progress: display; None makes one on standard error.
 
     Raises:
@@ -54,7 +56,8 @@ def predict_folder(
         raise InputError(f"format {', '.join(unknown) or 'none'}: use one or more of {', '.join(FORMATS)}")
     out, paths = Path(out), find_images(images)
     settings = {"tile": tile, "score": score, "views": views}
-    model, config = load_predictor(weights, **{key: value for key, value in settings.items() if value is not None})
+    given = {key: value for key, value in settings.items() if value is not None}
+    model, config = load_predictor(weights, overrides, **given)
     options = detection_options(config)
     if tile is not None:
         options["overlap"] = min(options["overlap"], tile // 2)

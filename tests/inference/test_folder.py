@@ -19,8 +19,8 @@ def predictor(tiny_run):
     weights = tiny_run.run / "best.weights.h5"
     model, config = load_predictor(weights)
 
-    def load(path, **detection):
-        assert path == weights
+    def load(path, overrides=(), **detection):
+        assert path == weights and not overrides
         return model, config.model_copy(update={"detection": config.detection.model_copy(update=detection)})
 
     return load
