@@ -26,15 +26,12 @@ HEAD = (
 
 
 def differences(config: dict, base: dict) -> list[str]:
-    """Return `section.key=value` of each setting of `config` (nested dict) that `base` has otherwise, the seed aside.
-
-    A key that only one of both has is left out: an older run lacks the settings that came later.
-    """
+    """Return `section.key=value` of each setting of `config` (nested dict) that `base` has otherwise, the seed aside."""
     found = []
     for key, value in config.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
+        if isinstance(value, dict):
             found += [f"{key}.{each}" for each in differences(value, base[key])]
-        elif key in base and key != "seed" and value != base[key]:
+        elif key != "seed" and value != base[key]:
             found.append(f"{key}={yaml.safe_dump(value, default_flow_style=True).split(chr(10))[0]}")
     return found
 
@@ -63,7 +60,8 @@ def line(name: str, runs: list[Path], base: dict) -> str:
     cells.append(mean([last_of(each, "pseudo_masks") for each in rows], "aji"))
     cells.append(", ".join(str(each["seed"]) for each in metrics))
     cells.append(f"{np.mean([sum(each['wall_s'].values()) for each in metrics]) / 60:.0f}")
-    changed = differences(yaml.safe_load((runs[0] / "config.yaml").read_text()), base)
+    # Settings that came after the run have their defaults, which change nothing.
+    changed = differences(load_config(runs[0] / "config.yaml").model_dump(mode="json"), base)
     cells.append(" ".join(f"`--set {each}`" for each in changed) or "none")
     return "| " + " | ".join(cells) + " |"
 

@@ -45,6 +45,15 @@ def test_differences_give_back_the_configuration():
     assert len(found) == 4
 
 
+def test_settings_that_came_after_a_run_are_told_where_the_configuration_changes_them(tmp_path):
+    add_run(tmp_path / "old", 0, [0.4])
+    config = {**BASE, "detection": {key: value for key, value in BASE["detection"].items() if key != "mask_margin"}}
+    (tmp_path / "old" / "config.yaml").write_text(yaml.safe_dump(config))
+    assert table(tmp_path, BASE).splitlines()[-1].endswith("| none |")
+    changed = load_config(None, ("detection.mask_margin=0.2",)).model_dump(mode="json")
+    assert table(tmp_path, changed).splitlines()[-1].endswith("| `--set detection.mask_margin=0.0` |")
+
+
 def test_text_around_the_table_stays(tmp_path, monkeypatch, capsys):
     add_run(tmp_path / "runs" / "default", 0, [0.4])
     page, config = tmp_path / "page.md", tmp_path / "config.yaml"
