@@ -26,7 +26,7 @@ HEAD = (
 
 
 def differences(config: dict, base: dict) -> list[str]:
-    """Return `section.key=value` of each setting of `config` (nested dict) that `base` has otherwise, the seed aside."""
+    """Return `section.key=value` of each setting of `config` (nested) that `base` has otherwise, the seed aside."""
     found = []
     for key, value in config.items():
         if isinstance(value, dict):
