@@ -1,0 +1,51 @@
+"""Tell what became of the true nuclei (matched, inexact, merged, partial, missed) and what predictions show.
+
+The shares of each image and their mean. Reads true label maps, so it is for looking back; nothing is selected by it.
+
+Example:
+    python scripts/error_types.py RUN/cycle_1/round_0/predictions --gt LABELS --json errors.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from cyclic.errors import InputError
+from cyclic.evaluation.error_types import error_types
+from cyclic.evaluation.matching import contingency
+from cyclic.evaluation.sources import open_source
+from cyclic.files import write_json
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pred", type=Path, help="folder of predicted label maps")
+    parser.add_argument(
+        "--gt", type=Path, required=True, help="folder of true label maps; others than the predicted may lie there"
+    )
+    parser.add_argument("--json", type=Path, help="also write the shares to this file")
+    options = parser.parse_args()
+    try:
+        pred, gt = open_source(options.pred), open_source(options.gt)
+        missing = [name for name in pred.readers if name not in gt.readers]
+        if missing:
+            raise InputError(f"{options.gt}: no label map for {missing[0]}; give the labels of {options.pred}")
+        images = {
+            name: error_types(contingency(gt.readers[name]().labels, read().labels))
+            for name, read in pred.readers.items()
+        }
+        mean = {kind: float(np.mean([each[kind] for each in images.values()])) for kind in next(iter(images.values()))}
+        for name, shares in {**images, "mean": mean}.items():
+            print(name, *(f"{kind} {share:.3f}" for kind, share in shares.items()))
+        if options.json:
+            write_json(options.json, {"images": images, "mean": mean})
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
