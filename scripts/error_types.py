@@ -1,6 +1,7 @@
 """Tell what became of the true nuclei (matched, inexact, merged, partial, missed) and what predictions show.
 
-The shares of each image and their mean. Reads true label maps, so it is for looking back; nothing is selected by it.
+The shares of each image and their mean, in the file also a 95 % bootstrap interval. Reads true
+label maps, so it is for looking back; nothing is selected by it.
 
 Example:
     python scripts/error_types.py RUN/cycle_1/round_0/predictions --gt LABELS --json errors.json
@@ -10,10 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from cyclic.errors import InputError
 from cyclic.evaluation.error_types import error_types
+from cyclic.evaluation.folders import require_same_shape, summarise
 from cyclic.evaluation.matching import contingency
 from cyclic.evaluation.sources import open_source
 from cyclic.files import write_json
@@ -32,15 +32,16 @@ def main() -> int:
         missing = [name for name in pred.readers if name not in gt.readers]
         if missing:
             raise InputError(f"{options.gt}: no label map for {missing[0]}; give the labels of {options.pred}")
-        images = {
-            name: error_types(contingency(gt.readers[name]().labels, read().labels))
-            for name, read in pred.readers.items()
-        }
-        mean = {kind: float(np.mean([each[kind] for each in images.values()])) for kind in next(iter(images.values()))}
-        for name, shares in {**images, "mean": mean}.items():
+        images = {}
+        for name, read in pred.readers.items():
+            true, found = gt.readers[name](), read()
+            require_same_shape(true, found)
+            images[name] = error_types(contingency(true.labels, found.labels))
+        summary = summarise(images)
+        for name, shares in {**images, "mean": summary["mean"]}.items():
             print(name, *(f"{kind} {share:.3f}" for kind, share in shares.items()))
         if options.json:
-            write_json(options.json, {"images": images, "mean": mean})
+            write_json(options.json, summary)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

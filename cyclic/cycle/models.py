@@ -128,9 +128,7 @@ class _Everything:
         self.layers = models
 
 
-def load_predictor(
-    path: str | Path, overrides: Sequence[str] = (), **detection: float
-) -> tuple[MaskRCNN, RunConfig]:
+def load_predictor(path: str | Path, overrides: Sequence[str] = (), **detection: float) -> tuple[MaskRCNN, RunConfig]:
     """Return the Mask R-CNN in inference mode and the run's configuration from a `model.weights.h5` of a run.
 
     Args:

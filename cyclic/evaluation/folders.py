@@ -71,7 +71,7 @@ def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed:
     images, classes, ranked = {}, {}, []
     for name, read_true in gt.readers.items():
         true, found = read_true(), pred.readers[name]()
-        _require_same_shape(true, found)
+        require_same_shape(true, found)
         overlaps = contingency(true.labels, found.labels)
         pair = (true.labels, found.labels)
         images[name] = evaluate_pair(*pair, found.confidence, iou_threshold, overlaps)
@@ -119,7 +119,8 @@ def _require_same_ids(pred: Source, gt: Source) -> None:
         raise InputError("; ".join(problems))
 
 
-def _require_same_shape(true: Nuclei, found: Nuclei) -> None:
+def require_same_shape(true: Nuclei, found: Nuclei) -> None:
+    """Raise `InputError` where the label maps of one image differ in shape."""
     if true.labels.shape != found.labels.shape:
         raise InputError(
             f"{found.origin}: shape {found.labels.shape}, but {true.origin} has {true.labels.shape}; predict on the "

@@ -98,8 +98,8 @@ class Detector:
         windows = np.stack([utils.norm_boxes(meta[7:11], shape) for meta in image_metas]).astype("float32")
         output = self._detect({"image": molded_images.astype("float32"), "window": windows})
         detections = np.array(keras.ops.convert_to_numpy(output["detections"]))
-        if self.config.DETECTION_MASK_MARGIN:
-            margin = self.config.DETECTION_MASK_MARGIN
+        margin = self.config.DETECTION_MASK_MARGIN
+        if margin:
             detections[..., :4] = enlarge_boxes(detections[..., :4], margin, windows[:, None])
         counts = (detections[..., 4] > 0).sum(axis=1)
         slots = _slots(int(counts.max()), detections.shape[1])

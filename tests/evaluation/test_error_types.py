@@ -87,3 +87,6 @@ def test_script_writes_images_and_mean(tmp_path, monkeypatch, capsys):
     assert list(written["images"]) == ["a"] and written["mean"]["pred_matched"] == 1
     write_label_map(tmp_path / "pred" / "c.tif", labels)
     assert script.main() == 2 and "no label map for c" in capsys.readouterr().err
+    write_label_map(tmp_path / "pred" / "c.tif", labels[:10])
+    write_label_map(tmp_path / "gt" / "c.tif", labels)
+    assert script.main() == 2 and "c.tif: shape (10, 20), but" in capsys.readouterr().err

@@ -223,9 +223,6 @@ def test_a_crop_larger_than_the_image_enlarges_it():
     assert (inputs["gt_class_ids"] > 0).any()
 
 
-# --- order and seeds ---
-
-
 def test_zoom_changes_the_scale_within_its_bounds(dataset):
     config = CropConfig()
     config.IMAGE_MIN_DIM, config.IMAGE_MIN_SCALE, config.CROP_ZOOM = 128, 1, 0.5
@@ -246,6 +243,9 @@ def test_zoomed_labels_lie_on_their_nuclei(dataset):
         dark = sample.image[..., 0] == 0
         inside = sample.instances.masks.any(axis=0)
         assert (inside & dark).sum() < 0.02 * inside.sum() and inside.any()
+
+
+# --- order and seeds ---
 
 
 def test_same_seed_same_batches_in_any_order(dataset):
