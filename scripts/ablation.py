@@ -20,7 +20,7 @@ from cyclic.files import atomic_path, read_json
 
 COLUMNS = ("aji", "dice", "pq")
 HEAD = (
-    "| run | AJI | Dice | PQ | AJI cycle 1 | pseudo masks' AJI | seeds | minutes | what is set |\n"
+    "| run | AJI | Dice | PQ | AJI by cycle | pseudo masks' AJI | seeds | minutes | what is set |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 )
 
@@ -56,7 +56,9 @@ def line(name: str, runs: list[Path], base: dict) -> str:
     rows = [each["rows"] for each in metrics]
     models = [last_of(each, "model") for each in rows]
     cells = [name, *(mean(models, metric) for metric in COLUMNS)]
-    cells.append(mean([last_of(each, "model", 1) for each in rows], "aji"))
+    cycles = sorted({row["cycle"] for each in rows for row in each if row["source"] == "model"})
+    curve = [mean([last_of(each, "model", cycle) for each in rows], "aji") for cycle in cycles]
+    cells.append(", ".join(curve) or "-")
     cells.append(mean([last_of(each, "pseudo_masks") for each in rows], "aji"))
     cells.append(", ".join(str(each["seed"]) for each in metrics))
     cells.append(f"{np.mean([sum(each['wall_s'].values()) for each in metrics]) / 60:.0f}")

@@ -284,9 +284,7 @@ def _seen(labels: np.ndarray, activation: np.ndarray, level: float) -> tuple[np.
     return relabel(labels, np.append(False, seen)), seen
 
 
-def select_components(
-    found: np.ndarray, labels: np.ndarray, scores: ComponentScores, config: RunConfig
-) -> PseudoMasks:
+def select_components(found: np.ndarray, labels: np.ndarray, scores: ComponentScores, config: RunConfig) -> PseudoMasks:
     """Return the components that the configuration keeps (see `pooled`); the others are of `scored_components`."""
     settings = config.pseudo
     return select_pseudo_masks(

@@ -1,7 +1,7 @@
 """MoNuSeg / MoNuSAC images, in this project's layout or in Matterport's nucleus layout.
 
-    root/images/<id>.png  root/labels/<id>.tif  root/split.json          labels/ and split.json are optional
-    root/stage1_train/<id>/images/<id>.png  .../<id>/masks/*.png         one mask for each nucleus
+root/images/<id>.png  root/labels/<id>.tif  root/split.json          labels/ and split.json are optional
+root/stage1_train/<id>/images/<id>.png  .../<id>/masks/*.png         one mask for each nucleus
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The layout that CoNSeP and the ccRCC grading set share: a folder for each split, a .mat file for each image.
 
-    root/{Train,Valid,Test}/Images/<id>.png  .../Labels/<id>.mat         Valid/, Test/ and Labels/ are optional
+root/{Train,Valid,Test}/Images/<id>.png  .../Labels/<id>.mat         Valid/, Test/ and Labels/ are optional
 """
 
 from pathlib import Path

@@ -26,9 +26,6 @@ def build_fpn(channels_in, channels=256):
     m4 = merge(m5, c4, 4)
     m3 = merge(m4, c3, 3)
     m2 = merge(m3, c2, 2)
-    outputs = [
-        Conv2DSame(channels, 3, name=f"fpn_p{level}")(x)
-        for level, x in ((2, m2), (3, m3), (4, m4), (5, m5))
-    ]
+    outputs = [Conv2DSame(channels, 3, name=f"fpn_p{level}")(x) for level, x in ((2, m2), (3, m3), (4, m4), (5, m5))]
     outputs.append(keras.layers.MaxPooling2D(1, strides=2, name="fpn_p6")(outputs[-1]))
     return keras.Model(inputs, outputs, name="fpn")

@@ -114,8 +114,10 @@ def _grid_pairs(row_spans, column_spans, boxes) -> tuple[np.ndarray, np.ndarray,
     intersection = height[box, row] * width[box, column]
     anchor_areas = np.diff(row_spans) * np.diff(column_spans)[:, 0]
     box_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return row * len(column_spans) + column, box, intersection / (
-        box_areas[box] + anchor_areas[row, column] - intersection
+    return (
+        row * len(column_spans) + column,
+        box,
+        intersection / (box_areas[box] + anchor_areas[row, column] - intersection),
     )
 
 
