@@ -67,6 +67,7 @@ class MapsConfig(_Section):
     flips: bool = Field(False, description="average over the eight symmetries")
     tile: Positive = Field(256, description="tile of the sliding window, source pixels")
     overlap: Annotated[int, Field(ge=0)] = 64
+    average: bool = Field(False, description="pseudo masks see the mean of the maps of all cycles so far")
 
 
 class PseudoConfig(_Section):

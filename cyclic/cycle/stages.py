@@ -377,10 +377,15 @@ def load_detections(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _activation(context: Context, cycle: int, name: str) -> np.ndarray | None:
-    """Return the map that `make_maps` wrote, `[H, W]` float32 in [0, 1]; None in a run without classifier."""
+    """Return what `make_maps` wrote, `[H, W]` float32 in [0, 1]; None in a run without classifier.
+
+    With `maps.average` it is the mean of the cycles so far: what a single classifier overlooks is not lost.
+    """
     if context.config.supervision != "image":
         return None
-    return read_map(context.run.path(f"cycle_{cycle}", "maps", f"{name}.png"))
+    cycles = range(1 if context.config.maps.average else cycle, cycle + 1)
+    maps = [read_map(context.run.path(f"cycle_{each}", "maps", f"{name}.png")) for each in cycles]
+    return np.mean(maps, axis=0, dtype=np.float32)
 
 
 def _joined(

@@ -19,7 +19,7 @@ from cyclic.cycle import loop, stages
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, read_image, read_json
+from cyclic.files import atomic_path, read_image, read_json, write_image
 from cyclic.pseudo.select import load_pseudo_masks
 
 SETTINGS = ("cycles=2", "rounds.students=1", "tiles.size=32", "tiles.stride=24", "classifier.batch=4")
@@ -210,6 +210,19 @@ def test_detections_join_the_pseudo_masks_of_round_and_cycle(data, tmp_path, wat
     assert (written("cycle_2/pseudo", "train_000") != bare(2, "train_000")).any()
     # What is scored on val are the bare pseudo masks: no detection of val joins them.
     np.testing.assert_array_equal(written("cycle_2/pseudo", "val_000"), bare(2, "val_000"))
+
+
+@pytest.mark.parametrize(("average", "level"), [("true", 60), ("false", 100)])
+def test_pseudo_masks_see_the_mean_of_the_maps_so_far(tmp_path, average, level):
+    for cycle, value in ((1, 20), (2, 100), (3, 255)):
+        path = tmp_path / f"cycle_{cycle}" / "maps" / "a.png"
+        path.parent.mkdir(parents=True)
+        write_image(path, np.full((4, 5), value, np.uint8))
+    run = types.SimpleNamespace(path=tmp_path.joinpath)
+    context = types.SimpleNamespace(config=settings(f"maps.average={average}"), run=run)
+    found = stages._activation(context, 2, "a")
+    assert found.dtype == np.float32 and found.shape == (4, 5)
+    np.testing.assert_allclose(found, level / 255, rtol=1e-6)
 
 
 def test_a_pooled_share_is_of_the_components_of_all_training_images(data, tmp_path, watch):
