@@ -173,7 +173,10 @@ def test_nan_stops_training_and_names_the_images_and_the_last_good_checkpoint(st
 
 
 def test_nan_names_its_step_and_images_beside_callbacks_that_wait(monkeypatch):
-    """Three images, each its own batch; the second batch of the epoch is damaged."""
+    """Three images, each its own batch; the second batch of the epoch is damaged.
+
+    It is a target that is damaged: some processors' ReLU turns the NaN of an image into 0.
+    """
 
     class Waiting(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -187,7 +190,7 @@ def test_nan_names_its_step_and_images_beside_callbacks_that_wait(monkeypatch):
 
     def damaged(self, index):
         (batch,) = whole(self, index)
-        return ({**batch, "image": batch["image"] * np.nan} if index == 1 else batch,)
+        return ({**batch, "rpn_target_bbox": batch["rpn_target_bbox"] * np.nan} if index == 1 else batch,)
 
     monkeypatch.setattr(DataGenerator, "__getitem__", damaged)
     model = MaskRCNN("training", config, network=small_network(config))
@@ -274,8 +277,11 @@ def test_a_batch_gives_each_image_its_own_result(trained, image):
     alone = [inference.detect([one])[0] for one in (image, 255 - image)]
     together = inference.detect([image, 255 - image])
     for one, other in zip(alone, together, strict=True):
-        assert np.abs(one["rois"] - other["rois"]).max() <= 1
         np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-4)
+        # Scores that are nearly equal may change places.
+        distance = np.abs(one["rois"][:, None] - other["rois"]).max(axis=2)
+        distance[np.abs(one["scores"][:, None] - other["scores"]) > 1e-4] = 99
+        assert distance.min(axis=0).max() <= 1 and distance.min(axis=1).max() <= 1
     assert (alone[0]["rois"].shape != alone[1]["rois"].shape) or (alone[0]["rois"] != alone[1]["rois"]).any()
 
 
