@@ -46,6 +46,7 @@ class ClassifierConfig(_Section):
 
     levels: list[Level] = Field(["C3", "C5"], description="pyramid levels that carry a head")
     hidden: Positive | None = Field(None, description="units of a hidden layer in each head")
+    each_head: bool = Field(False, description="every head has a loss of its own, not their mean alone")
     steps: Positive = Field(400, description="steps in cycle 1")
     later_steps: Positive | None = Field(150, description="steps in a later cycle; none: steps x the cycle's number")
     batch: Positive = 32
@@ -102,6 +103,9 @@ class PseudoConfig(_Section):
         0.0, description="a component or detection needs this mean of the classifier's map to become a pseudo mask"
     )
     background: Share = Field(0.0, description="what the classifier's map rates under this is background, not ignored")
+    negative_tiles: bool = Field(
+        False, description="where a negative tile of a training image lies is background, and no pseudo mask"
+    )
 
     @property
     def reads_activation(self) -> bool:
@@ -199,6 +203,10 @@ class RunConfig(_Section):
                 self.supervision != "none" or not self.pseudo.reads_activation,
                 "supervision none has no activation map: it needs pseudo.source hematoxylin, pseudo.agreement false, "
                 "pseudo.min_activation 0 and pseudo.background 0",
+            ),
+            (
+                self.supervision == "image" or not self.pseudo.negative_tiles,
+                f"supervision {self.supervision} has no tiles: it needs pseudo.negative_tiles false",
             ),
             (
                 not self.pseudo.pool or self.pseudo.rank_by == "confidence",

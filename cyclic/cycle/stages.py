@@ -18,7 +18,7 @@ from cyclic.cycle.progress import Progress
 from cyclic.cycle.state import RunDirectory
 from cyclic.datasets.augment import stain_jitter
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, split_tiles
+from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, negative_areas, split_tiles
 from cyclic.errors import InputError
 from cyclic.files import read_json, read_label_map, read_map, write_image, write_json, write_label_map
 from cyclic.inference.predict import confident, detection_options, predict_image
@@ -34,7 +34,7 @@ from cyclic.pseudo.select import (
 )
 from cyclic.pseudo.split import relabel
 from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
-from cyclic.semi.ignore import trust_background
+from cyclic.semi.ignore import clear_background, trust_background
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 from cyclic.semi.self_training import extend_pseudo_masks
 
@@ -73,6 +73,14 @@ class Context:
         """`{image id: [H, W, 3] uint8}` of the training and the val images."""
         sets = [self.train, *([self.val] if self.val else [])]
         return {name: dataset.image(name) for dataset in sets for name in dataset.ids}
+
+    @functools.cached_property
+    def background(self) -> dict[str, np.ndarray]:
+        """`{training image id: [H, W] bool}`, True in its negative tiles; empty without `pseudo.negative_tiles`."""
+        if not self.config.pseudo.negative_tiles:
+            return {}
+        shapes = {name: self.images[name].shape[:2] for name in self.train.ids}
+        return negative_areas(self.config.tiles.folder or self.run.path("tiles"), shapes)
 
     @property
     def val_ids(self) -> list[str]:
@@ -145,6 +153,7 @@ def train_front_end(context: Context, cycle: int) -> None:
         optimizer=settings.optimizer,
         warmup=min(50, steps // 10),
         weight_decay=settings.weight_decay,
+        each_head=settings.each_head,
         callbacks=[
             context.progress.callback(f"cycle_{cycle}/classifier", steps),
             context.board.losses(f"cycle_{cycle}/classifier", "classifier"),
@@ -196,14 +205,13 @@ def make_pseudo_masks(context: Context, cycle: int) -> None:
     scored = {}
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
         found = np.zeros(image.shape[:2], np.float32) if activations[name] is None else activations[name]
-        scored[name] = scored_components(found, image, context.config)
+        scored[name] = scored_components(found, image, context.config, context.background.get(name))
     config = pooled(context.config, [scored[name][2].confidence for name in context.train.ids])
     if config is not context.config:
         write_json(folder / CUT, {"min_confidence": config.pseudo.min_confidence})
     for name, activation in activations.items():
         pseudo = select_components(*scored.pop(name), config)
-        if activation is not None:
-            pseudo = trust_background(pseudo, activation, config.pseudo.background)
+        pseudo = _with_background(context, pseudo, name, activation)
         if cycle > 1 and name in context.train.ids:
             pseudo = _joined(context, pseudo, _last_round(context, cycle - 1), name, activation)
         save_pseudo_masks(folder, name, pseudo)
@@ -247,9 +255,12 @@ def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -
 
 
 def scored_components(
-    activation: np.ndarray, image: np.ndarray, config: RunConfig
+    activation: np.ndarray, image: np.ndarray, config: RunConfig, background: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
-    """Return the map that the components come from, the components (`[H, W]` int32, 1..n) and their scores."""
+    """Return the map that the components come from, the components (`[H, W]` int32, 1..n) and their scores.
+
+    No component lies in `background`, `[H, W]` bool.
+    """
     settings = config.pseudo
     hematoxylin = hematoxylin_map(image)
     sources = {
@@ -271,16 +282,21 @@ def scored_components(
         max_area=settings.max_area,
         **smooth,
     )
-    labels, seen = _seen(labels, activation, settings.min_activation)
+    labels, seen = _seen(labels, activation, settings.min_activation, background)
     return found, labels, replace(scores.take(seen), ids=scores.ids[: seen.sum()])
 
 
-def _seen(labels: np.ndarray, activation: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _seen(
+    labels: np.ndarray, activation: np.ndarray, level: float, background: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels 1..N without those of a mean activation under `level`, renumbered, and which stay (`[N]` bool).
 
-    Where the classifier finds no nucleus, what looks like one is stroma or debris more often than not.
+    Where the classifier finds no nucleus, what looks like one is stroma or debris more often than not. Nor do those
+    stay of which more than half lies in `background`, `[H, W]` bool.
     """
     seen = mean_within(activation, labels) >= level
+    if background is not None:
+        seen &= mean_within(background, labels) <= 0.5
     return relabel(labels, np.append(False, seen)), seen
 
 
@@ -395,12 +411,19 @@ def _joined(
     rounds, settings = context.config.rounds, context.config.pseudo
     labels, scores = load_detections(folder / "detections", name)
     if activation is not None:
-        labels, seen = _seen(labels, activation, settings.min_activation)
+        labels, seen = _seen(labels, activation, settings.min_activation, context.background.get(name))
         scores = scores[seen]
     stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
     quality = np.sqrt(scores * score_components(labels, stain).confidence)
     joined = extend_pseudo_masks(pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count)
-    return joined if activation is None else trust_background(joined, activation, settings.background)
+    return _with_background(context, joined, name, activation)
+
+
+def _with_background(context: Context, pseudo: PseudoMasks, name: str, activation: np.ndarray | None) -> PseudoMasks:
+    """Return the pseudo masks with nothing ignored where the map is low or a negative tile lies."""
+    if activation is not None:
+        pseudo = trust_background(pseudo, activation, context.config.pseudo.background)
+    return clear_background(pseudo, context.background[name]) if name in context.background else pseudo
 
 
 def _round(context: Context, cycle: int, round_: int) -> Path:

@@ -23,7 +23,7 @@ from cyclic.files import image_files, read_image, read_json, write_json
 
 CLASSES = ("negative", "positive")  # a class's label is its index
 RECORD, PARTIAL = "tiles.json", ".partial"
-TILE_NAME = re.compile(r"(?P<image>.+)_\d+_\d+")
+TILE_NAME = re.compile(r"(?P<image>.+)_(?P<y>\d+)_(?P<x>\d+)")
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,30 @@ def load_tiles(folder: str | Path) -> TileFolder:
     files = [list(image_files(Path(folder) / name).values()) for name in CLASSES]
     labels = np.repeat(np.arange(len(CLASSES), dtype=np.int32), [len(paths) for paths in files])
     return TileFolder(sum(files, []), labels)
+
+
+def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+    """Return `{image id: [H, W] bool}`, True where one of the image's negative tiles lies: there is no nucleus.
+
+    Args:
+        folder: what `load_tiles` reads; tiles count that are named `<image id>_<y>_<x>` after an image of `shapes`.
+        shapes: `{image id: (H, W)}`.
+
+    Raises:
+        InputError: `folder/negative` is missing or empty, or a tile does not lie within its image.
+    """
+    areas = {name: np.zeros(shape, bool) for name, shape in shapes.items()}
+    for path in image_files(Path(folder) / CLASSES[0]).values():
+        place = TILE_NAME.fullmatch(path.stem)
+        if place is None or place["image"] not in areas:
+            continue
+        area, y, x = areas[place["image"]], int(place["y"]), int(place["x"])
+        with Image.open(path) as tile:
+            width, height = tile.size
+        if y + height > area.shape[0] or x + width > area.shape[1]:
+            raise InputError(f"{path}: lies outside the image it is named after, {area.shape}; cut the tiles again")
+        area[y : y + height, x : x + width] = True
+    return areas
 
 
 def split_tiles(tiles: TileFolder, held_out: float = 0.1, seed: int = 0) -> tuple[TileFolder, TileFolder]:

@@ -1,4 +1,4 @@
-"""What bears no loss: less of it where the classifier sees no nucleus."""
+"""What bears no loss: less of it where the classifier sees no nucleus, or a negative tile says there is none."""
 
 import dataclasses
 
@@ -19,3 +19,11 @@ def trust_background(pseudo: PseudoMasks, activation: np.ndarray, level: float) 
         level: in [0, 1]; 0 changes nothing.
     """
     return dataclasses.replace(pseudo, ignore=pseudo.ignore & (activation >= level))
+
+
+def clear_background(pseudo: PseudoMasks, background: np.ndarray) -> PseudoMasks:
+    """Return `pseudo` with nothing ignored in `background`, `[H, W]` bool: what an image-level label says is certain.
+
+    The masks stay as they are; `stages` keeps those out that lie there before they are ranked.
+    """
+    return dataclasses.replace(pseudo, ignore=pseudo.ignore & ~background)

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclic.datasets.monusac import MonusacDataset
-from cyclic.datasets.tiles import TileFolder, TileSequence, cut_tiles, load_tiles, split_tiles, tile_coverage
+from cyclic.datasets.tiles import (
+    TileFolder,
+    TileSequence,
+    cut_tiles,
+    load_tiles,
+    negative_areas,
+    split_tiles,
+    tile_coverage,
+)
 from cyclic.errors import InputError
 from cyclic.files import read_image, write_image
 
@@ -64,6 +72,19 @@ def test_only_yes_or_no_leaves(tmp_path):
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
     record = json.loads((tmp_path / "a" / "tiles.json").read_text())
     assert set(record) == {"settings", "counts"} and record["settings"]["seed"] == 0
+
+
+def test_negative_areas_are_the_negative_tiles(tmp_path):
+    cut_tiles(fields(2), tmp_path, size=32, stride=16, balance=False)
+    shapes = {"image_1": (160, 160), "another": (8, 9)}
+    areas = negative_areas(tmp_path, shapes)
+    assert {name: area.shape for name, area in areas.items()} == shapes
+    assert not areas["another"].any()
+    _, labels = field(1)
+    assert not (areas["image_1"] & (labels > 0)).any()
+    assert areas["image_1"][:, 64:].all()  # no nucleus there, and tiles 4 pixels apart
+    with pytest.raises(InputError, match=r"negative/image_1_\d+_\d+.png: lies outside"):
+        negative_areas(tmp_path, {"image_1": (160, 150)})
 
 
 def test_balance_and_seed(tmp_path):

@@ -11,7 +11,7 @@ from cyclic.cycle.stages import pseudo_masks
 from cyclic.datasets.synthetic import draw_tissue
 from cyclic.errors import InputError
 from cyclic.pseudo.select import PseudoMasks
-from cyclic.semi.ignore import trust_background
+from cyclic.semi.ignore import clear_background, trust_background
 
 
 def test_only_ignored_pixels_of_low_activation_change():
@@ -68,10 +68,45 @@ def test_a_detection_the_classifier_does_not_see_does_not_join(tmp_path):
     nothing = PseudoMasks(np.zeros_like(detections), np.zeros(0, np.float32), np.zeros(detections.shape, bool))
     for level, joining in ((0.0, [1, 2]), (0.3, [2]), (0.5, [])):
         context = SimpleNamespace(
-            config=load_config(None, (f"pseudo.min_activation={level}", "rounds.count=null")), images={"tissue": image}
+            config=load_config(None, (f"pseudo.min_activation={level}", "rounds.count=null")),
+            images={"tissue": image},
+            background={},
         )
         joined = stages._joined(context, nothing, tmp_path, "tissue", activation)
         np.testing.assert_array_equal(joined.labels > 0, np.isin(detections, joining))
+
+
+def test_nothing_lies_in_a_negative_tile():
+    image, _ = draw_tissue(np.random.default_rng(0), 128)
+    config, activation = load_config(None, ("pseudo.share=1",)), np.ones(image.shape[:2], np.float32)
+    negative = np.zeros(image.shape[:2], bool)
+    negative[64:] = True
+    every, some = (
+        stages.select_components(*stages.scored_components(activation, image, config, background), config)
+        for background in (None, negative)
+    )
+    assert (every.labels[80:] > 0).any() and not (some.labels[80:] > 0).any()
+    assert ((some.labels > 0) == (every.labels > 0))[:48].all()
+    assert some.ignore[80:].any()
+    cleared = clear_background(some, negative)
+    assert not cleared.ignore[64:].any() and (cleared.ignore[:64] == some.ignore[:64]).all()
+    np.testing.assert_array_equal(cleared.labels, some.labels)
+
+
+def test_a_detection_in_a_negative_tile_does_not_join(tmp_path):
+    image, _ = draw_tissue(np.random.default_rng(0), 128)
+    detections = np.zeros(image.shape[:2], np.int32)
+    detections[90:110, 20:40], detections[20:40, 20:40] = 1, 2
+    stages.save_detections(tmp_path / "detections", "tissue", detections, np.array([0.95, 0.9], np.float32))
+    negative = np.zeros(image.shape[:2], bool)
+    negative[95:] = True  # three quarters of the first
+    context = SimpleNamespace(
+        config=load_config(None, ("rounds.count=null",)), images={"tissue": image}, background={"tissue": negative}
+    )
+    nothing = PseudoMasks(np.zeros_like(detections), np.zeros(0, np.float32), np.ones(detections.shape, bool))
+    joined = stages._joined(context, nothing, tmp_path, "tissue", np.ones(image.shape[:2], np.float32))
+    np.testing.assert_array_equal(joined.labels > 0, detections == 2)
+    assert not joined.ignore[95:].any() and joined.ignore[60:90].all()
 
 
 def test_without_a_classifier_there_is_no_map_to_trust():
@@ -79,3 +114,8 @@ def test_without_a_classifier_there_is_no_map_to_trust():
         load_config(None, ("supervision=none", "pseudo.agreement=false", "pseudo.background=0.1"))
     with pytest.raises(InputError, match=r"pseudo\.min_activation 0"):
         load_config(None, ("supervision=none", "pseudo.agreement=false", "pseudo.min_activation=0.1"))
+    for supervision in ("none", "instance"):
+        with pytest.raises(InputError, match=r"pseudo\.negative_tiles false"):
+            load_config(
+                None, (f"supervision={supervision}", "pseudo.agreement=false", "pseudo.negative_tiles=true", "cycles=1")
+            )
