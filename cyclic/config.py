@@ -138,6 +138,9 @@ class SegmenterConfig(_Section):
     max_instances: Positive = Field(128, description="pseudo masks in a crop at most")
     stain_jitter: Annotated[float, Field(ge=0)] = 0.05
     zoom: Share = Field(0.0, description="crops are enlarged or shrunk by a random factor of up to 1 + zoom")
+    mask_ignore: bool = Field(
+        True, description="no mask loss where ignored; false: what lies there is no part of a mask"
+    )
     gt_proposals: bool = Field(True, description="pseudo masks' boxes join the proposals in training")
 
 
