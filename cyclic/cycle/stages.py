@@ -362,7 +362,10 @@ def detect(context: Context, cycle: int, round_: int) -> None:
     last = round_ == config.rounds.students
     names = list(context.val_ids) if last and cycle == config.cycles else list(context.images)
     for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
-        labels, scores = predict_image(context.models.detector, context.images[name], **detection_options(config))
+        options = detection_options(config)
+        if name in context.train.ids:
+            options["views"] = max(options["views"], config.rounds.views)
+        labels, scores = predict_image(context.models.detector, context.images[name], **options)
         save_detections(folder / "detections", name, labels, scores)
         predicted = confident(labels, scores, config.detection.score)
         write_label_map(folder / "predictions" / f"{name}.tif", predicted)
