@@ -46,11 +46,11 @@ def main() -> int:
     rows = []
     try:
         splits = {name: split for name, split in zip(("train", "val"), open_splits(options.data), strict=True) if split}
-        folders = sorted(options.run.glob("cycle_*/maps"), key=lambda path: int(path.parent.name.removeprefix("cycle_")))
+        folders = {int(path.parent.name.removeprefix("cycle_")): path for path in options.run.glob("cycle_*/maps")}
         if not folders:
             raise InputError(f"{options.run}: no maps; give the directory of a run with a classifier")
-        for folder in folders:
-            row = {"cycle": int(folder.parent.name.removeprefix("cycle_"))}
+        for cycle, folder in sorted(folders.items()):
+            row = {"cycle": cycle}
             for split, images in splits.items():
                 found = [auc(read_map(folder / f"{name}.png"), images.label_map(name) > 0) for name in images.ids]
                 row[split] = float(np.nanmean(found))
