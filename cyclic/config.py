@@ -169,6 +169,9 @@ class DetectionConfig(_Section):
     nms_threshold: Share = Field(0.3, description="mask overlap over which the weaker detection goes")
     mask_margin: Share = Field(0.0, description="boxes are enlarged by this share before their masks are found")
     min_area: Positive = Field(30, description="smaller nuclei are dropped, source pixels")
+    min_area_share: Share = Field(
+        0.0, description="share of the median area of the image's better detections that a nucleus needs"
+    )
     views: Annotated[int, Field(ge=1, le=8)] = Field(1, description="flips and turns of an image that have to agree")
 
 

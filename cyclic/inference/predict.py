@@ -10,6 +10,7 @@ from cyclic.inference.views import detect_in_views
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.unmolding import unmold_crops
 from cyclic.mrcnn.utils import compose_image_meta, mold_image
+from cyclic.pseudo.split import relabel
 
 # The coarsest pyramid level halves the image this often.
 NETWORK_STRIDE = 64
@@ -25,6 +26,7 @@ def predict_image(
     batch: int = 1,
     nms_threshold: float = 0.3,
     min_area: int = 30,
+    min_area_share: float = 0.0,
     views: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return label map and scores of the nuclei in an image of any size.
@@ -38,6 +40,8 @@ def predict_image(
         batch: tiles detected at a time.
         nms_threshold: mask IoU over which the weaker detection goes.
         min_area: smaller nuclei are dropped, pixels.
+        min_area_share: so are those with less than this share of the area that is usual in the image, see
+            `without_fragments`.
         views: flips and turns of the image that have to agree, 1 to 8; each takes the time of one detection.
 
     Returns:
@@ -48,7 +52,22 @@ def predict_image(
         found = detect_in_tiles(model, view, scale, tile, overlap, batch)
         return stitch(found, view.shape[:2], mask_iou=nms_threshold, min_area=min_area)
 
-    return detect_in_views(detect, image, views, min_area)
+    return without_fragments(*detect_in_views(detect, image, views, min_area), min_area_share)
+
+
+def without_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and scores without the detections far smaller than others: parts of nuclei, specks between them.
+
+    Args:
+        labels: `[H, W]` int32, 1..N in descending score.
+        scores: `[N]` float32.
+        share: of the median area of the better-scored half of the detections; 0 keeps all.
+    """
+    area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
+    if share == 0 or len(area) == 0:
+        return labels, scores
+    kept = area >= share * np.median(area[: (len(area) + 1) // 2])
+    return relabel(labels, np.append(False, kept)), scores[kept]
 
 
 def detect_in_tiles(
@@ -94,6 +113,7 @@ def detection_options(config: RunConfig) -> dict:
         "batch": detection.batch,
         "nms_threshold": detection.nms_threshold,
         "min_area": detection.min_area,
+        "min_area_share": detection.min_area_share,
         "views": detection.views,
     }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from cyclic.inference.predict import NETWORK_STRIDE, detect_tiles, predict_image
+from cyclic.inference.predict import NETWORK_STRIDE, detect_tiles, predict_image, without_fragments
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.utils import norm_boxes
 
@@ -77,6 +77,30 @@ def test_small_nuclei_are_dropped():
     assert not predict_image(SquareFinder(), image, tile=64, overlap=16, min_area=37)[0].any()
     found = predict_image(SquareFinder(), image, tile=64, overlap=16, min_area=36)[0]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_fragments_are_measured_against_the_better_detections():
+    labels = np.zeros((40, 40), np.int32)
+    labels[:10, :10], labels[:10, 20:30], labels[20:24, :10], labels[30:33, :10] = 1, 2, 3, 4  # 100, 100, 40 and 30 px
+    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+    some, kept = without_fragments(labels, scores, 0.35)
+    np.testing.assert_array_equal(some, np.where(labels == 4, 0, labels))
+    np.testing.assert_array_equal(kept, scores[:3])
+    # Of 40, 100, 100 and 30 pixels the better two are 40 and 100, so 70 is what is usual.
+    other = np.array([0, 2, 3, 1, 4], np.int32)[labels]
+    some, kept = without_fragments(other, scores, 0.5)
+    np.testing.assert_array_equal(some, np.where(other == 4, 0, other))
+    some, kept = without_fragments(other, scores, 0.6)
+    np.testing.assert_array_equal(some, np.where(other > 1, other - 1, 0) * (other < 4))
+    np.testing.assert_array_equal(kept, scores[1:3])
+
+
+@pytest.mark.parametrize("count, share", [(0, 0.5), (1, 1.0), (3, 0.0)])
+def test_nothing_to_measure_against_keeps_all(count, share):
+    labels = np.zeros((9, 9), np.int32)
+    labels[0, :count] = np.arange(1, count + 1)
+    some, kept = without_fragments(labels, np.ones(count, np.float32), share)
+    assert (some == labels).all() and len(kept) == count
 
 
 def test_network_sees_scaled_tiles_padded_to_its_stride():
