@@ -151,6 +151,9 @@ class RoundsConfig(_Section):
     score: Share = Field(0.85, description="a detection of this score or more joins")
     ignore_score: Share = Field(0.3, description="a weaker detection down to this score is ignored, not background")
     count: float | None = Field(40, description="at most this many join for 1000 x 1000 pixels")
+    size_factor: Annotated[float, Field(ge=1)] | None = Field(
+        None, description="none joins that is so many times larger or smaller than the median of the confident ones"
+    )
     views: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="flips and turns of a training image that have to agree on what joins"
     )

@@ -418,7 +418,9 @@ def _joined(
         scores = scores[seen]
     stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
     quality = np.sqrt(scores * score_components(labels, stain).confidence)
-    joined = extend_pseudo_masks(pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count)
+    joined = extend_pseudo_masks(
+        pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count, rounds.size_factor
+    )
     return _with_background(context, joined, name, activation)
 
 
