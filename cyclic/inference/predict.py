@@ -8,12 +8,15 @@ from cyclic.inference.stitch import TileDetections, stitch
 from cyclic.inference.tiling import tiles
 from cyclic.inference.views import detect_in_views
 from cyclic.mrcnn.model import MaskRCNN
+from cyclic.mrcnn.resizing import resize_nearest
 from cyclic.mrcnn.unmolding import unmold_crops
 from cyclic.mrcnn.utils import compose_image_meta, mold_image
 from cyclic.pseudo.split import relabel
 
 # The coarsest pyramid level halves the image this often.
 NETWORK_STRIDE = 64
+# An image whose nuclei have less than this share of the usual area is detected again, enlarged by this factor.
+SMALL_NUCLEI, ENLARGEMENT = 0.6, 1.5
 
 
 def predict_image(
@@ -27,6 +30,7 @@ def predict_image(
     nms_threshold: float = 0.3,
     min_area: int = 30,
     min_area_share: float = 0.0,
+    usual_area: float | None = None,
     views: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return label map and scores of the nuclei in an image of any size.
@@ -42,6 +46,8 @@ def predict_image(
         min_area: smaller nuclei are dropped, pixels.
         min_area_share: so are those with less than this share of the area that is usual in the image, see
             `without_fragments`.
+        usual_area: median area of the nuclei that the model was trained on, pixels. An image of clearly smaller ones is
+            enlarged and detected again, and the more confident result is taken. None: never.
         views: flips and turns of the image that have to agree, 1 to 8; each takes the time of one detection.
 
     Returns:
@@ -52,7 +58,19 @@ def predict_image(
         found = detect_in_tiles(model, view, scale, tile, overlap, batch)
         return stitch(found, view.shape[:2], mask_iou=nms_threshold, min_area=min_area)
 
-    return without_fragments(*detect_in_views(detect, image, views, min_area), min_area_share)
+    labels, scores = detect_in_views(detect, image, views, min_area)
+    if usual_area is not None and len(scores) and typical_area(labels, scores) < SMALL_NUCLEI * usual_area:
+        enlarged = cv2.resize(image, None, fx=ENLARGEMENT, fy=ENLARGEMENT, interpolation=cv2.INTER_LINEAR)
+        finer, finer_scores = detect_in_views(detect, enlarged, views, round(min_area * ENLARGEMENT**2))
+        if len(finer_scores) and finer_scores.mean() > scores.mean():
+            labels, scores = resize_nearest(finer, image.shape[:2]), finer_scores
+    return without_fragments(labels, scores, min_area_share)
+
+
+def typical_area(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the median area in pixels of the better-scored half of the detections 1..N, N > 0."""
+    area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
+    return float(np.median(area[: (len(area) + 1) // 2]))
 
 
 def without_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -61,12 +79,11 @@ def without_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> t
     Args:
         labels: `[H, W]` int32, 1..N in descending score.
         scores: `[N]` float32.
-        share: of the median area of the better-scored half of the detections; 0 keeps all.
+        share: of `typical_area`; 0 keeps all.
     """
-    area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
-    if share == 0 or len(area) == 0:
+    if share == 0 or len(scores) == 0:
         return labels, scores
-    kept = area >= share * np.median(area[: (len(area) + 1) // 2])
+    kept = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:] >= share * typical_area(labels, scores)
     return relabel(labels, np.append(False, kept)), scores[kept]
 
 
@@ -114,6 +131,7 @@ def detection_options(config: RunConfig) -> dict:
         "nms_threshold": detection.nms_threshold,
         "min_area": detection.min_area,
         "min_area_share": detection.min_area_share,
+        "usual_area": detection.usual_area,
         "views": detection.views,
     }
 

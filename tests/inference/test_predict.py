@@ -95,6 +95,40 @@ def test_fragments_are_measured_against_the_better_detections():
     np.testing.assert_array_equal(kept, scores[1:3])
 
 
+class SureOfLarge(SquareFinder):
+    """The larger the square, the higher the score: as a network is that was trained on larger nuclei."""
+
+    def predict_molded(self, molded, metas):
+        detections, masks = super().predict_molded(molded, metas)
+        sides = (detections[..., 2] - detections[..., 0]) * molded.shape[1]
+        detections[..., 5] = np.where(detections[..., 4] > 0, sides / 100, 0)
+        return detections, masks
+
+
+@pytest.mark.parametrize(
+    "finder, usual_area, enlarged", [(SureOfLarge, 400, True), (SquareFinder, 400, False), (SureOfLarge, 200, False)]
+)
+def test_an_image_of_small_nuclei_is_enlarged_where_that_makes_the_model_surer(finder, usual_area, enlarged):
+    image, expected = squares((100, 80), [(10, 10), (40, 50), (70, 20)])  # 144 pixels each
+    plain, _ = predict_image(finder(), image, scale=1, tile=64, overlap=20)
+    labels, scores = predict_image(finder(), image, scale=1, tile=64, overlap=20, usual_area=usual_area)
+    if not enlarged:
+        np.testing.assert_array_equal(labels, plain)
+        return
+    np.testing.assert_allclose(scores, 0.18, atol=0.03)
+    assert labels.shape == expected.shape and labels.dtype == np.int32 and labels.max() == 3
+    assert (labels > 0).sum() == pytest.approx((expected > 0).sum(), rel=0.2)
+    assert ((labels > 0) & (expected > 0)).sum() > 0.9 * (expected > 0).sum()
+
+
+def test_without_a_detection_no_image_is_enlarged():
+    finder = SureOfLarge()
+    labels, scores = predict_image(
+        finder, np.full((64, 64, 3), 255, np.uint8), scale=1, tile=64, overlap=20, usual_area=400
+    )
+    assert len(finder.shapes) == 1 and not labels.any() and len(scores) == 0
+
+
 @pytest.mark.parametrize("count, share", [(0, 0.5), (1, 1.0), (3, 0.0)])
 def test_nothing_to_measure_against_keeps_all(count, share):
     labels = np.zeros((9, 9), np.int32)
