@@ -46,7 +46,6 @@ class ClassifierConfig(_Section):
 
     levels: list[Level] = Field(["C3", "C5"], description="pyramid levels that carry a head")
     hidden: Positive | None = Field(None, description="units of a hidden layer in each head")
-    each_head: bool = Field(False, description="every head has a loss of its own, not their mean alone")
     steps: Positive = Field(400, description="steps in cycle 1")
     later_steps: Positive | None = Field(150, description="steps in a later cycle; none: steps x the cycle's number")
     batch: Positive = 32
@@ -138,9 +137,6 @@ class SegmenterConfig(_Section):
     max_instances: Positive = Field(128, description="pseudo masks in a crop at most")
     stain_jitter: Annotated[float, Field(ge=0)] = 0.05
     zoom: Share = Field(0.0, description="crops are enlarged or shrunk by a random factor of up to 1 + zoom")
-    mask_ignore: bool = Field(
-        True, description="no mask loss where ignored; false: what lies there is no part of a mask"
-    )
     gt_proposals: bool = Field(True, description="pseudo masks' boxes join the proposals in training")
 
 
@@ -151,12 +147,6 @@ class RoundsConfig(_Section):
     score: Share = Field(0.85, description="a detection of this score or more joins")
     ignore_score: Share = Field(0.3, description="a weaker detection down to this score is ignored, not background")
     count: float | None = Field(40, description="at most this many join for 1000 x 1000 pixels")
-    size_factor: Annotated[float, Field(ge=1)] | None = Field(
-        None, description="none joins that is so many times larger or smaller than the median of the confident ones"
-    )
-    views: Annotated[int, Field(ge=1, le=8)] = Field(
-        1, description="flips and turns of a training image that have to agree on what joins"
-    )
 
 
 class DetectionConfig(_Section):
@@ -176,8 +166,7 @@ class DetectionConfig(_Section):
         0.0, description="share of the median area of the image's better detections that a nucleus needs"
     )
     usual_area: Annotated[float, Field(gt=0)] | None = Field(
-        None,
-        description="median area of the nuclei trained on; an image of far smaller ones is tried enlarged",
+        None, description="median area of the nuclei trained on; an image of far smaller ones is tried enlarged"
     )
     views: Annotated[int, Field(ge=1, le=8)] = Field(1, description="flips and turns of an image that have to agree")
 

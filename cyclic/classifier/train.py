@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from cyclic.classifier.model import classifier_levels, head_layers, preprocess
+from cyclic.classifier.model import preprocess
 from cyclic.errors import InputError
 from cyclic.files import atomic_path
 
@@ -46,7 +46,6 @@ def train_classifier(
     weight_decay: float = 0.0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint: str | os.PathLike | None = None,
-    each_head: bool = False,
     verbose: int = 0,
 ) -> ClassifierReport:
     """Train `model` for exactly `steps` steps and return its scores on `val_data`.
@@ -65,9 +64,6 @@ def train_classifier(
         weight_decay: decoupled decay of the kernels; biases and normalisation weights do not decay.
         callbacks: Keras callbacks; an epoch is at most `STEPS_PER_EPOCH` steps.
         checkpoint: file that the trained weights are written to, ending in .weights.h5; None for none.
-        each_head: take the loss of each level's head by itself and their mean, in place of the loss of the mean logits.
-            A head that the others relieve need not tell nuclei apart: in later cycles the activation maps of C3 came
-            out lower on nuclei than beside them.
         verbose: as in `keras.Model.fit`.
 
     Raises:
@@ -79,13 +75,12 @@ def train_classifier(
     if len(train_data) == 0 or len(val_data) == 0:
         raise InputError("no tiles to train or to validate on: check the tile folders and the split")
     data = _MeanSubtracted(train_data, mean_pixel)
-    trained = _heads_apart(model) if each_head else model
-    trained.compile(
+    model.compile(
         optimizer=_optimizer(optimizer, learning_rate, steps, warmup, weight_decay),
-        loss=_HeadsLoss() if each_head else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     guard = _StepGuard(steps)
-    history = trained.fit(
+    history = model.fit(
         data, epochs=math.ceil(steps / len(data)), callbacks=[guard, *callbacks], shuffle=False, verbose=verbose
     )
     if checkpoint is not None:
@@ -93,22 +88,6 @@ def train_classifier(
             model.save_weights(path)
     accuracy, f1 = _scores(model, val_data, mean_pixel)
     return ClassifierReport(accuracy, f1, tuple(float(loss) for loss in history.history["loss"]), guard.step)
-
-
-def _heads_apart(model: keras.Model) -> keras.Model:
-    """Return `model` with the logits of all its heads, `[B, levels, classes]`, in place of their mean."""
-    logits = [head_layers(model, level)[1].output for level in classifier_levels(model)]
-    return keras.Model(model.input, keras.ops.stack(logits, axis=1), name=model.name)
-
-
-class _HeadsLoss(keras.losses.Loss):
-    """Mean cross entropy of labels `[B]` and the logits `[B, levels, classes]` of several heads."""
-
-    def call(self, y_true, y_pred):
-        labels = keras.ops.cast(keras.ops.reshape(y_true, (-1, 1)), "int32")
-        labels = keras.ops.repeat(labels, y_pred.shape[1], axis=1)
-        loss = keras.ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
-        return keras.ops.mean(loss, axis=1)
 
 
 def _optimizer(name, learning_rate, steps, warmup, weight_decay):

@@ -54,7 +54,6 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         WARMUP_STEPS = segmenter.warmup
         WEIGHT_DECAY = segmenter.weight_decay
         USE_IGNORE = config.pseudo.ignore
-        IGNORE_IN_MASKS = segmenter.mask_ignore
         USE_GT_PROPOSALS = segmenter.gt_proposals
         SEED = config.seed
 

@@ -153,7 +153,6 @@ def train_front_end(context: Context, cycle: int) -> None:
         optimizer=settings.optimizer,
         warmup=min(50, steps // 10),
         weight_decay=settings.weight_decay,
-        each_head=settings.each_head,
         callbacks=[
             context.progress.callback(f"cycle_{cycle}/classifier", steps),
             context.board.losses(f"cycle_{cycle}/classifier", "classifier"),
@@ -362,10 +361,7 @@ def detect(context: Context, cycle: int, round_: int) -> None:
     last = round_ == config.rounds.students
     names = list(context.val_ids) if last and cycle == config.cycles else list(context.images)
     for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
-        options = detection_options(config)
-        if name in context.train.ids:
-            options["views"] = max(options["views"], config.rounds.views)
-        labels, scores = predict_image(context.models.detector, context.images[name], **options)
+        labels, scores = predict_image(context.models.detector, context.images[name], **detection_options(config))
         save_detections(folder / "detections", name, labels, scores)
         predicted = confident(labels, scores, config.detection.score)
         write_label_map(folder / "predictions" / f"{name}.tif", predicted)
@@ -418,9 +414,7 @@ def _joined(
         scores = scores[seen]
     stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
     quality = np.sqrt(scores * score_components(labels, stain).confidence)
-    joined = extend_pseudo_masks(
-        pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count, rounds.size_factor
-    )
+    joined = extend_pseudo_masks(pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count)
     return _with_background(context, joined, name, activation)
 
 

@@ -156,8 +156,6 @@ class Config:
     IGNORE_OVERLAP = 0.3
     # True: the data loader yields an ignore map for each image and the losses respect it.
     USE_IGNORE = False
-    # True: no mask loss in the ignore region; False: what lies there belongs to other instances than the ROI's own.
-    IGNORE_IN_MASKS = True
     # True: a ROI is detected by its best foreground class at DETECTION_MIN_CONFIDENCE even where background is
     # likelier; thresholds under 0.5 have no effect on two classes otherwise.
     DETECTION_ANY_FOREGROUND = False

@@ -27,7 +27,6 @@ class DetectionTargetLayer(keras.layers.Layer):
         bbox_std_dev: standard deviations that divide the box deltas.
         use_mini_mask: masks are cut to their box rather than the size of the image.
         ignore_overlap: a negative ROI with a larger share of its area in the ignore region is left out.
-        ignore_in_masks: pixels in the ignore region bear no mask loss; else they are not of the ROI's instance.
         seed: seed of the sampling.
 
     Call arguments:
@@ -50,15 +49,13 @@ class DetectionTargetLayer(keras.layers.Layer):
         bbox_std_dev,
         use_mini_mask,
         ignore_overlap,
-        ignore_in_masks=True,
         seed=None,
         **kwargs,
     ):
         super().__init__(autocast=False, **{**kwargs, "dtype": "float32"})
         self.rois_per_image, self.positive_ratio = rois_per_image, positive_ratio
         self.mask_shape, self.bbox_std_dev = tuple(mask_shape), tuple(float(x) for x in bbox_std_dev)
-        self.use_mini_mask, self.seed = use_mini_mask, seed
-        self.ignore_overlap, self.ignore_in_masks = ignore_overlap, ignore_in_masks
+        self.use_mini_mask, self.ignore_overlap, self.seed = use_mini_mask, ignore_overlap, seed
         self.positives = int(rois_per_image * positive_ratio)
         self.generator = keras.random.SeedGenerator(seed)
 
@@ -135,7 +132,7 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def _mask_weights(self, rois, masks, ignore):
         """Pixels in the ignore region that are not of the mask itself weigh nothing."""
-        if ignore is None or not self.ignore_in_masks:
+        if ignore is None:
             return ops.ones_like(masks)
         ignore = ops.cast(ignore > 0, "float32")[..., None]
         crops = crop_and_resize(ignore, rois, self.mask_shape[0])
@@ -161,6 +158,5 @@ class DetectionTargetLayer(keras.layers.Layer):
             "bbox_std_dev": self.bbox_std_dev,
             "use_mini_mask": self.use_mini_mask,
             "ignore_overlap": self.ignore_overlap,
-            "ignore_in_masks": self.ignore_in_masks,
             "seed": self.seed,
         }

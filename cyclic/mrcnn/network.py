@@ -161,7 +161,6 @@ def training_model(network):
         config.BBOX_STD_DEV,
         config.USE_MINI_MASK,
         config.IGNORE_OVERLAP,
-        config.IGNORE_IN_MASKS,
         seed=config.SEED,
         name="proposal_targets",
     )(proposals, inputs["gt_class_ids"], gt_boxes, inputs["gt_masks"], ignore=inputs.get("ignore"))

@@ -18,7 +18,6 @@ def extend_pseudo_masks(
     score: float,
     ignore_score: float,
     count: float | None = None,
-    size_factor: float | None = None,
 ) -> PseudoMasks:
     """Return the pseudo masks with the best confident detections added (paper, semi-supervised back end).
 
@@ -35,8 +34,6 @@ def extend_pseudo_masks(
         score: only detections of this score or more join.
         ignore_score: the others are ignored down to this score.
         count: at most this many join for 1000 x 1000 pixels; None for no limit.
-        size_factor: none joins that is so many times larger or smaller than the median of the confident ones; most
-            of the small ones lie beside nuclei, many of the large ones are several. None for no limit.
     """
     if not (scores >= score).any():
         return pseudo
@@ -51,9 +48,7 @@ def extend_pseudo_masks(
 
     size = np.bincount(labels.ravel(), minlength=detections + 1)[1:]
     covered = np.bincount(labels[merged > 0], minlength=detections + 1)[1:]
-    usual = np.median(size[scores >= score])
-    fits = np.maximum(size, usual) <= (size_factor or np.inf) * np.minimum(size, usual)
-    joining = np.flatnonzero((scores >= score) & (covered <= SAME_NUCLEUS * size) & fits)
+    joining = np.flatnonzero((scores >= score) & (covered <= SAME_NUCLEUS * size))
     joining = joining[np.argsort(-quality[joining], kind="stable")]
     if count is not None:
         joining = joining[: round(count * labels.size / COUNT_AREA)]

@@ -7,7 +7,6 @@ import pytest
 from cyclic.backbones import build_backbone
 from cyclic.classifier import build_classifier, train_classifier
 from cyclic.classifier import train as train_module
-from cyclic.classifier.model import head_layers
 from cyclic.errors import InputError
 
 MEAN_PIXEL = (200.0, 180.0, 200.0)
@@ -64,21 +63,6 @@ def test_learns_a_dark_square(tmp_path):
     fresh.load_weights(path)
     images = Tiles(1)[0][0] - np.array(MEAN_PIXEL, "float32")
     np.testing.assert_allclose(fresh.predict_on_batch(images), model.predict_on_batch(images), rtol=1e-4, atol=1e-5)
-
-
-def test_each_head_learns_by_itself():
-    """The heads' mean may be right while one of them is not; with a loss of its own each is right alone."""
-    keras.utils.set_random_seed(1)
-    model = build_classifier(build_backbone("resnet18", "group", (32, 32, 3)), ("C3", "C5"))
-    report = train_classifier(model, Tiles(3), Tiles(2, seed=1), 20, 1e-3, MEAN_PIXEL, warmup=2, each_head=True)
-    assert report.steps == 20 and report.accuracy == report.f1 == 1
-    images, labels = Tiles(1, seed=2)[0]
-    heads = keras.Model(model.input, [head_layers(model, level)[1].output for level in ("C3", "C5")])
-    logits = [np.asarray(each) for each in heads.predict_on_batch(images - np.array(MEAN_PIXEL, "float32"))]
-    assert all((each.argmax(-1) == labels).all() for each in logits)
-    log_likelihood = [np.asarray(keras.ops.log_softmax(each))[np.arange(4), labels] for each in logits]
-    loss = train_module._HeadsLoss()(labels, np.stack(logits, axis=1))
-    np.testing.assert_allclose(loss, -np.mean(log_likelihood), rtol=1e-5)
 
 
 def test_long_data_is_cut_into_epochs(monkeypatch):

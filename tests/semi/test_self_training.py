@@ -28,10 +28,10 @@ def pseudo_masks(*places, confidence=None, ignore=()):
     return PseudoMasks(label_map(*places), confidence.astype(np.float32), ignored)
 
 
-def extend(pseudo, detections, scores, quality=None, count=None, size_factor=None):
+def extend(pseudo, detections, scores, quality=None, count=None):
     scores = np.array(scores, float)
     quality = scores if quality is None else np.array(quality, float)
-    return extend_pseudo_masks(pseudo, label_map(*detections), scores, quality, 0.85, 0.3, count, size_factor)
+    return extend_pseudo_masks(pseudo, label_map(*detections), scores, quality, 0.85, 0.3, count)
 
 
 def test_no_detections_leave_everything_as_it_was():
@@ -49,15 +49,6 @@ def test_confident_detections_join_where_no_pseudo_mask_is_ranked_by_confidence(
     np.testing.assert_allclose(found.confidence, [0.99, 0.95, 0.9])
     assert found.confidence.dtype == np.float32 and found.labels.dtype == np.int32
     np.testing.assert_array_equal(found.labels, label_map(B, A, C))
-
-
-def test_what_is_far_smaller_or_larger_than_the_others_does_not_join_and_is_ignored():
-    places = [A, B, np.s_[45:49, 5:15], np.s_[40:60, 40:51]]  # 100, 100, 40 and 220 pixels
-    scores = [0.99, 0.98, 0.97, 0.96]
-    for factor, joining in ((None, places), (3, places), (2.3, places[:2] + places[3:]), (2, places[:2])):
-        found = extend(pseudo_masks(), places, scores, size_factor=factor)
-        np.testing.assert_array_equal(found.labels, label_map(*joining))
-        np.testing.assert_array_equal(found.ignore, (label_map(*places) > 0) & (found.labels == 0))
 
 
 def test_pseudo_mask_keeps_its_outline_under_a_detection_which_is_ignored():
