@@ -50,12 +50,12 @@ def main() -> int:
         if not folders:
             raise InputError(f"{options.run}: no maps; give the directory of a run with a classifier")
         for cycle, folder in sorted(folders.items()):
-            row = {"cycle": cycle}
+            means = {}
             for split, images in splits.items():
                 found = [auc(read_map(folder / f"{name}.png"), images.label_map(name) > 0) for name in images.ids]
-                row[split] = float(np.nanmean(found))
-            rows.append(row)
-            print("  ".join(f"{key} {value:.3f}" if key != "cycle" else f"cycle {value}" for key, value in row.items()))
+                means[split] = float(np.nanmean(found))
+            rows.append({"cycle": cycle, **means})
+            print(f"cycle {cycle}", *(f"{split} {value:.3f}" for split, value in means.items()), sep="  ")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

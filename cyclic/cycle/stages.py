@@ -258,7 +258,7 @@ def scored_components(
 ) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
     """Return the map that the components come from, the components (`[H, W]` int32, 1..n) and their scores.
 
-    No component lies in `background`, `[H, W]` bool.
+    No component lies for more than half in `background`, `[H, W]` bool.
     """
     settings = config.pseudo
     hematoxylin = hematoxylin_map(image)

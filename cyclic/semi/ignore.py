@@ -18,12 +18,9 @@ def trust_background(pseudo: PseudoMasks, activation: np.ndarray, level: float) 
         activation: `[H, W]` float in [0, 1], the classifier's activation map.
         level: in [0, 1]; 0 changes nothing.
     """
-    return dataclasses.replace(pseudo, ignore=pseudo.ignore & (activation >= level))
+    return clear_background(pseudo, activation < level)
 
 
 def clear_background(pseudo: PseudoMasks, background: np.ndarray) -> PseudoMasks:
-    """Return `pseudo` with nothing ignored in `background`, `[H, W]` bool: what an image-level label says is certain.
-
-    The masks stay as they are; `stages` keeps those out that lie there before they are ranked.
-    """
+    """Return `pseudo` with the ignored pixels in `background`, `[H, W]` bool, turned into background; masks stay."""
     return dataclasses.replace(pseudo, ignore=pseudo.ignore & ~background)
