@@ -79,11 +79,12 @@ def without_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> t
     Args:
         labels: `[H, W]` int32, 1..N in descending score.
         scores: `[N]` float32.
-        share: of `typical_area`; 0 keeps all.
+        share: of `typical_area`; 0 keeps all that have a pixel: shrinking a label map may leave none of a thin one.
     """
-    if share == 0 or len(scores) == 0:
+    if len(scores) == 0:
         return labels, scores
-    kept = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:] >= share * typical_area(labels, scores)
+    area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
+    kept = area >= max(1, share * typical_area(labels, scores))
     return relabel(labels, np.append(False, kept)), scores[kept]
 
 

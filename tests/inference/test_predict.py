@@ -137,6 +137,13 @@ def test_nothing_to_measure_against_keeps_all(count, share):
     assert (some == labels).all() and len(kept) == count
 
 
+def test_a_detection_without_a_pixel_left_goes_with_its_score():
+    labels = np.repeat(np.array([[0, 1, 1, 3, 3, 3]], np.int32), 4, axis=0)
+    some, kept = without_fragments(labels, np.array([0.9, 0.8, 0.7], np.float32), 0.0)
+    np.testing.assert_array_equal(some, np.minimum(labels, 2))
+    np.testing.assert_array_equal(kept, np.array([0.9, 0.7], np.float32))
+
+
 def test_network_sees_scaled_tiles_padded_to_its_stride():
     model = SquareFinder()
     detect_tiles(model, [np.full((30, 50, 3), 255, np.uint8)] * 2, scale=2)
