@@ -216,7 +216,7 @@ def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> di
         shapes: `{image id: (H, W)}`.
 
     Raises:
-        InputError: `folder/negative` is missing or empty, or a tile does not lie within its image.
+        InputError: `folder/negative` is missing or empty, or a tile is unreadable or does not lie within its image.
     """
     areas = {name: np.zeros(shape, bool) for name, shape in shapes.items()}
     for path in image_files(Path(folder) / CLASSES[0]).values():
@@ -224,8 +224,7 @@ def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> di
         if place is None or place["image"] not in areas:
             continue
         area, y, x = areas[place["image"]], int(place["y"]), int(place["x"])
-        with Image.open(path) as tile:
-            width, height = tile.size
+        height, width = read_image(path).shape[:2]
         if y + height > area.shape[0] or x + width > area.shape[1]:
             raise InputError(f"{path}: lies outside the image it is named after, {area.shape}; cut the tiles again")
         area[y : y + height, x : x + width] = True

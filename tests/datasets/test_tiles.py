@@ -85,6 +85,10 @@ def test_negative_areas_are_the_negative_tiles(tmp_path):
     assert areas["image_1"][:, 64:].all()  # no nucleus there, and tiles 4 pixels apart
     with pytest.raises(InputError, match=r"negative/image_1_\d+_\d+.png: lies outside"):
         negative_areas(tmp_path, {"image_1": (160, 150)})
+    damaged = next((tmp_path / "negative").glob("image_1_*.png"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(InputError, match=damaged.name):
+        negative_areas(tmp_path, shapes)
 
 
 def test_balance_and_seed(tmp_path):
