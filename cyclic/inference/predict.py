@@ -6,10 +6,10 @@ import numpy as np
 from cyclic.config import RunConfig
 from cyclic.inference.stitch import TileDetections, stitch
 from cyclic.inference.tiling import tiles
+from cyclic.inference.unmold import unmold_tile
 from cyclic.inference.views import detect_in_views
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.resizing import resize_nearest
-from cyclic.mrcnn.unmolding import unmold_crops
 from cyclic.mrcnn.utils import compose_image_meta, mold_image
 from cyclic.pseudo.split import relabel
 
@@ -98,14 +98,16 @@ def detect_in_tiles(
         some = windows[start : start + batch]
         crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in some]
         found += [
-            TileDetections(window, detections["rois"], detections["scores"], detections["masks"])
-            for window, detections in zip(some, detect_tiles(model, crops, scale), strict=True)
+            TileDetections(window, *detected)
+            for window, detected in zip(some, detect_tiles(model, crops, scale), strict=True)
         ]
     return found
 
 
-def detect_tiles(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> list[dict]:
-    """Return what `MaskRCNN.detect_crops` returns for tiles of one size, each enlarged by `scale` first."""
+def detect_tiles(
+    model: MaskRCNN, crops: list[np.ndarray], scale: int
+) -> list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
+    """Return boxes, scores and masks (see `unmold_tile`) of tiles of one size, each enlarged by `scale` first."""
     height, width = (int(side) * scale for side in crops[0].shape[:2])
     padded = [-(-side // NETWORK_STRIDE) * NETWORK_STRIDE for side in (height, width)]
     window = (0, 0, height, width)
@@ -115,10 +117,7 @@ def detect_tiles(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> list[d
         molded[index, :height, :width] = mold_image(cv2.resize(crop, (width, height)), model.config)
     metas = [compose_image_meta(0, crop.shape, molded.shape[1:], window, scale, active) for crop in crops]
     detections, masks = model.predict_molded(molded, np.stack(metas))
-    return [
-        unmold_crops(detections[index], masks[index], crop.shape, molded.shape[1:], window)
-        for index, crop in enumerate(crops)
-    ]
+    return [unmold_tile(detections[index], masks[index], molded.shape[1:3], scale) for index in range(len(crops))]
 
 
 def detection_options(config: RunConfig) -> dict:
