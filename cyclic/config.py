@@ -160,6 +160,10 @@ class DetectionConfig(_Section):
     score: Share = 0.5
     box_nms_threshold: Share = Field(0.3, description="box overlap over which the weaker detection of a tile goes")
     nms_threshold: Share = Field(0.3, description="mask overlap over which the weaker detection goes")
+    shape_power: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="of overlapping detections the better one has score x (fit to an ellipse) ^ this; 0: score alone",
+    )
     mask_margin: Share = Field(0.0, description="boxes are enlarged by this share before their masks are found")
     min_area: Positive = Field(30, description="smaller nuclei are dropped, source pixels")
     min_area_share: Share = Field(

@@ -28,6 +28,7 @@ def predict_image(
     overlap: int = 64,
     batch: int = 1,
     nms_threshold: float = 0.3,
+    shape_power: float = 0.0,
     min_area: int = 30,
     min_area_share: float = 0.0,
     usual_area: float | None = None,
@@ -43,6 +44,7 @@ def predict_image(
         overlap: pixels that neighbouring tiles share, best more than the size of a nucleus.
         batch: tiles detected at a time.
         nms_threshold: mask IoU over which the weaker detection goes.
+        shape_power: weight of the shape in telling which detection is the weaker one, see `stitch`.
         min_area: smaller nuclei are dropped, pixels.
         min_area_share: so are those with less than this share of the area that is usual in the image, see
             `without_fragments`.
@@ -56,7 +58,7 @@ def predict_image(
 
     def detect(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = detect_in_tiles(model, view, scale, tile, overlap, batch)
-        return stitch(found, view.shape[:2], mask_iou=nms_threshold, min_area=min_area)
+        return stitch(found, view.shape[:2], mask_iou=nms_threshold, min_area=min_area, shape_power=shape_power)
 
     labels, scores = detect_in_views(detect, image, views, min_area)
     if usual_area is not None and len(scores) and typical_area(labels, scores) < SMALL_NUCLEI * usual_area:
@@ -129,6 +131,7 @@ def detection_options(config: RunConfig) -> dict:
         "overlap": detection.overlap,
         "batch": detection.batch,
         "nms_threshold": detection.nms_threshold,
+        "shape_power": detection.shape_power,
         "min_area": detection.min_area,
         "min_area_share": detection.min_area_share,
         "usual_area": detection.usual_area,

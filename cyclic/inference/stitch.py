@@ -10,6 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from cyclic.pseudo.score import ellipse_fit
+
 # A box this near to its tile's edge counts as cut by it: box regression rarely ends on the very last pixel.
 EDGE_PX = 1
 
@@ -36,12 +38,15 @@ def stitch(
     mask_iou: float = 0.3,
     containment: float = 0.6,
     min_area: int = 20,
+    shape_power: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the label map and scores of the whole image.
 
     A detection that an inner tile edge cuts is dropped if its centre lies deeper inside another tile, which sees it
-    better. Then, in descending score: a detection is suppressed by a better one with the same pixels, the others are
-    painted where nothing better lies, each with the largest connected part that is left of it.
+    better. Then, in descending rank: a detection is suppressed by a better one with the same pixels, the others are
+    painted where nothing better lies, each with the largest connected part that is left of it. The rank is the score
+    times the ellipse fit to the power `shape_power`: of two detections of a clump that the class head is as sure of,
+    the one that looks like a nucleus wins.
 
     Args:
         tile_detections: one `TileDetections` a tile, of any number of tiles, with the empty ones.
@@ -49,6 +54,7 @@ def stitch(
         mask_iou: a detection is suppressed by a better one from this mask IoU up.
         containment: the same from this intersection over the smaller mask's area up.
         min_area: px that must be left of a detection.
+        shape_power: 0 or more; 0 ranks by the score alone.
 
     Returns:
         `[H, W]` int32 label map with the labels 1..N in descending score, and `[N]` float32 scores (of label i at i -
@@ -58,10 +64,15 @@ def stitch(
         ValueError: a mask has another size than its ROI.
     """
     boxes, scores, masks = _collect([TileDetections(*tile) for tile in tile_detections], shape)
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores * _shapes(masks) ** shape_power, kind="stable")
     boxes, scores, masks = boxes[order], scores[order], [masks[i] for i in order]
     kept = _suppress(boxes, masks, mask_iou, containment)
-    return _paint(boxes, scores, masks, kept, shape, min_area)
+    return _by_score(*_paint(boxes, scores, masks, kept, shape, min_area))
+
+
+def _shapes(masks: list[np.ndarray]) -> np.ndarray:
+    """`[D]` float: the ellipse fit of each mask, 1 for one without pixels."""
+    return np.array([ellipse_fit(mask) if mask.any() else 1.0 for mask in masks])
 
 
 def _collect(tiles: list[TileDetections], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -168,3 +179,11 @@ def _paint(
             painted.append(scores[i])
             crop[parts == 1 + areas.argmax()] = len(painted)
     return labels, np.array(painted, np.float32)
+
+
+def _by_score(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The label map with its labels 1..N renumbered by descending score, and the scores in that order."""
+    order = np.argsort(-scores, kind="stable")
+    number = np.zeros(len(scores) + 1, np.int32)
+    number[order + 1] = np.arange(1, len(scores) + 1)
+    return number[labels], scores[order]

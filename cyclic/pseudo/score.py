@@ -166,7 +166,7 @@ def _measure(
         other = second_mask[crop] & (cv2.dilate(pixels, _disk(RING_END)) > 0) & ((around == 0) | component)
         agreement = (other & component).sum() / (other | component).sum()
     area = int(pixels.sum())
-    return area, area / hull_mask(component).sum(), _ellipse_fit(component), contrast, isolation, response, agreement
+    return area, area / hull_mask(component).sum(), ellipse_fit(component), contrast, isolation, response, agreement
 
 
 def hull_mask(component: np.ndarray) -> np.ndarray:
@@ -177,7 +177,9 @@ def hull_mask(component: np.ndarray) -> np.ndarray:
     return (hull > 0) | component
 
 
-def _ellipse_fit(component: np.ndarray) -> float:
+def ellipse_fit(component: np.ndarray) -> float:
+    """Return the area of the True pixels of `component` (`[h, w]` bool, at least one True) over the area of the ellipse
+    with the same second moments, in (0, 1]."""
     y, x = np.nonzero(component)
     # A pixel is a unit square: its own second moment is 1/12.
     var_y, var_x = y.var() + 1 / 12, x.var() + 1 / 12

@@ -57,13 +57,13 @@ def test_cut_and_repeated_nuclei_come_back_whole(seed, tile):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 10_000))
-def test_labels_are_contiguous_connected_and_in_score_order(seed):
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 8.0]))
+def test_labels_are_contiguous_connected_and_in_score_order(seed, shape_power):
     rng = np.random.default_rng(seed)
     n = 30
     rois = np.concatenate([corner := rng.integers(-5, 50, (n, 2)), corner + rng.integers(1, 20, (n, 2))], axis=1)
     masks = [rng.random((y2 - y1, x2 - x1)) > 0.3 for y1, x1, y2, x2 in rois]
-    labels, scores = stitch([(WHOLE, rois, rng.random(n), masks)], (60, 60), min_area=4)
+    labels, scores = stitch([(WHOLE, rois, rng.random(n), masks)], (60, 60), min_area=4, shape_power=shape_power)
     assert labels.dtype == np.int32 and scores.dtype == np.float32
     assert np.array_equal(np.unique(labels[labels > 0]), np.arange(1, len(scores) + 1))
     assert np.all(np.diff(scores) <= 0)
@@ -75,6 +75,17 @@ def test_labels_are_contiguous_connected_and_in_score_order(seed):
 def test_better_of_two_alike_wins():
     labels, scores = stitch([detection(10, 10, disc(8), 0.6), detection(11, 10, disc(8), 0.9)], (60, 60))
     assert scores.tolist() == pytest.approx([0.9]) and labels[27, 18] == 1 and labels[10, 18] == 0
+
+
+def test_with_shape_power_one_nucleus_wins_over_a_clump_that_scores_a_little_more():
+    clump = np.zeros((17, 33), bool)
+    clump[:, :17] |= disc(8)
+    clump[:, 16:] |= disc(8)
+    detections = [detection(10, 10, clump, 0.9), detection(10, 10, disc(8), 0.8), detection(10, 26, disc(8), 0.7)]
+    labels, scores = stitch(detections, (60, 60))
+    assert scores.tolist() == pytest.approx([0.9]) and np.sum(labels == 1) == clump.sum()
+    labels, scores = stitch(detections, (60, 60), shape_power=8)
+    assert scores.tolist() == pytest.approx([0.8, 0.7]) and labels[18, 18] == 1 and labels[18, 34] == 2
 
 
 def test_fragment_inside_a_better_nucleus_is_suppressed_though_its_iou_is_low():
