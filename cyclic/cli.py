@@ -151,6 +151,10 @@ def predict(
         int | None,
         typer.Option(min=1, max=8, help="Flips and turns that vote, each at full cost; default: the run's."),
     ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(help="A run's classifier.weights.h5: drop what lies in tiles that it calls empty.", **FILE),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, e.g. detection.mask_margin=0.15; repeatable.")
     ] = None,
@@ -163,7 +167,7 @@ def predict(
     from cyclic.inference.folder import predict_folder
 
     formats, overrides = tuple(format_.split(",")), tuple(set_ or ())
-    counts = predict_folder(images, weights, out, formats, tile, score, pixel_size, views, overrides)
+    counts = predict_folder(images, weights, out, formats, tile, score, pixel_size, views, overrides, classifier)
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
 
 

@@ -128,6 +128,23 @@ class _Everything:
         self.layers = models
 
 
+def load_tile_classifier(path: str | Path, config: RunConfig) -> keras.Model:
+    """Return the classifier from a `classifier.weights.h5` of a run with this configuration, on a backbone of its own.
+
+    Raises:
+        InputError: the file is missing or unreadable, or lacks a layer of the classifier.
+    """
+    config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})})
+    classifier = Models(config).classifier
+    missing = weights.load_weights(path, classifier).missing
+    if missing:
+        raise InputError(
+            f"{path}: no classifier of this run ({len(missing)} layers missing, e.g. {missing[0]}); give "
+            "cycle_K/classifier.weights.h5 of the run that trained the model"
+        )
+    return classifier
+
+
 def load_predictor(path: str | Path, overrides: Sequence[str] = (), **detection: float) -> tuple[MaskRCNN, RunConfig]:
     """Return the Mask R-CNN in inference mode and the run's configuration from a `model.weights.h5` of a run.
 

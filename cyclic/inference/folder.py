@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.cycle.models import load_predictor
+from cyclic.cycle.models import load_predictor, load_tile_classifier
 from cyclic.cycle.progress import Progress
 from cyclic.errors import InputError
 from cyclic.files import IMAGE_SUFFIXES, image_files, read_image, write_label_map
+from cyclic.inference.empty_tiles import without_detections_in_empty_tiles
 from cyclic.inference.export import export_coco, export_csv, export_geojson, export_overlay
 from cyclic.inference.predict import confident, detection_options, predict_image
 
@@ -28,6 +29,7 @@ def predict_folder(
     pixel_size: float | None = None,
     views: int | None = None,
     overrides: Sequence[str] = (),
+    classifier: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write the nuclei of each image and return `{image id: number of nuclei}`.
@@ -45,6 +47,7 @@ def predict_folder(
         pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
         views: flips and turns of an image that vote on its nuclei, 1 to 8, see `detect_in_views`; None: the run's.
         overrides: other settings of detection, `detection.key=value` strings.
+        classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: none.
         progress: display; None makes one on standard error.
 
     Raises:
@@ -58,6 +61,7 @@ def predict_folder(
     settings = {"tile": tile, "score": score, "views": views}
     given = {key: value for key, value in settings.items() if value is not None}
     model, config = load_predictor(weights, overrides, **given)
+    tile_classifier = None if classifier is None else load_tile_classifier(classifier, config)
     options = detection_options(config)
     if tile is not None:
         options["overlap"] = min(options["overlap"], tile // 2)
@@ -72,6 +76,10 @@ def predict_folder(
                 unreadable.append(str(error))
                 continue
             labels, scores = predict_image(model, image, **options)
+            if tile_classifier is not None:
+                labels, scores = without_detections_in_empty_tiles(
+                    tile_classifier, image, labels, scores, config.mean_pixel, config.tiles.size, config.scale
+                )
             labels = confident(labels, scores, config.detection.score)
             counts[name] = int(labels.max(initial=0))
             scores = scores[: counts[name]]

@@ -134,3 +134,23 @@ def test_find_images(tmp_path):
     assert find_images(tmp_path / "b.png") == {"b": tmp_path / "b.png"}
     with pytest.raises(InputError, match="notes.txt: not an image"):
         find_images(tmp_path / "notes.txt")
+
+
+def test_a_classifier_drops_what_lies_in_tiles_it_calls_empty(tiny_run, predict, tmp_path, monkeypatch):
+    weights = tiny_run.run / "cycle_2/classifier.weights.h5"
+    image = tiny_run.data / "images/val_000.png"
+    before = predict(image, tmp_path / "all", ("tif",), None, 0.0)["val_000"]
+    assert before > 0
+    for empty, left in ((0.0, before), (1.1, 0)):  # every tile is full, every tile is empty
+        monkeypatch.setattr("cyclic.inference.empty_tiles.EMPTY", empty)
+        out = tmp_path / str(left)
+        assert predict(image, out, ("tif",), None, 0.0, None, None, (), weights)["val_000"] == left
+        found = read_label_map(out / "val_000.tif")
+        assert np.isin(found, read_label_map(tmp_path / "all/val_000.tif") if left else 0).all()
+
+
+def test_a_mask_rcnn_is_no_classifier(tiny_run, predict, tmp_path):
+    with pytest.raises(InputError, match="best.weights.h5: no classifier of this run .*cycle_K/classifier.weights.h5"):
+        predict(
+            tiny_run.data / "images", tmp_path, ("tif",), None, None, None, None, (), tiny_run.run / "best.weights.h5"
+        )
