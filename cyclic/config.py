@@ -105,6 +105,9 @@ class PseudoConfig(_Section):
     negative_tiles: bool = Field(
         False, description="where a negative tile of a training image lies is background, and no pseudo mask"
     )
+    ignore_rest: bool = Field(
+        False, description="what is neither a pseudo mask nor in a negative tile is ignored: it may be a pale nucleus"
+    )
 
     @property
     def reads_activation(self) -> bool:
@@ -215,7 +218,12 @@ class RunConfig(_Section):
             ),
             (
                 self.supervision == "image" or not self.pseudo.negative_tiles,
-                f"supervision {self.supervision} has no tiles: it needs pseudo.negative_tiles false",
+                f"supervision {self.supervision} has no tiles: it needs pseudo.negative_tiles false (and "
+                "pseudo.ignore_rest false)",
+            ),
+            (
+                self.pseudo.negative_tiles or not self.pseudo.ignore_rest,
+                "pseudo.ignore_rest needs pseudo.negative_tiles",
             ),
             (
                 not self.pseudo.pool or self.pseudo.rank_by == "confidence",

@@ -34,7 +34,7 @@ from cyclic.pseudo.select import (
 )
 from cyclic.pseudo.split import relabel
 from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
-from cyclic.semi.ignore import clear_background, trust_background
+from cyclic.semi.ignore import clear_background, ignore_rest, trust_background
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
 from cyclic.semi.self_training import extend_pseudo_masks
 
@@ -76,11 +76,22 @@ class Context:
 
     @functools.cached_property
     def background(self) -> dict[str, np.ndarray]:
-        """`{training image id: [H, W] bool}`, True in its negative tiles; empty without `pseudo.negative_tiles`."""
+        """`{training image id: [H, W] bool}`, True in its negative tiles; empty without `pseudo.negative_tiles`.
+
+        Raises:
+            InputError: `pseudo.ignore_rest` is set, and no tile is of a training image: nothing would be background.
+        """
         if not self.config.pseudo.negative_tiles:
             return {}
         shapes = {name: self.images[name].shape[:2] for name in self.train.ids}
-        return negative_areas(self.config.tiles.folder or self.run.path("tiles"), shapes)
+        folder = self.config.tiles.folder or self.run.path("tiles")
+        areas = negative_areas(folder, shapes)
+        if self.config.pseudo.ignore_rest and not any(area.any() for area in areas.values()):
+            raise InputError(
+                f"{folder}: no negative tile is named <image id>_<y>_<x> after a training image, so none tells where "
+                "background is; name the tiles so, or set pseudo.ignore_rest and pseudo.negative_tiles to false"
+            )
+        return areas
 
     @property
     def val_ids(self) -> list[str]:
@@ -422,7 +433,11 @@ def _with_background(context: Context, pseudo: PseudoMasks, name: str, activatio
     """Return the pseudo masks with nothing ignored where the map is low or a negative tile lies."""
     if activation is not None:
         pseudo = trust_background(pseudo, activation, context.config.pseudo.background)
-    return clear_background(pseudo, context.background[name]) if name in context.background else pseudo
+    if name in context.background:
+        if context.config.pseudo.ignore_rest:
+            pseudo = ignore_rest(pseudo, context.background[name])
+        pseudo = clear_background(pseudo, context.background[name])
+    return pseudo
 
 
 def _round(context: Context, cycle: int, round_: int) -> Path:

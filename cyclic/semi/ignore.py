@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from cyclic.pseudo.select import PseudoMasks
+from cyclic.pseudo.select import PseudoMasks, widen
+from cyclic.semi.self_training import RING
 
 
 def trust_background(pseudo: PseudoMasks, activation: np.ndarray, level: float) -> PseudoMasks:
@@ -24,3 +25,16 @@ def trust_background(pseudo: PseudoMasks, activation: np.ndarray, level: float) 
 def clear_background(pseudo: PseudoMasks, background: np.ndarray) -> PseudoMasks:
     """Return `pseudo` with the ignored pixels in `background`, `[H, W]` bool, turned into background; masks stay."""
     return dataclasses.replace(pseudo, ignore=pseudo.ignore & ~background)
+
+
+def ignore_rest(pseudo: PseudoMasks, background: np.ndarray) -> PseudoMasks:
+    """Return `pseudo` with all ignored that is neither a mask, nor the ring around one, nor in `background`.
+
+    A nucleus too pale for the stain's threshold is no component, and would be background otherwise.
+
+    Args:
+        pseudo: pseudo masks of one image; the masks themselves stay as they are.
+        background: `[H, W]` bool, where there is no nucleus for certain.
+    """
+    known = background | widen(pseudo.labels > 0, RING)
+    return dataclasses.replace(pseudo, ignore=pseudo.ignore | ~known)

@@ -4,14 +4,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cyclic.config import load_config
 from cyclic.cycle import stages
 from cyclic.cycle.stages import pseudo_masks
 from cyclic.datasets.synthetic import draw_tissue
 from cyclic.errors import InputError
+from cyclic.files import write_image
 from cyclic.pseudo.select import PseudoMasks
-from cyclic.semi.ignore import clear_background, trust_background
+from cyclic.semi.ignore import clear_background, ignore_rest, trust_background
+from cyclic.semi.self_training import RING
 
 
 def test_only_ignored_pixels_of_low_activation_change():
@@ -119,3 +122,49 @@ def test_without_a_classifier_there_is_no_map_to_trust():
             load_config(
                 None, (f"supervision={supervision}", "pseudo.agreement=false", "pseudo.negative_tiles=true", "cycles=1")
             )
+
+
+def test_what_no_negative_tile_and_no_mask_tells_is_ignored():
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:20, 10:20] = 1
+    background = np.zeros((40, 40), bool)
+    background[:, 30:] = True
+    ignore = np.zeros((40, 40), bool)
+    ignore[0, 0] = ignore[0, 39] = True
+    found = ignore_rest(PseudoMasks(labels, np.ones(1, np.float32), ignore), background).ignore
+    np.testing.assert_array_equal(found[:, 30:], ignore[:, 30:])
+    distance = ndimage.distance_transform_edt(labels == 0)[:, :30]
+    assert not found[:, :30][distance <= RING].any() and found[:, :30][distance > RING + 1].all()
+    assert found.sum() > 700 and ignore.sum() == 2  # the argument is left alone
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_setting_decides_what_becomes_of_the_rest(ignored):
+    pseudo = PseudoMasks(np.zeros((20, 20), np.int32), np.zeros(0, np.float32), np.zeros((20, 20), bool))
+    background = np.zeros((20, 20), bool)
+    background[:5] = True
+    settings = ("pseudo.negative_tiles=true", f"pseudo.ignore_rest={ignored}")
+    context = SimpleNamespace(config=load_config(None, settings), background={"tissue": background})
+    found = stages._with_background(context, pseudo, "tissue", np.ones((20, 20), np.float32))
+    np.testing.assert_array_equal(found.ignore, ignored & ~background)
+    # Of an image without tiles of its own (val) nothing is known.
+    assert not stages._with_background(context, pseudo, "other", np.ones((20, 20), np.float32)).ignore.any()
+
+
+def test_to_ignore_the_rest_takes_negative_tiles():
+    with pytest.raises(InputError, match=r"pseudo\.ignore_rest needs pseudo\.negative_tiles"):
+        load_config(None, ("pseudo.ignore_rest=true",))
+
+
+def test_tiles_of_unknown_place_are_no_background_to_rely_on(tmp_path):
+    image, _ = draw_tissue(np.random.default_rng(0), 64)
+    for name in ("negative/blank.png", "positive/full.png"):
+        write_image(tmp_path / name, image)
+    settings = (f"tiles.folder={tmp_path}", "pseudo.negative_tiles=true", "pseudo.ignore_rest=true")
+    train = SimpleNamespace(ids=["tissue"], image=lambda name: image)
+    context = stages.Context(load_config(None, settings), tmp_path, None, None, train, None, None)
+    with pytest.raises(InputError, match=r"no negative tile is named .* set pseudo\.ignore_rest .* to false"):
+        context.background  # noqa: B018
+    write_image(tmp_path / "negative/tissue_0_0.png", image[:32, :32])
+    again = stages.Context(context.config, tmp_path, None, None, train, None, None)
+    assert again.background["tissue"].sum() == 32 * 32
