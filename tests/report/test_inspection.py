@@ -11,7 +11,7 @@ from cyclic.activation.stain import hematoxylin_map
 from cyclic.config import TilesConfig
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
-from cyclic.files import write_json
+from cyclic.files import write_image, write_json
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.score import BORDER_FACTOR
 from cyclic.report.inspection import data, pseudo
@@ -112,6 +112,23 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
 
 def test_agreement_is_a_column_of_runs_that_ask_for_it(run):
     assert "agreement" in pseudo.component_rows(run, 1, *pseudo.components(run, 1, "val_000"))[0]
+
+
+def test_components_in_negative_tiles_are_shown_no_more_than_they_are_kept(run, tmp_path):
+    name = run.train.ids[0]
+    image = run.train.image(name)
+    shutil.copytree(run.path / "cycle_1/maps", tmp_path / "cycle_1/maps")
+    # Of the run's maps one is taken for the training image's: of those none was kept.
+    shutil.copy(tmp_path / "cycle_1/maps/val_000.png", tmp_path / f"cycle_1/maps/{name}.png")
+    write_image(tmp_path / f"tiles/negative/{name}_0_0.png", image[:, : image.shape[1] // 2])
+    config = run.config.with_pseudo(negative_tiles=True)
+    with_tiles = dataclasses.replace(run, path=tmp_path, config=config, val=None)
+    without = dataclasses.replace(with_tiles, config=run.config)
+    _, every, _ = pseudo.components(without, 1, name)
+    _, some, scores = pseudo.components(with_tiles, 1, name)
+    quarter = image.shape[1] // 4
+    assert every[:, :quarter].any() and not some[:, :quarter].any()
+    assert some.any() and some.max() == len(scores) < every.max()
 
 
 def test_ground_truth_of_training_images_is_never_shown(run, fake_run, monkeypatch):

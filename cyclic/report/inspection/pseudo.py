@@ -11,6 +11,7 @@ from cyclic.activation.maps import METHODS, activation_map, product_map
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.cycle.models import Models
 from cyclic.cycle.stages import scored_components, select_components
+from cyclic.datasets.tiles import negative_areas
 from cyclic.files import read_label_map, read_map
 from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
 from cyclic.pseudo.threshold import METHODS as THRESHOLDS
@@ -111,10 +112,17 @@ def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray,
     """
     image, config = run.images.image(name), run.config
     if run.has_classifier:
-        return scored_components(run_map(run, cycle, name), image, config)
+        return scored_components(run_map(run, cycle, name), image, config, _negative_area(run, name, image.shape[:2]))
     no_map = np.zeros(image.shape[:2], np.float32)
     stain_alone = config.with_pseudo(source="hematoxylin", agreement=False, min_activation=0.0)
     return scored_components(no_map, image, stain_alone)
+
+
+def _negative_area(run: Run, name: str, shape: tuple[int, int]) -> np.ndarray | None:
+    """Return where negative tiles lie, `[H, W]` bool, if the run drops components there; None if not."""
+    if not run.config.pseudo.negative_tiles or name not in run.train.ids:
+        return None
+    return negative_areas(run.config.tiles.folder or run.path / "tiles", {name: shape})[name]
 
 
 def component_rows(
