@@ -118,8 +118,6 @@ def test_components_in_negative_tiles_are_shown_no_more_than_they_are_kept(run, 
     name = run.train.ids[0]
     image = run.train.image(name)
     shutil.copytree(run.path / "cycle_1/maps", tmp_path / "cycle_1/maps")
-    # Of the run's maps one is taken for the training image's: of those none was kept.
-    shutil.copy(tmp_path / "cycle_1/maps/val_000.png", tmp_path / f"cycle_1/maps/{name}.png")
     write_image(tmp_path / f"tiles/negative/{name}_0_0.png", image[:, : image.shape[1] // 2])
     config = run.config.with_pseudo(negative_tiles=True)
     with_tiles = dataclasses.replace(run, path=tmp_path, config=config, val=None)
