@@ -303,13 +303,14 @@ def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
 def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypatch):
     def predict_folder(images, weights, out, formats, *options):
         assert (images, formats) == (data / "images", ("tif", "csv"))
-        assert options == (64, 0.25, 0.5, 4, ("detection.mask_margin=0.1",))
+        assert options == (64, 0.25, 0.5, 4, ("detection.mask_margin=0.1",), tmp_path / "c.h5")
         return {"a": 3}
 
     monkeypatch.setattr("cyclic.inference.folder.predict_folder", predict_folder)
     (tmp_path / "w.h5").write_text("")
+    (tmp_path / "c.h5").write_text("")
     options = ("--format", "tif,csv", "--tile", 64, "--score", 0.25, "--pixel-size", 0.5, "--views", 4)
-    options += ("--set", "detection.mask_margin=0.1")
+    options += ("--set", "detection.mask_margin=0.1", "--classifier", tmp_path / "c.h5")
     code, out, _ = call("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path, *options)
     assert code == 0 and out == f"3 nuclei in 1 images: {tmp_path}\n"
 
