@@ -134,8 +134,7 @@ def load_tile_classifier(path: str | Path, config: RunConfig) -> keras.Model:
     Raises:
         InputError: the file is missing or unreadable, or lacks a layer of the classifier.
     """
-    config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})})
-    classifier = Models(config).classifier
+    classifier = _models_to_load(config).classifier
     missing = weights.load_weights(path, classifier).missing
     if missing:
         raise InputError(
@@ -167,6 +166,11 @@ def load_predictor(path: str | Path, overrides: Sequence[str] = (), **detection:
         apply_override(content, override)
     content["detection"].update(detection)
     config = validate(content, str(path))
-    models = Models(config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})}))
+    models = _models_to_load(config)
     models.load(path)
     return models.detector, config
+
+
+def _models_to_load(config: RunConfig) -> Models:
+    """Return models for finished weights: the ones that the run began with, maybe long gone, are not read."""
+    return Models(config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})}))

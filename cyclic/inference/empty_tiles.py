@@ -10,6 +10,7 @@ import cv2
 import keras
 import numpy as np
 from scipy import ndimage
+from scipy.special import expit
 
 from cyclic.classifier.model import preprocess
 from cyclic.pseudo.split import relabel
@@ -66,7 +67,7 @@ def tile_probabilities(
         crops = [padded[y : y + size, x : x + size] for y, x in np.resize(some, (BATCH, 2))]
         enlarged = [cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for crop in crops]
         logits = classifier.predict_on_batch(preprocess(np.stack(enlarged), mean_pixel))[: len(some)]
-        probabilities.append(0.5 + 0.5 * np.tanh(0.5 * (logits[:, 1] - logits[:, 0])))
+        probabilities.append(expit(logits[:, 1] - logits[:, 0]))
     return np.concatenate(probabilities).reshape(len(rows), len(columns))
 
 

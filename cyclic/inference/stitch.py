@@ -64,7 +64,8 @@ def stitch(
         ValueError: a mask has another size than its ROI.
     """
     boxes, scores, masks = _collect([TileDetections(*tile) for tile in tile_detections], shape)
-    order = np.argsort(-scores * _shapes(masks) ** shape_power, kind="stable")
+    rank = scores * _shapes(masks) ** shape_power if shape_power else scores
+    order = np.argsort(-rank, kind="stable")
     boxes, scores, masks = boxes[order], scores[order], [masks[i] for i in order]
     kept = _suppress(boxes, masks, mask_iou, containment)
     return _by_score(*_paint(boxes, scores, masks, kept, shape, min_area))
