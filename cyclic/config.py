@@ -173,7 +173,8 @@ class DetectionConfig(_Section):
         0.0, description="share of the median area of the image's better detections that a nucleus needs"
     )
     usual_area: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="median area of the nuclei trained on; an image of far smaller ones is tried enlarged"
+        None,
+        description="median area of the nuclei trained on; an image of far smaller ones is tried up to twice as large",
     )
     views: Annotated[int, Field(ge=1, le=8)] = Field(1, description="flips and turns of an image that have to agree")
 

@@ -15,8 +15,8 @@ from cyclic.pseudo.split import relabel
 
 # The coarsest pyramid level halves the image this often.
 NETWORK_STRIDE = 64
-# An image whose nuclei have less than this share of the usual area is detected again, enlarged by this factor.
-SMALL_NUCLEI, ENLARGEMENT = 0.6, 1.5
+# An image whose nuclei have less than this share of the usual area is detected again, enlarged by each of the factors.
+SMALL_NUCLEI, ENLARGEMENTS = 0.6, (1.5, 2.0)
 
 
 def predict_image(
@@ -49,7 +49,7 @@ def predict_image(
         min_area_share: so are those with less than this share of the area that is usual in the image, see
             `without_fragments`.
         usual_area: median area of the nuclei that the model was trained on, pixels. An image of clearly smaller ones is
-            enlarged and detected again, and the more confident result is taken. None: never.
+            detected again, enlarged more and more, as long as the model is surer of what it finds. None: never.
         views: flips and turns of the image that have to agree, 1 to 8; each takes the time of one detection.
 
     Returns:
@@ -62,9 +62,11 @@ def predict_image(
 
     labels, scores = detect_in_views(detect, image, views, min_area)
     if usual_area is not None and len(scores) and typical_area(labels, scores) < SMALL_NUCLEI * usual_area:
-        enlarged = cv2.resize(image, None, fx=ENLARGEMENT, fy=ENLARGEMENT, interpolation=cv2.INTER_LINEAR)
-        finer, finer_scores = detect_in_views(detect, enlarged, views, round(min_area * ENLARGEMENT**2))
-        if len(finer_scores) and finer_scores.mean() > scores.mean():
+        for factor in ENLARGEMENTS:
+            enlarged = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+            finer, finer_scores = detect_in_views(detect, enlarged, views, round(min_area * factor**2))
+            if len(finer_scores) == 0 or finer_scores.mean() <= scores.mean():
+                break
             labels, scores = resize_nearest(finer, image.shape[:2]), finer_scores
     return without_fragments(labels, scores, min_area_share)
 

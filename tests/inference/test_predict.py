@@ -95,34 +95,43 @@ def test_fragments_are_measured_against_the_better_detections():
     np.testing.assert_array_equal(kept, scores[1:3])
 
 
-class SureOfLarge(SquareFinder):
-    """The larger the square, the higher the score: as a network is that was trained on larger nuclei."""
+class SureOfSize(SquareFinder):
+    """The nearer the squares are to a size, the higher the score: as a network is that was trained on that size."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.side = side
 
     def predict_molded(self, molded, metas):
         detections, masks = super().predict_molded(molded, metas)
         sides = (detections[..., 2] - detections[..., 0]) * molded.shape[1]
-        detections[..., 5] = np.where(detections[..., 4] > 0, sides / 100, 0)
+        detections[..., 5] = np.where(detections[..., 4] > 0, 1 - np.abs(sides - self.side) / 100, 0)
         return detections, masks
 
 
 @pytest.mark.parametrize(
-    "finder, usual_area, enlarged", [(SureOfLarge, 400, True), (SquareFinder, 400, False), (SureOfLarge, 200, False)]
+    "side, usual_area, score, tried",
+    [
+        (24, 400, 1.0, 3),  # squares of 12: best at 2
+        (18, 400, 1.0, 3),  # best at 1.5, and 2 is tried
+        (12, 400, 1.0, 2),  # best as they are, and 1.5 is tried
+        (24, 200, 0.88, 1),  # not far smaller than usual
+        (24, None, 0.88, 1),
+    ],
 )
-def test_an_image_of_small_nuclei_is_enlarged_where_that_makes_the_model_surer(finder, usual_area, enlarged):
-    image, expected = squares((100, 80), [(10, 10), (40, 50), (70, 20)])  # 144 pixels each
-    plain, _ = predict_image(finder(), image, scale=1, tile=64, overlap=20)
-    labels, scores = predict_image(finder(), image, scale=1, tile=64, overlap=20, usual_area=usual_area)
-    if not enlarged:
-        np.testing.assert_array_equal(labels, plain)
-        return
-    np.testing.assert_allclose(scores, 0.18, atol=0.03)
+def test_an_image_of_small_nuclei_is_enlarged_as_long_as_that_makes_the_model_surer(side, usual_area, score, tried):
+    image, expected = squares((100, 80), [(10, 10), (40, 50), (70, 20)])
+    finder = SureOfSize(side)
+    labels, scores = predict_image(finder, image, scale=1, tile=400, overlap=20, usual_area=usual_area)
+    np.testing.assert_allclose(scores, score, atol=0.03)
+    assert len(finder.shapes) == tried
     assert labels.shape == expected.shape and labels.dtype == np.int32 and labels.max() == 3
     assert (labels > 0).sum() == pytest.approx((expected > 0).sum(), rel=0.2)
     assert ((labels > 0) & (expected > 0)).sum() > 0.9 * (expected > 0).sum()
 
 
 def test_without_a_detection_no_image_is_enlarged():
-    finder = SureOfLarge()
+    finder = SquareFinder()
     labels, scores = predict_image(
         finder, np.full((64, 64, 3), 255, np.uint8), scale=1, tile=64, overlap=20, usual_area=400
     )
