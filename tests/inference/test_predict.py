@@ -125,6 +125,9 @@ def test_an_image_of_small_nuclei_is_enlarged_as_long_as_that_makes_the_model_su
     labels, scores = predict_image(finder, image, scale=1, tile=400, overlap=20, usual_area=usual_area)
     np.testing.assert_allclose(scores, score, atol=0.03)
     assert len(finder.shapes) == tried
+    if side == 12 or tried == 1:
+        plain, _ = predict_image(SureOfSize(side), image, scale=1, tile=400, overlap=20)
+        np.testing.assert_array_equal(labels, plain)
     assert labels.shape == expected.shape and labels.dtype == np.int32 and labels.max() == 3
     assert (labels > 0).sum() == pytest.approx((expected > 0).sum(), rel=0.2)
     assert ((labels > 0) & (expected > 0)).sum() > 0.9 * (expected > 0).sum()
