@@ -172,6 +172,10 @@ class DetectionConfig(_Section):
     min_area_share: Share = Field(
         0.0, description="share of the median area of the image's better detections that a nucleus needs"
     )
+    max_area_ratio: Annotated[float, Field(gt=1)] | None = Field(
+        None,
+        description="a detection of more than so many times that median area is a clump: what is within it counts",
+    )
     usual_area: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description="median area of the nuclei trained on; an image of far smaller ones is tried up to twice as large",

@@ -31,6 +31,7 @@ def predict_image(
     shape_power: float = 0.0,
     min_area: int = 30,
     min_area_share: float = 0.0,
+    max_area_ratio: float | None = None,
     usual_area: float | None = None,
     views: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -48,6 +49,8 @@ def predict_image(
         min_area: smaller nuclei are dropped, pixels.
         min_area_share: so are those with less than this share of the area that is usual in the image, see
             `without_fragments`.
+        max_area_ratio: a detection of more than so many times that area is taken for a clump and gives way to what was
+            found within it. None: never.
         usual_area: median area of the nuclei that the model was trained on, pixels. An image of clearly smaller ones is
             detected again, enlarged more and more, as long as the model is surer of what it finds. None: never.
         views: flips and turns of the image that have to agree, 1 to 8; each takes the time of one detection.
@@ -58,7 +61,11 @@ def predict_image(
 
     def detect(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = detect_in_tiles(model, view, scale, tile, overlap, batch)
-        return stitch(found, view.shape[:2], mask_iou=nms_threshold, min_area=min_area, shape_power=shape_power)
+        options = {"mask_iou": nms_threshold, "min_area": min_area, "shape_power": shape_power}
+        labels, scores = stitch(found, view.shape[:2], **options)
+        if max_area_ratio is None or len(scores) == 0:
+            return labels, scores
+        return stitch(found, view.shape[:2], **options, max_area=max_area_ratio * typical_area(labels, scores))
 
     labels, scores = detect_in_views(detect, image, views, min_area)
     if usual_area is not None and len(scores) and typical_area(labels, scores) < SMALL_NUCLEI * usual_area:
@@ -136,6 +143,7 @@ def detection_options(config: RunConfig) -> dict:
         "shape_power": detection.shape_power,
         "min_area": detection.min_area,
         "min_area_share": detection.min_area_share,
+        "max_area_ratio": detection.max_area_ratio,
         "usual_area": detection.usual_area,
         "views": detection.views,
     }

@@ -39,6 +39,7 @@ def stitch(
     containment: float = 0.6,
     min_area: int = 20,
     shape_power: float = 0.0,
+    max_area: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the label map and scores of the whole image.
 
@@ -55,6 +56,7 @@ def stitch(
         containment: the same from this intersection over the smaller mask's area up.
         min_area: px that must be left of a detection.
         shape_power: 0 or more; 0 ranks by the score alone.
+        max_area: px; a larger detection is left out first, so that it suppresses none. None: no limit.
 
     Returns:
         `[H, W]` int32 label map with the labels 1..N in descending score, and `[N]` float32 scores (of label i at i -
@@ -64,6 +66,9 @@ def stitch(
         ValueError: a mask has another size than its ROI.
     """
     boxes, scores, masks = _collect([TileDetections(*tile) for tile in tile_detections], shape)
+    if max_area is not None:
+        small = np.flatnonzero([np.count_nonzero(mask) <= max_area for mask in masks])
+        boxes, scores, masks = boxes[small], scores[small], [masks[i] for i in small]
     rank = scores * _shapes(masks) ** shape_power if shape_power else scores
     order = np.argsort(-rank, kind="stable")
     boxes, scores, masks = boxes[order], scores[order], [masks[i] for i in order]

@@ -95,6 +95,19 @@ def test_fragments_are_measured_against_the_better_detections():
     np.testing.assert_array_equal(kept, scores[1:3])
 
 
+def test_a_detection_far_larger_than_usual_goes():
+    image, expected = squares((100, 100), PLACES)
+    image[40:76, 60:96] = 120  # a pale square of 36 x 36 px, nine times as large as the others and last in rank
+    options = {"scale": 1, "tile": 200, "overlap": 20}
+    for ratio, count in ((None, 7), (10.0, 7), (8.0, 6)):
+        labels, scores = predict_image(SquareFinder(), image, **options, max_area_ratio=ratio)
+        assert len(scores) == labels.max() == count, ratio
+        np.testing.assert_array_equal(labels[expected > 0], expected[expected > 0])
+    alone = np.full((60, 60, 3), 255, np.uint8)
+    alone[10:50, 10:50] = 5
+    assert len(predict_image(SquareFinder(), alone, **options, max_area_ratio=2.0)[1]) == 1, "nothing to measure against"
+
+
 class SureOfSize(SquareFinder):
     """The nearer the squares are to a size, the higher the score: as a network is that was trained on that size."""
 

@@ -88,6 +88,16 @@ def test_with_shape_power_one_nucleus_wins_over_a_clump_that_scores_a_little_mor
     assert scores.tolist() == pytest.approx([0.8, 0.7]) and labels[18, 18] == 1 and labels[18, 34] == 2
 
 
+def test_what_is_too_large_gives_way_to_what_is_within_it():
+    nucleus, large = disc(6), np.ones((30, 30), bool)
+    detections = [detection(5, 5, large, 0.9), detection(8, 8, nucleus, 0.6), detection(20, 20, nucleus, 0.5)]
+    assert len(stitch(detections, (60, 60))[1]) == 1
+    assert len(stitch(detections, (60, 60), max_area=900)[1]) == 1, "as large as allowed"
+    labels, scores = stitch(detections, (60, 60), max_area=899)
+    assert scores.tolist() == pytest.approx([0.6, 0.5]) and np.sum(labels == 1) == np.sum(labels == 2) == nucleus.sum()
+    assert len(stitch(detections, (60, 60), max_area=10)[1]) == 0
+
+
 def test_fragment_inside_a_better_nucleus_is_suppressed_though_its_iou_is_low():
     whole, part = detection(10, 10, disc(10), 0.9), detection(16, 16, disc(3), 0.8)
     assert len(stitch([whole, part], (60, 60))[1]) == 1
