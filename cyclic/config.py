@@ -259,7 +259,7 @@ def load_config(path: str | Path | None = None, overrides: tuple[str, ...] = ())
         overrides: `section.key=value` strings; the value is YAML.
 
     Raises:
-        InputError: no such file, no valid YAML, an unknown key (the nearest one is named) or a value out of range.
+        InputError: no such file or an empty one, no valid YAML, an unknown key (the nearest one is named) or a value out of range.
     """
     content, source = {}, "default configuration"
     if path is not None:
@@ -267,9 +267,12 @@ def load_config(path: str | Path | None = None, overrides: tuple[str, ...] = ())
         if not Path(path).is_file():
             raise InputError(f"{path}: no such configuration file; see configs/ for examples")
         try:
-            content = yaml.safe_load(Path(path).read_text()) or {}
+            text = Path(path).read_text()
+            content = yaml.safe_load(text) or {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
+        if not text.strip():  # what a full disk leaves of a file; defaults would start quite another run
+            raise InputError(f"{path}: empty; write the file again, or give no configuration for the defaults")
         if not isinstance(content, dict):
             raise InputError(f"{path}: a mapping of keys to values is needed; see configs/ for examples")
     for override in overrides:

@@ -48,9 +48,14 @@ def test_override_beats_file_beats_default(tmp_path):
     assert config.classifier.levels == ["C3", "C5"] and config.backbone.weights is None
 
 
-def test_empty_file_means_defaults(tmp_path):
-    (tmp_path / "config.yaml").write_text("# nothing\n")
-    assert load_config(tmp_path / "config.yaml") == RunConfig()
+def test_a_file_that_sets_nothing_means_defaults_but_an_empty_one_was_lost(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("# nothing\n")
+    assert load_config(path) == RunConfig()
+    for text in ("", " \n"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="config.yaml: empty; write the file again"):
+            load_config(path)
 
 
 @pytest.mark.parametrize(
