@@ -259,7 +259,8 @@ def load_config(path: str | Path | None = None, overrides: tuple[str, ...] = ())
         overrides: `section.key=value` strings; the value is YAML.
 
     Raises:
-        InputError: no such file or an empty one, no valid YAML, an unknown key (the nearest one is named) or a value out of range.
+        InputError: no such file or an empty one, no valid YAML, an unknown key (the nearest one is named) or a value
+            out of range.
     """
     content, source = {}, "default configuration"
     if path is not None:

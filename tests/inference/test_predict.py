@@ -105,7 +105,7 @@ def test_a_detection_far_larger_than_usual_goes():
         np.testing.assert_array_equal(labels[expected > 0], expected[expected > 0])
     alone = np.full((60, 60, 3), 255, np.uint8)
     alone[10:50, 10:50] = 5
-    assert len(predict_image(SquareFinder(), alone, **options, max_area_ratio=2.0)[1]) == 1, "nothing to measure against"
+    assert len(predict_image(SquareFinder(), alone, **options, max_area_ratio=2.0)[1]) == 1, "nothing to compare with"
 
 
 class SureOfSize(SquareFinder):
