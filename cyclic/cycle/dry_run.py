@@ -130,7 +130,9 @@ def _detection(context: Context) -> dict:
     config, settings = context.config, context.config.detection
     crop = context.images[context.train.ids[0]][: settings.tile, : settings.tile]
     model = context.models.detector
-    (labels, _), seconds = _timed(lambda: predict_image(model, crop, **detection_options(config)))
+    # What an untrained network finds is small, and would be looked at again and again, enlarged.
+    options = detection_options(config) | {"usual_area": None}
+    (labels, _), seconds = _timed(lambda: predict_image(model, crop, **options))
 
     def windows(names):
         shapes = (context.images[name].shape[:2] for name in names)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from cyclic.config import RunConfig
-from cyclic.inference.stitch import TileDetections, stitch
+from cyclic.inference.stitch import TileDetections, median_area, stitch
 from cyclic.inference.tiling import tiles
 from cyclic.inference.unmold import unmold_tile
 from cyclic.inference.views import detect_in_views
@@ -61,14 +61,17 @@ def predict_image(
 
     def detect(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = detect_in_tiles(model, view, scale, tile, overlap, batch)
-        options = {"mask_iou": nms_threshold, "min_area": min_area, "shape_power": shape_power}
-        labels, scores = stitch(found, view.shape[:2], **options)
-        if max_area_ratio is None or len(scores) == 0:
-            return labels, scores
-        return stitch(found, view.shape[:2], **options, max_area=max_area_ratio * typical_area(labels, scores))
+        return stitch(
+            found,
+            view.shape[:2],
+            mask_iou=nms_threshold,
+            min_area=min_area,
+            shape_power=shape_power,
+            max_area_ratio=max_area_ratio,
+        )
 
     labels, scores = detect_in_views(detect, image, views, min_area)
-    if usual_area is not None and len(scores) and typical_area(labels, scores) < SMALL_NUCLEI * usual_area:
+    if usual_area is not None and len(scores) and median_area(labels, scores) < SMALL_NUCLEI * usual_area:
         for factor in ENLARGEMENTS:
             enlarged = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
             finer, finer_scores = detect_in_views(detect, enlarged, views, round(min_area * factor**2))
@@ -78,24 +81,18 @@ def predict_image(
     return without_fragments(labels, scores, min_area_share)
 
 
-def typical_area(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the median area in pixels of the better-scored half of the detections 1..N, N > 0."""
-    area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
-    return float(np.median(area[: (len(area) + 1) // 2]))
-
-
 def without_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and scores without the detections far smaller than others: parts of nuclei, specks between them.
 
     Args:
         labels: `[H, W]` int32, 1..N in descending score.
         scores: `[N]` float32.
-        share: of `typical_area`; 0 keeps all that have a pixel: shrinking a label map may leave none of a thin one.
+        share: of `median_area`; 0 keeps all that have a pixel: shrinking a label map may leave none of a thin one.
     """
     if len(scores) == 0:
         return labels, scores
     area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
-    kept = area >= max(1, share * typical_area(labels, scores))
+    kept = area >= max(1, share * median_area(labels, scores))
     return relabel(labels, np.append(False, kept)), scores[kept]
 
 

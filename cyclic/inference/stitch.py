@@ -39,7 +39,7 @@ def stitch(
     containment: float = 0.6,
     min_area: int = 20,
     shape_power: float = 0.0,
-    max_area: float | None = None,
+    max_area_ratio: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the label map and scores of the whole image.
 
@@ -56,7 +56,8 @@ def stitch(
         containment: the same from this intersection over the smaller mask's area up.
         min_area: px that must be left of a detection.
         shape_power: 0 or more; 0 ranks by the score alone.
-        max_area: px; a larger detection is left out first, so that it suppresses none. None: no limit.
+        max_area_ratio: once the median area is known (see `median_area`), what has more than so many times as much is
+            taken for a clump and left out, and the others are suppressed and painted anew. None: no limit.
 
     Returns:
         `[H, W]` int32 label map with the labels 1..N in descending score, and `[N]` float32 scores (of label i at i -
@@ -66,14 +67,26 @@ def stitch(
         ValueError: a mask has another size than its ROI.
     """
     boxes, scores, masks = _collect([TileDetections(*tile) for tile in tile_detections], shape)
-    if max_area is not None:
-        small = np.flatnonzero([np.count_nonzero(mask) <= max_area for mask in masks])
-        boxes, scores, masks = boxes[small], scores[small], [masks[i] for i in small]
     rank = scores * _shapes(masks) ** shape_power if shape_power else scores
     order = np.argsort(-rank, kind="stable")
     boxes, scores, masks = boxes[order], scores[order], [masks[i] for i in order]
-    kept = _suppress(boxes, masks, mask_iou, containment)
-    return _by_score(*_paint(boxes, scores, masks, kept, shape, min_area))
+    areas = np.array([np.count_nonzero(mask) for mask in masks], int)
+
+    def put_together(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        kept = _suppress(boxes, masks, areas, candidates, mask_iou, containment)
+        return _by_score(*_paint(boxes, scores, masks, kept, shape, min_area))
+
+    labels, found = put_together(areas > 0)
+    if max_area_ratio is None or len(found) == 0:
+        return labels, found
+    small = areas <= max_area_ratio * median_area(labels, found)
+    return (labels, found) if small.all() else put_together(small & (areas > 0))
+
+
+def median_area(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the median area in pixels of the better-scored half of the detections 1..N, N > 0."""
+    area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
+    return float(np.median(area[: (len(area) + 1) // 2]))
 
 
 def _shapes(masks: list[np.ndarray]) -> np.ndarray:
@@ -127,10 +140,16 @@ def _intersects(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.all((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2]), axis=1)
 
 
-def _suppress(boxes: np.ndarray, masks: list[np.ndarray], mask_iou: float, containment: float) -> np.ndarray:
-    """`[D]` bool: greedy mask NMS over detections in descending score."""
-    areas = [int(np.count_nonzero(mask)) for mask in masks]
-    kept = np.array(areas, dtype=bool)
+def _suppress(
+    boxes: np.ndarray,
+    masks: list[np.ndarray],
+    areas: np.ndarray,
+    candidates: np.ndarray,
+    mask_iou: float,
+    containment: float,
+) -> np.ndarray:
+    """`[D]` bool: greedy mask NMS over the candidates (`[D]` bool) among detections in descending score."""
+    kept, areas = candidates.copy(), areas.tolist()
     for later, better in zip(*_intersecting_pairs(boxes), strict=True):
         if not (kept[later] and kept[better]):
             continue

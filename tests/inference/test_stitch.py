@@ -90,12 +90,16 @@ def test_with_shape_power_one_nucleus_wins_over_a_clump_that_scores_a_little_mor
 
 def test_what_is_too_large_gives_way_to_what_is_within_it():
     nucleus, large = disc(6), np.ones((30, 30), bool)
-    detections = [detection(5, 5, large, 0.9), detection(8, 8, nucleus, 0.6), detection(20, 20, nucleus, 0.5)]
-    assert len(stitch(detections, (60, 60))[1]) == 1
-    assert len(stitch(detections, (60, 60), max_area=900)[1]) == 1, "as large as allowed"
-    labels, scores = stitch(detections, (60, 60), max_area=899)
-    assert scores.tolist() == pytest.approx([0.6, 0.5]) and np.sum(labels == 1) == np.sum(labels == 2) == nucleus.sum()
-    assert len(stitch(detections, (60, 60), max_area=10)[1]) == 0
+    others = [detection(40, 5, nucleus, 0.95), detection(40, 30, nucleus, 0.92)]
+    within = [detection(8, 8, nucleus, 0.6), detection(20, 20, nucleus, 0.5)]
+    detections = [detection(5, 5, large, 0.9), *within, *others]
+    ratio = large.sum() / nucleus.sum()
+    assert len(stitch(detections, (60, 60))[1]) == 3
+    assert len(stitch(detections, (60, 60), max_area_ratio=ratio + 0.01)[1]) == 3, "as large as allowed"
+    labels, scores = stitch(detections, (60, 60), max_area_ratio=ratio - 0.01)
+    assert scores.tolist() == pytest.approx([0.95, 0.92, 0.6, 0.5])
+    assert np.bincount(labels.ravel())[1:].tolist() == [nucleus.sum()] * 4
+    assert len(stitch([], (60, 60), max_area_ratio=5)[1]) == 0
 
 
 def test_fragment_inside_a_better_nucleus_is_suppressed_though_its_iou_is_low():
