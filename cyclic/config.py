@@ -139,6 +139,7 @@ class SegmenterConfig(_Section):
     proposals: Positive = Field(500, description="proposals in training")
     max_instances: Positive = Field(128, description="pseudo masks in a crop at most")
     stain_jitter: Annotated[float, Field(ge=0)] = 0.05
+    fade: Share = Field(0.0, description="share of a crop's pseudo masks that are paled: pale nuclei are rarely seeds")
     zoom: Share = Field(0.0, description="crops are enlarged or shrunk by a random factor of up to 1 + zoom")
     gt_proposals: bool = Field(True, description="pseudo masks' boxes join the proposals in training")
 

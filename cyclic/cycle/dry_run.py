@@ -115,7 +115,7 @@ def _segmenter(context: Context) -> dict:
         None,
         settings.learning_rate,
         epochs=1,
-        augmentation=CropAugmentation(settings.stain_jitter),
+        augmentation=CropAugmentation(settings.stain_jitter, settings.fade),
         custom_callbacks=[clock],
         verbose=0,
     )

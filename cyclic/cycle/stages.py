@@ -352,7 +352,7 @@ def train_back_end(context: Context, cycle: int, round_: int) -> None:
         None,
         settings.learning_rate if first else settings.later_learning_rate,
         epochs=epochs,
-        augmentation=CropAugmentation(settings.stain_jitter),
+        augmentation=CropAugmentation(settings.stain_jitter, settings.fade),
         custom_callbacks=[
             context.progress.callback(f"{key}/train", epochs * round(steps / epochs)),
             context.board.losses(key, "mask_rcnn"),

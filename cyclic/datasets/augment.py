@@ -13,6 +13,7 @@ import types
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from cyclic.errors import InputError
 
@@ -20,6 +21,8 @@ from cyclic.errors import InputError
 HED_TO_OD = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 # Optical density of each 8-bit value: 0 for white (255), 5.5 for black (0).
 _OD_OF_BYTE = -np.log((np.arange(256) + 1.0) / 256.0).astype(np.float32)
+# Pixels around a nucleus that fading looks at, and how many of them must be tissue to tell its colour.
+FADE_MARGIN, MIN_TISSUE = 6, 20
 
 
 def load_imgaug() -> types.ModuleType:
@@ -130,6 +133,43 @@ def stain_jitter(image: np.ndarray, rng: np.random.Generator, sigma: float = 0.0
     affine = np.hstack([mix.T, (shift @ HED_TO_OD)[:, None]]).astype(np.float32)
     density = cv2.transform(cv2.LUT(image, _OD_OF_BYTE), affine)
     return cv2.convertScaleAbs(np.maximum(256.0 * cv2.exp(-density) - 1.0, 0.0))
+
+
+def fade_nuclei(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """Pale some nuclei, as those are that lie out of focus or hold little chromatin.
+
+    A nucleus gives up 0.2 to 0.8 of its contrast to the tissue around it and a third as much of its texture. Stain
+    finds the dark nuclei first; so they teach what the pale ones look like.
+
+    Args:
+        image: `[H, W, 3]` uint8.
+        labels: `[H, W]` integer, 0 background, nuclei from 1 on.
+        rng: generator.
+        share: of the nuclei that are paled, in [0, 1].
+
+    Returns:
+        `[H, W, 3]` uint8. A nucleus with no tissue around it but other nuclei stays as it is.
+    """
+    faded = image.astype(np.float32)
+    chosen = rng.random(int(labels.max(initial=0))) < share
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        if box is not None and chosen[label - 1]:
+            around = tuple(slice(max(0, side.start - FADE_MARGIN), side.stop + FADE_MARGIN) for side in box)
+            _fade(faded[around], labels[around], label, rng)
+    return np.clip(np.round(faded), 0, 255).astype(np.uint8)
+
+
+def _fade(crop: np.ndarray, labels: np.ndarray, label: int, rng: np.random.Generator) -> None:
+    """Pale one nucleus of `crop` (`[h, w, 3]` float32) in place."""
+    own = (labels == label).astype(np.uint8)
+    near = cv2.dilate(own, np.ones((9, 9), np.uint8)) > 0
+    tissue = near & (cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+    if tissue.sum() < MIN_TISSUE:
+        return
+    mean, colour = crop[own > 0].mean(axis=0), crop[tissue].mean(axis=0)
+    # Blurred, or the outline would give a paled nucleus away.
+    part = rng.uniform(0.2, 0.8) * cv2.GaussianBlur(own.astype(np.float32), (0, 0), 1.0)[..., None]
+    crop += part * (colour - mean) - part / 3 * (crop - mean)
 
 
 def shear_zoom(image: np.ndarray, rng: np.random.Generator, shear: float = 0.2, zoom: float = 0.2) -> np.ndarray:

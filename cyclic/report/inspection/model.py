@@ -69,7 +69,7 @@ def open_model(run: Run, cycle: int, round_: int = 0) -> Inspected:
     folder = run.path / f"cycle_{cycle}" / "pseudo"
     pseudo = {name: load_pseudo_masks(folder, name) for name in run.train.ids[:4]}
     images = {name: run.train.image(name) for name in pseudo}
-    augmentation = CropAugmentation(run.config.segmenter.stain_jitter)
+    augmentation = CropAugmentation(run.config.segmenter.stain_jitter, run.config.segmenter.fade)
     generator = DataGenerator(PseudoDataset(images, pseudo), model.config, augmentation=augmentation, seed=0)
     # Of the first few samples the one with the most pseudo masks has the most to show.
     samples = [generator[index][0] for index in range(4)]
