@@ -152,23 +152,22 @@ def fade_nuclei(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator,
     """
     faded = image.astype(np.float32)
     chosen = rng.random(int(labels.max(initial=0))) < share
+    tissue = cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
     for label, box in enumerate(ndimage.find_objects(labels), 1):
         if box is not None and chosen[label - 1]:
             around = tuple(slice(max(0, side.start - FADE_MARGIN), side.stop + FADE_MARGIN) for side in box)
-            _fade(faded[around], labels[around], label, rng)
+            _fade(faded[around], labels[around] == label, tissue[around], rng)
     return np.clip(np.round(faded), 0, 255).astype(np.uint8)
 
 
-def _fade(crop: np.ndarray, labels: np.ndarray, label: int, rng: np.random.Generator) -> None:
-    """Pale one nucleus of `crop` (`[h, w, 3]` float32) in place."""
-    own = (labels == label).astype(np.uint8)
-    near = cv2.dilate(own, np.ones((9, 9), np.uint8)) > 0
-    tissue = near & (cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
-    if tissue.sum() < MIN_TISSUE:
+def _fade(crop: np.ndarray, nucleus: np.ndarray, tissue: np.ndarray, rng: np.random.Generator) -> None:
+    """Pale the nucleus (`[h, w]` bool) of `crop` (`[h, w, 3]` float32) in place, to the colour of the tissue by it."""
+    around = tissue & (cv2.dilate(nucleus.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0)
+    if around.sum() < MIN_TISSUE:
         return
-    mean, colour = crop[own > 0].mean(axis=0), crop[tissue].mean(axis=0)
+    mean, colour = crop[nucleus].mean(axis=0), crop[around].mean(axis=0)
     # Blurred, or the outline would give a paled nucleus away.
-    part = rng.uniform(0.2, 0.8) * cv2.GaussianBlur(own.astype(np.float32), (0, 0), 1.0)[..., None]
+    part = rng.uniform(0.2, 0.8) * cv2.GaussianBlur(nucleus.astype(np.float32), (0, 0), 1.0)[..., None]
     crop += part * (colour - mean) - part / 3 * (crop - mean)
 
 
