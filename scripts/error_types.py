@@ -1,7 +1,8 @@
 """Tell what became of the true nuclei (matched, inexact, merged, partial, missed) and what predictions show.
 
-The shares of each image and their mean, in the file also a 95 % bootstrap interval. Reads true
-label maps, so it is for looking back; nothing is selected by it.
+The shares of each image and their mean, in the file also a 95 % bootstrap interval; and AJI as it is
+and without the predictions in the background, the most that knowing where no nucleus is could give to
+it. Reads true label maps, so it is for looking back; nothing is selected by it.
 
 Example:
     python scripts/error_types.py RUN/cycle_1/round_0/predictions --gt LABELS --json errors.json
@@ -11,10 +12,13 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from cyclic.errors import InputError
-from cyclic.evaluation.error_types import error_types
+from cyclic.evaluation.error_types import error_types, in_background
 from cyclic.evaluation.folders import require_same_shape, summarise
-from cyclic.evaluation.matching import contingency
+from cyclic.evaluation.matching import Overlaps, contingency, restrict
+from cyclic.evaluation.metrics import aji
 from cyclic.evaluation.sources import open_source
 from cyclic.files import write_json
 
@@ -36,7 +40,7 @@ def main() -> int:
         for name, read in pred.readers.items():
             true, found = gt.readers[name](), read()
             require_same_shape(true, found)
-            images[name] = error_types(contingency(true.labels, found.labels))
+            images[name] = _errors(contingency(true.labels, found.labels))
         summary = summarise(images)
         for name, shares in {**images, "mean": summary["mean"]}.items():
             print(name, *(f"{kind} {share:.3f}" for kind, share in shares.items()))
@@ -46,6 +50,12 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _errors(overlaps: Overlaps) -> dict[str, float]:
+    every_nucleus = np.ones(len(overlaps.true_ids), bool)
+    cleared = restrict(overlaps, every_nucleus, ~in_background(overlaps))
+    return {**error_types(overlaps), "aji": aji(overlaps), "aji_without_background": aji(cleared)}
 
 
 if __name__ == "__main__":

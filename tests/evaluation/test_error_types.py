@@ -85,6 +85,12 @@ def test_script_writes_images_and_mean(tmp_path, monkeypatch, capsys):
     assert script.main() == 0 and "mean matched 1.000" in capsys.readouterr().out
     written = json.loads(out.read_text())
     assert list(written["images"]) == ["a"] and written["mean"]["pred_matched"] == 1
+    with_speck = labels.copy()
+    with_speck[12:19, 12:19] = 2
+    write_label_map(tmp_path / "pred" / "a.tif", with_speck)
+    assert script.main() == 0
+    written = json.loads(out.read_text())["mean"]
+    assert written["aji"] == 0.5 and written["aji_without_background"] == 1
     write_label_map(tmp_path / "pred" / "c.tif", labels)
     assert script.main() == 2 and "no label map for c" in capsys.readouterr().err
     write_label_map(tmp_path / "pred" / "c.tif", labels[:10])
