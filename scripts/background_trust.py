@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.config import load_config
-from cyclic.cycle.stages import scored_components
+from cyclic.cycle.components import scored_components
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency

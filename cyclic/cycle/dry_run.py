@@ -16,7 +16,8 @@ import numpy as np
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.classifier.train import train_classifier
 from cyclic.config import RunConfig
-from cyclic.cycle.stages import Context, classifier_steps, image_map, pseudo_masks
+from cyclic.cycle.components import pseudo_masks
+from cyclic.cycle.stages import Context, classifier_steps, image_map
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tiles import load_tiles
 from cyclic.errors import InputError

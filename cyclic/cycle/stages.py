@@ -1,18 +1,19 @@
 """The stages of a cycle; each reads files of the stages before it and writes its own, so a run can go on anywhere."""
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 from skimage.segmentation import relabel_sequential
 
-from cyclic.activation.maps import activation_map, product_map
+from cyclic.activation.maps import activation_map
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.classifier.train import train_classifier
 from cyclic.config import RunConfig
 from cyclic.cycle.board import Board
+from cyclic.cycle.components import drop_unseen, pooled, scored_components, select_components
 from cyclic.cycle.models import Models
 from cyclic.cycle.progress import Progress
 from cyclic.cycle.state import RunDirectory
@@ -23,16 +24,8 @@ from cyclic.errors import InputError
 from cyclic.files import read_json, read_label_map, read_map, write_image, write_json, write_label_map
 from cyclic.inference.predict import confident, detection_options, predict_image
 from cyclic.pseudo.fill import fill_centres
-from cyclic.pseudo.score import ComponentScores, mean_within, score_components
-from cyclic.pseudo.select import (
-    PseudoMasks,
-    components_over_levels,
-    confidence_cut,
-    load_pseudo_masks,
-    save_pseudo_masks,
-    select_pseudo_masks,
-)
-from cyclic.pseudo.split import relabel
+from cyclic.pseudo.score import score_components
+from cyclic.pseudo.select import PseudoMasks, load_pseudo_masks, save_pseudo_masks
 from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
 from cyclic.semi.ignore import clear_background, ignore_rest, trust_background
 from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
@@ -228,20 +221,6 @@ def make_pseudo_masks(context: Context, cycle: int) -> None:
         _show_pseudo_masks(context, name, pseudo, context.rounds_before(cycle))
 
 
-def pooled(config: RunConfig, confidences: list[np.ndarray]) -> RunConfig:
-    """Return the configuration with the share replaced by the confidence that stands for it in all images together.
-
-    Args:
-        config: the run's configuration; one without `pseudo.pool` or share comes back as it is.
-        confidences: `[n]` float in [0, 1] of the components of each training image.
-    """
-    settings = config.pseudo
-    if not settings.pool or settings.share is None:
-        return config
-    cut = max(confidence_cut(confidences, settings.share), settings.min_confidence or 0.0)
-    return config.with_pseudo(share=None, min_confidence=cut)
-
-
 def take_instance_labels(context: Context, cycle: int) -> None:
     """Make the instance labels of the training images the pseudo masks: the fully supervised upper bound."""
     context.run.log("instance_labels", cycle=cycle, images=context.train.ids)
@@ -250,79 +229,6 @@ def take_instance_labels(context: Context, cycle: int) -> None:
         labels = labels.astype(np.int32)
         pseudo = PseudoMasks(labels, np.ones(labels.max(initial=0), np.float32), np.zeros(labels.shape, bool))
         save_pseudo_masks(context.run.path(f"cycle_{cycle}", "pseudo"), name, pseudo)
-
-
-def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -> PseudoMasks:
-    """Return the pseudo masks of an image by itself: a share is of its own components, whatever `pseudo.pool` says.
-
-    Args:
-        activation: `[H, W]` float32 activation map in [0, 1].
-        image: `[H, W, 3]` uint8.
-        config: the run's configuration.
-    """
-    pseudo = select_components(*scored_components(activation, image, config), config)
-    return trust_background(pseudo, activation, config.pseudo.background)
-
-
-def scored_components(
-    activation: np.ndarray, image: np.ndarray, config: RunConfig, background: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
-    """Return the map that the components come from, the components (`[H, W]` int32, 1..n) and their scores.
-
-    No component lies for more than half in `background`, `[H, W]` bool.
-    """
-    settings = config.pseudo
-    hematoxylin = hematoxylin_map(image)
-    sources = {
-        "activation": lambda: activation,
-        "hematoxylin": lambda: hematoxylin,
-        "product": lambda: product_map(activation, hematoxylin),
-    }
-    found = fill_centres(sources[settings.source](), settings.max_hole, settings.closing)
-    smooth = {} if settings.split else {"opening": 0, "outline_sigma": 0.0}
-    labels, scores = components_over_levels(
-        found,
-        settings.threshold_method,
-        settings.threshold,
-        tuple(settings.factors),
-        second_map=activation if settings.agreement else None,
-        split=settings.split,
-        max_hole=settings.max_hole,
-        min_area=settings.min_area,
-        max_area=settings.max_area,
-        **smooth,
-    )
-    labels, seen = _seen(labels, activation, settings.min_activation, background)
-    return found, labels, replace(scores.take(seen), ids=scores.ids[: seen.sum()])
-
-
-def _seen(
-    labels: np.ndarray, activation: np.ndarray, level: float, background: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels 1..N without those of a mean activation under `level`, renumbered, and which stay (`[N]` bool).
-
-    Where the classifier finds no nucleus, what looks like one is stroma or debris more often than not. Nor do those
-    stay of which more than half lies in `background`, `[H, W]` bool.
-    """
-    seen = mean_within(activation, labels) >= level
-    if background is not None:
-        seen &= mean_within(background, labels) <= 0.5
-    return relabel(labels, np.append(False, seen)), seen
-
-
-def select_components(found: np.ndarray, labels: np.ndarray, scores: ComponentScores, config: RunConfig) -> PseudoMasks:
-    """Return the components that the configuration keeps (see `pooled`); the others are of `scored_components`."""
-    settings = config.pseudo
-    return select_pseudo_masks(
-        labels,
-        scores,
-        count=settings.count,
-        share=settings.share,
-        min_confidence=settings.min_confidence,
-        image_map=found,
-        hull=settings.hull,
-        rank_by=settings.rank_by,
-    )
 
 
 def train_back_end(context: Context, cycle: int, round_: int) -> None:
@@ -421,7 +327,7 @@ def _joined(
     rounds, settings = context.config.rounds, context.config.pseudo
     labels, scores = load_detections(folder / "detections", name)
     if activation is not None:
-        labels, seen = _seen(labels, activation, settings.min_activation, context.background.get(name))
+        labels, seen = drop_unseen(labels, activation, settings.min_activation, context.background.get(name))
         scores = scores[seen]
     stain = fill_centres(hematoxylin_map(context.images[name]), settings.max_hole, settings.closing)
     quality = np.sqrt(scores * score_components(labels, stain).confidence)

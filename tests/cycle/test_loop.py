@@ -15,7 +15,7 @@ import scipy.ndimage as ndi
 from cyclic.activation.stain import hematoxylin_map
 from cyclic.classifier.train import ClassifierReport
 from cyclic.config import load_config
-from cyclic.cycle import loop, stages
+from cyclic.cycle import components, loop, stages
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
@@ -200,7 +200,7 @@ def test_detections_join_the_pseudo_masks_of_round_and_cycle(data, tmp_path, wat
 
     def bare(cycle, name):
         found = read_image(run / f"cycle_{cycle}/maps/{name}.png")[..., 0].astype(np.float32) / 255
-        return stages.pseudo_masks(found, read_image(data / f"images/{name}.png"), settings()).labels
+        return components.pseudo_masks(found, read_image(data / f"images/{name}.png"), settings()).labels
 
     def written(folder, name):
         return load_pseudo_masks(run / folder, name).labels
@@ -233,7 +233,7 @@ def test_a_pooled_share_is_of_the_components_of_all_training_images(data, tmp_pa
     total = 0
     for name in names:
         image = read_image(data / f"images/{name}.png")
-        total += len(stages.scored_components(np.zeros(image.shape[:2], np.float32), image, settings(*stain))[2])
+        total += len(components.scored_components(np.zeros(image.shape[:2], np.float32), image, settings(*stain))[2])
     cut = read_json(run / "cycle_1/pseudo/cut.json")["min_confidence"]
     assert sum(len(each.confidence) for each in pseudo[:2]) == round(0.4 * total)
     assert min(each.confidence.min() for each in pseudo[:2]) == np.float32(cut) <= pseudo[2].confidence.min()

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cyclic.config import load_config
 from cyclic.cycle import stages
-from cyclic.cycle.stages import pseudo_masks
+from cyclic.cycle.components import pseudo_masks, scored_components, select_components
 from cyclic.datasets.synthetic import draw_tissue
 from cyclic.errors import InputError
 from cyclic.files import write_image
@@ -85,7 +85,7 @@ def test_nothing_lies_in_a_negative_tile():
     negative = np.zeros(image.shape[:2], bool)
     negative[64:] = True
     every, some = (
-        stages.select_components(*stages.scored_components(activation, image, config, background), config)
+        select_components(*scored_components(activation, image, config, background), config)
         for background in (None, negative)
     )
     assert (every.labels[80:] > 0).any() and not (some.labels[80:] > 0).any()

@@ -9,8 +9,8 @@ from skimage import measure
 
 from cyclic.activation.maps import METHODS, activation_map, product_map
 from cyclic.activation.stain import hematoxylin_map
+from cyclic.cycle.components import scored_components, select_components
 from cyclic.cycle.models import Models
-from cyclic.cycle.stages import scored_components, select_components
 from cyclic.datasets.tiles import negative_areas
 from cyclic.files import read_label_map, read_map
 from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
@@ -106,7 +106,7 @@ def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
-    """Return the map, the components and the scores that the run's settings give; see `stages.scored_components`.
+    """Return the map, the components and the scores that the run's settings give; see `components.scored_components`.
 
     Without a classifier: those that the hematoxylin stain gives by itself.
     """
