@@ -11,9 +11,9 @@ import rich.console
 import typer
 
 from cyclic.config import load_config
-from cyclic.cycle.state import CONFIG, RunDirectory
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
+from cyclic.runs.directory import CONFIG, RunDirectory
 
 app = typer.Typer(
     help="Nuclei instance segmentation on H&E images from image-level labels.",

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.config import load_config
-from cyclic.cycle.components import scored_components
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency
 from cyclic.files import read_map, write_json
+from cyclic.pseudo.candidates import scored_components
 from cyclic.pseudo.score import mean_within
 
 EDGES = (0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1)

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.datasets.layouts import open_dataset, open_splits
+from cyclic.draw.overlays import contour_overlay, error_overlay, side_by_side
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_json, read_label_map, write_image
-from cyclic.report.overlays import contour_overlay, error_overlay, side_by_side
 
 
 def panels(run: Path, data: Path, name: str, at: tuple[int, int], size: int) -> np.ndarray:

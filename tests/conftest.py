@@ -92,3 +92,16 @@ def tiny_run(tmp_path_factory, command):
     code, stdout, stderr = command(*arguments, "--resume")
     assert code == 0, stderr
     return SimpleNamespace(data=data, run=run, config=config, stdout=stdout, stderr=stderr, killed=killed)
+
+
+@pytest.fixture(scope="session")
+def fake_run(tmp_path_factory):
+    """A run that looks finished, on synthetic tissue: `.run`, `.data`. Read only."""
+    root = tmp_path_factory.mktemp("fake")
+    from drawn_run import write_run
+
+    from cyclic.datasets.synthetic import write_tissue_set
+
+    write_tissue_set(root / "data", n_train=2, n_val=3, size=192)
+    write_run(root / "run", root / "data")
+    return SimpleNamespace(run=root / "run", data=root / "data")

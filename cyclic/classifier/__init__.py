@@ -1,7 +1,7 @@
 """The tile classifier: does this tile hold a nucleus?"""
 
 from cyclic.classifier.model import build_classifier, classifier_levels, head_layers, preprocess
-from cyclic.classifier.train import ClassifierReport, train_classifier
+from cyclic.classifier.training import ClassifierReport, train_classifier
 
 __all__ = [
     "ClassifierReport",

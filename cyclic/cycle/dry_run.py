@@ -13,17 +13,17 @@ import cv2
 import keras
 import numpy as np
 
-from cyclic.activation.stain import hematoxylin_map
-from cyclic.classifier.train import train_classifier
+from cyclic.classifier.training import train_classifier
 from cyclic.config import RunConfig
-from cyclic.cycle.components import pseudo_masks
 from cyclic.cycle.stages import Context, classifier_steps, image_map
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tiles import load_tiles
 from cyclic.errors import InputError
-from cyclic.inference.predict import detection_options, predict_image
-from cyclic.inference.tiling import tiles
-from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
+from cyclic.inference.detect import detection_options, predict_image
+from cyclic.pseudo.candidates import pseudo_masks
+from cyclic.semi.dataset import CropAugmentation, PseudoDataset
+from cyclic.stain import hematoxylin_map
+from cyclic.tiling import tiles
 
 # Training steps; the time of the last one counts.
 STEPS = 3

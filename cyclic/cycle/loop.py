@@ -7,13 +7,13 @@ from pathlib import Path
 
 from cyclic.config import RunConfig
 from cyclic.cycle import scoring, stages
-from cyclic.cycle.board import Board
-from cyclic.cycle.progress import Progress
 from cyclic.cycle.stages import Context
-from cyclic.cycle.state import RunDirectory
 from cyclic.datasets.layouts import open_splits
+from cyclic.draw.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
 from cyclic.files import atomic_path, read_label_map, write_image
-from cyclic.report.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
+from cyclic.runs.board import Board
+from cyclic.runs.directory import RunDirectory
+from cyclic.runs.progress import Progress
 
 # So many val images and so many training images are shown in TensorBoard.
 SHOWN = 2

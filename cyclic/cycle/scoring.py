@@ -3,12 +3,12 @@
 import numpy as np
 
 from cyclic.cycle.stages import Context
+from cyclic.draw.overlays import error_overlay
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.compare import BASELINE
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import read_label_map
 from cyclic.report.curves import precision_by_rank
-from cyclic.report.overlays import error_overlay
 
 REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou")
 

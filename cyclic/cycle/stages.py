@@ -9,27 +9,27 @@ import numpy as np
 from skimage.segmentation import relabel_sequential
 
 from cyclic.activation.maps import activation_map
-from cyclic.activation.stain import hematoxylin_map
-from cyclic.classifier.train import train_classifier
+from cyclic.classifier.training import train_classifier
 from cyclic.config import RunConfig
-from cyclic.cycle.board import Board
-from cyclic.cycle.components import drop_unseen, pooled, scored_components, select_components
-from cyclic.cycle.models import Models
-from cyclic.cycle.progress import Progress
-from cyclic.cycle.state import RunDirectory
 from cyclic.datasets.augment import stain_jitter
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, negative_areas, split_tiles
+from cyclic.draw.overlays import contour_overlay, map_colors, pseudo_overlay
 from cyclic.errors import InputError
 from cyclic.files import read_json, read_label_map, read_map, write_image, write_json, write_label_map
-from cyclic.inference.predict import confident, detection_options, predict_image
+from cyclic.inference.detect import confident, detection_options, predict_image
+from cyclic.networks import Models
+from cyclic.pseudo.background import clear_background, ignore_rest, trust_background
+from cyclic.pseudo.candidates import drop_unseen, pooled, scored_components, select_components
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.score import score_components
 from cyclic.pseudo.select import PseudoMasks, load_pseudo_masks, save_pseudo_masks
-from cyclic.report.overlays import contour_overlay, map_colors, pseudo_overlay
-from cyclic.semi.ignore import clear_background, ignore_rest, trust_background
-from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
+from cyclic.runs.board import Board
+from cyclic.runs.directory import RunDirectory
+from cyclic.runs.progress import Progress
+from cyclic.semi.dataset import CropAugmentation, PseudoDataset
 from cyclic.semi.self_training import extend_pseudo_masks
+from cyclic.stain import hematoxylin_map
 
 # The file beside a cycle's pseudo masks that holds the confidence that a pooled share came to.
 CUT = "cut.json"

@@ -15,8 +15,8 @@ import pycocotools.mask
 import scipy.ndimage as ndi
 from skimage.measure import regionprops_table
 
+from cyclic.draw.overlays import PRINT_DPI, contour_overlay
 from cyclic.files import atomic_path, write_image, write_json
-from cyclic.report.overlays import PRINT_DPI, contour_overlay
 
 Ring = list[list[int]]
 OBJECT_TYPE = "detection"

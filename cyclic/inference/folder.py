@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.cycle.models import load_predictor, load_tile_classifier
-from cyclic.cycle.progress import Progress
 from cyclic.errors import InputError
 from cyclic.files import IMAGE_SUFFIXES, image_files, read_image, write_label_map
+from cyclic.inference.detect import confident, detection_options, predict_image
 from cyclic.inference.empty_tiles import without_detections_in_empty_tiles
 from cyclic.inference.export import export_coco, export_csv, export_geojson, export_overlay
-from cyclic.inference.predict import confident, detection_options, predict_image
+from cyclic.networks import load_predictor, load_tile_classifier
+from cyclic.runs.progress import Progress
 
 DEFAULT_FORMATS = ("tif", "geojson", "coco", "overlay")
 FORMATS = (*DEFAULT_FORMATS, "csv")

@@ -3,18 +3,19 @@
 import logging
 
 from cyclic.errors import InputError
-from cyclic.mrcnn import checkpoint, downloads, weights
-from cyclic.mrcnn.anchors import compute_backbone_shapes
-from cyclic.mrcnn.callbacks import Checkpoint, NaNGuard, tensorboard
-from cyclic.mrcnn.detector import Detector
-from cyclic.mrcnn.inspection import Inspection, log
+from cyclic.mrcnn.data.loader import DataGenerator, load_image_gt
+from cyclic.mrcnn.data.rpn_targets import build_rpn_targets
+from cyclic.mrcnn.detect.detector import Detector
+from cyclic.mrcnn.geometry.anchors_numpy import compute_backbone_shapes
 from cyclic.mrcnn.kernels.on_device import on_device
-from cyclic.mrcnn.loader import DataGenerator, load_image_gt
-from cyclic.mrcnn.network import Network, detection_model, mask_model, training_model
-from cyclic.mrcnn.run_folder import RunFolder
-from cyclic.mrcnn.targets import build_rpn_targets
-from cyclic.mrcnn.training import build_optimizer, jit_compile, set_trainable
+from cyclic.mrcnn.layers.network import Network, detection_model, mask_model, training_model
+from cyclic.mrcnn.matterport.inspection import Inspection, log
+from cyclic.mrcnn.train import checkpoint
+from cyclic.mrcnn.train.callbacks import Checkpoint, NaNGuard, tensorboard
+from cyclic.mrcnn.train.optimizer import build_optimizer, jit_compile, set_trainable
+from cyclic.mrcnn.train.run_folder import RunFolder
 from cyclic.mrcnn.utils import compose_image_meta, mold_image, parse_image_meta, unmold_image
+from cyclic.mrcnn.weights import downloads, h5
 
 __all__ = [
     "DataGenerator",
@@ -83,7 +84,7 @@ class MaskRCNN(Detector, Inspection):
 
     # --- weights ---
     def load_weights(self, filepath, by_name=True, exclude=None):
-        """Load weights by layer name; see `weights.load_weights`.
+        """Load weights by layer name; see `h5.load_weights`.
 
         A checkpoint brings its epoch and its folder along, and the next `train` with the same layers and learning rate
         goes on with its optimizer.
@@ -94,7 +95,7 @@ class MaskRCNN(Detector, Inspection):
             exclude: layer names to leave as they are.
 
         Returns:
-            `weights.LoadReport`.
+            `h5.LoadReport`.
 
         Raises:
             InputError: a file that is missing, unreadable or of another network; public weights cannot be downloaded.
@@ -103,7 +104,7 @@ class MaskRCNN(Detector, Inspection):
             filepath = downloads.cached("coco")
         elif filepath == "imagenet":
             filepath = self.get_imagenet_weights()
-        report = weights.load_weights(filepath, self.network, exclude or ())
+        report = h5.load_weights(filepath, self.network, exclude or ())
         self.set_log_dir(filepath)
         self.last_checkpoint = filepath if self.epoch else None
         self._resume_from = None if exclude else self.last_checkpoint
@@ -111,7 +112,7 @@ class MaskRCNN(Detector, Inspection):
 
     def save_weights(self, filepath):
         """Write all weights to `filepath` in Matterport's h5 layout."""
-        weights.save_weights(filepath, self.network, {"epoch": self.epoch})
+        h5.save_weights(filepath, self.network, {"epoch": self.epoch})
 
     def find_last(self):
         """Return the path of the newest checkpoint of the newest run in `model_dir`.

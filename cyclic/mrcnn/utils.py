@@ -1,8 +1,9 @@
 """Matterport's `utils`: every name at its usual place, each written in the module named for its subject."""
 
-from cyclic.mrcnn.anchors import generate_anchors, generate_pyramid_anchors
-from cyclic.mrcnn.average_precision import compute_ap, compute_ap_range, compute_matches, compute_recall, trim_zeros
-from cyclic.mrcnn.boxes_np import (
+from cyclic.mrcnn.data.dataset import Dataset
+from cyclic.mrcnn.data.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
+from cyclic.mrcnn.geometry.anchors_numpy import generate_anchors, generate_pyramid_anchors
+from cyclic.mrcnn.geometry.boxes_numpy import (
     apply_box_deltas,
     box_refinement,
     compute_iou,
@@ -11,12 +12,23 @@ from cyclic.mrcnn.boxes_np import (
     non_max_suppression,
     norm_boxes,
 )
-from cyclic.mrcnn.dataset import Dataset
-from cyclic.mrcnn.downloads import FILES, download_trained_weights
-from cyclic.mrcnn.graphs import batch_slice, box_refinement_graph
-from cyclic.mrcnn.masks_np import compute_overlaps_masks, expand_mask, extract_bboxes, minimize_mask, unmold_mask
-from cyclic.mrcnn.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
-from cyclic.mrcnn.resizing import resize, resize_image, resize_mask
+from cyclic.mrcnn.geometry.masks_numpy import (
+    compute_overlaps_masks,
+    expand_mask,
+    extract_bboxes,
+    minimize_mask,
+    unmold_mask,
+)
+from cyclic.mrcnn.geometry.resizing import resize, resize_image, resize_mask
+from cyclic.mrcnn.matterport.average_precision import (
+    compute_ap,
+    compute_ap_range,
+    compute_matches,
+    compute_recall,
+    trim_zeros,
+)
+from cyclic.mrcnn.matterport.graphs import batch_slice, box_refinement_graph
+from cyclic.mrcnn.weights.downloads import FILES, download_trained_weights
 
 # Address of Matterport's COCO weights.
 COCO_MODEL_URL = FILES["coco"].url

@@ -13,9 +13,9 @@ from matplotlib import lines, patches
 from matplotlib.colors import to_rgb
 from skimage.measure import find_contours
 
-from cyclic.mrcnn.average_precision import compute_matches, trim_zeros
-from cyclic.mrcnn.charts import display_table, display_weight_stats, plot_overlaps, plot_precision_recall
-from cyclic.mrcnn.masks_np import unmold_mask
+from cyclic.mrcnn.geometry.masks_numpy import unmold_mask
+from cyclic.mrcnn.matterport.average_precision import compute_matches, trim_zeros
+from cyclic.mrcnn.matterport.charts import display_table, display_weight_stats, plot_overlaps, plot_precision_recall
 
 __all__ = [
     "apply_mask", "display_differences", "display_images", "display_instances", "display_table", "display_top_masks",

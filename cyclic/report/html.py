@@ -10,16 +10,16 @@ import jinja2
 import numpy as np
 
 from cyclic.config import RunConfig, load_config
-from cyclic.cycle.state import CONFIG, LOG, METRICS, STATE, RunDirectory, data_folder, read_events
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.layouts import open_splits
+from cyclic.draw.overlays import ERROR_COLORS, OUTLINE_COLORS
 from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
 from cyclic.files import atomic_path, read_json, read_label_map
 from cyclic.report.curves import MAIN_METRICS, loss_charts, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, fitting, image_layers, network_name, numbered, picture, prediction_file
-from cyclic.report.overlays import ERROR_COLORS, OUTLINE_COLORS
+from cyclic.runs.directory import CONFIG, LOG, METRICS, STATE, RunDirectory, data_folder, read_events
 
 # So many of the best and as many of the worst val images are compared.
 RANKED = 10

@@ -15,11 +15,11 @@ import scipy.ndimage as ndi
 from markupsafe import Markup
 from PIL import Image
 
+from cyclic.draw.overlays import ERROR_COLORS, OUTLINE_COLORS, error_classes, map_colors, neighbour_colors
 from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency
 from cyclic.files import read_image, read_label_map
 from cyclic.pseudo.select import load_pseudo_masks
-from cyclic.report.overlays import ERROR_COLORS, OUTLINE_COLORS, error_classes, map_colors, neighbour_colors
 
 # Longest side of the tissue in px, and of soft or coarse pictures over it.
 PICTURE_SIDE, MAP_SIDE = 800, 400

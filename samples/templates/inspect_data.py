@@ -15,8 +15,8 @@ DATA = os.environ.get("CYCLIC_DATA", "$data")
 # %%
 from cyclic.config import TilesConfig
 from cyclic.datasets.layouts import open_splits
-from cyclic.report.inspection import data as look
-from cyclic.report.inspection.drawing import show_table
+from cyclic.inspect import data as look
+from cyclic.inspect.drawing import show_table
 
 train, val = open_splits(DATA)
 images = val or train

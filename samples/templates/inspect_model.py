@@ -14,9 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # leave out TensorFlow's mes
 RUN = os.environ.get("CYCLIC_RUN", "$run")
 
 # %%
-from cyclic.report.inspection import model as look
-from cyclic.report.inspection.drawing import show_table
-from cyclic.report.inspection.run import open_run
+from cyclic.inspect import model as look
+from cyclic.inspect.drawing import show_table
+from cyclic.inspect.run import open_run
 from cyclic.mrcnn import visualize
 
 run = open_run(RUN)

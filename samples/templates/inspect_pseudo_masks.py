@@ -14,9 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # leave out TensorFlow's mes
 RUN = os.environ.get("CYCLIC_RUN", "$run")
 
 # %%
-from cyclic.report.inspection import pseudo as look
-from cyclic.report.inspection.drawing import middle, show_table
-from cyclic.report.inspection.run import open_run
+from cyclic.inspect import pseudo as look
+from cyclic.inspect.drawing import middle, show_table
+from cyclic.inspect.run import open_run
 
 run = open_run(RUN)
 cycle, name = run.cycles[-1], run.images.ids[0]

@@ -11,7 +11,7 @@ def loss_and_gradients(model) -> tuple[Callable, Callable]:
     What they return stays on the device; no weight changes.
 
     Args:
-        model: compiled `cyclic.mrcnn.network.TrainingModel`.
+        model: compiled `cyclic.mrcnn.layers.network.TrainingModel`.
     """
 
     def loss(batch):

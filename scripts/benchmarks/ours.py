@@ -91,7 +91,7 @@ class TrainingStep:
 
     def __init__(self, settings: dict):
         use_precision(settings)
-        from cyclic.mrcnn.loader import DataGenerator
+        from cyclic.mrcnn.data.loader import DataGenerator
         from cyclic.mrcnn.model import MaskRCNN
 
         config = configuration(settings)

@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> list[dict]:
 
 
 def _seconds(data, settings: dict, repeats: int) -> float:
-    from cyclic.mrcnn.loader import DataGenerator
-    from cyclic.semi.pseudo_dataset import CropAugmentation
+    from cyclic.mrcnn.data.loader import DataGenerator
+    from cyclic.semi.dataset import CropAugmentation
 
     class SampleConfig(type(configuration(settings))):
         IMAGE_RESIZE_MODE = "crop"

@@ -70,7 +70,7 @@ class DetectionStages:
     def forward(self, detections: int) -> list[tuple]:
         """Return the stages of a detection."""
         from benchmarks.work import operations
-        from cyclic.mrcnn.network import detection_model, mask_model
+        from cyclic.mrcnn.layers.network import detection_model, mask_model
 
         network, config = self.network, self.config
         features = network.backbone.predict_on_batch(self.image)

@@ -10,8 +10,8 @@ from benchmarks import accelerator
 from benchmarks.gradients import loss_and_gradients
 from benchmarks.ours import LEARNING_RATE, TissueImage, calm, configuration, use_precision
 from benchmarks.work import backward_operations, step_operations, training_operations
+from cyclic.mrcnn.data.loader import DataGenerator
 from cyclic.mrcnn.kernels.on_device import on_device
-from cyclic.mrcnn.loader import DataGenerator
 from cyclic.mrcnn.model import MaskRCNN
 
 # Side of the matrices whose product tells the rate that a card reaches.

@@ -6,7 +6,7 @@ import pytest
 
 from cyclic.backbones import build_backbone
 from cyclic.classifier import build_classifier, train_classifier
-from cyclic.classifier import train as train_module
+from cyclic.classifier import training as train_module
 from cyclic.errors import InputError
 
 MEAN_PIXEL = (200.0, 180.0, 200.0)

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from cyclic.activation.stain import hematoxylin_map
-from cyclic.classifier.train import ClassifierReport
+from cyclic.classifier.training import ClassifierReport
 from cyclic.config import load_config
-from cyclic.cycle import components, loop, stages
+from cyclic.cycle import loop, stages
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
 from cyclic.files import atomic_path, read_image, read_json, write_image
+from cyclic.pseudo import candidates as components
 from cyclic.pseudo.select import load_pseudo_masks
+from cyclic.stain import hematoxylin_map
 
 SETTINGS = ("cycles=2", "rounds.students=1", "tiles.size=32", "tiles.stride=24", "classifier.batch=4")
 STAGES = ["tiles", "baseline"]

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from cyclic.files import read_image, read_label_map
-from cyclic.mrcnn.weights import read_attributes
+from cyclic.mrcnn.weights.h5 import read_attributes
 
 
 def weights(path):

@@ -9,7 +9,7 @@ import cyclic.inference
 
 MODULES = sorted(Path(cyclic.inference.__path__[0]).glob("*.py"))
 # Predicting a folder reads a run's model and shows progress.
-ALLOWED = {"folder": {"cyclic.cycle.models", "cyclic.cycle.progress"}}
+ALLOWED = {"folder": {"cyclic.networks", "cyclic.runs.progress"}}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from cyclic.cycle.models import load_predictor
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_label_map, write_image
 from cyclic.inference import folder
 from cyclic.inference.folder import find_images, predict_folder
+from cyclic.networks import load_predictor
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_views_vote(tiny_run, predict, tmp_path, monkeypatch):
         seen.append(views)
         return np.zeros(image.shape[:2], np.int32), np.zeros(0, np.float32)
 
-    monkeypatch.setattr("cyclic.inference.predict.detect_in_views", detect_in_views)
+    monkeypatch.setattr("cyclic.inference.detect.detect_in_views", detect_in_views)
     for views in (None, 2, 8):
         predict(tiny_run.data / "images/val_000.png", tmp_path, ("tif",), None, None, None, views)
     assert seen == [1, 2, 8]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.inference.stitch import TileDetections, stitch
-from cyclic.inference.tiling import tiles
+from cyclic.tiling import tiles
 
 WHOLE = (0, 0, 60, 60)
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclic.inference.unmold import unmold_tile
-from cyclic.mrcnn.boxes_np import norm_boxes
+from cyclic.mrcnn.geometry.boxes_numpy import norm_boxes
 
 MASK_SIDE = 28
 

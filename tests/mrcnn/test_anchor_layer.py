@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn.anchor_layer import PyramidAnchors
-from cyclic.mrcnn.anchors import pyramid_anchors_normalized
 from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.geometry.anchors_numpy import pyramid_anchors_normalized
+from cyclic.mrcnn.layers.anchors import PyramidAnchors
 
 
 class SmallConfig(Config):

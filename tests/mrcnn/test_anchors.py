@@ -3,14 +3,14 @@ import pathlib
 import numpy as np
 import pytest
 
-from cyclic.mrcnn.anchors import (
+from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.geometry.anchors_numpy import (
     compute_backbone_shapes,
     generate_anchors,
     generate_pyramid_anchors,
     pyramid_anchors,
     pyramid_anchors_normalized,
 )
-from cyclic.mrcnn.config import Config
 
 PARITY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "parity"
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from cyclic.mrcnn import boxes, boxes_np
+from cyclic.mrcnn.geometry import boxes
+from cyclic.mrcnn.geometry import boxes_numpy as boxes_np
 
 SIDE = 64
 corners = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(1, 24), st.integers(1, 24))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from tiny_model import OneImage, TinyConfig, small_network
 
+from cyclic.mrcnn.data.loader import DataGenerator
 from cyclic.mrcnn.kernels import nms
-from cyclic.mrcnn.loader import DataGenerator
 from cyclic.mrcnn.model import MaskRCNN
 
 

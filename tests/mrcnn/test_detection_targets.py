@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn.boxes_np import box_refinement, norm_boxes
-from cyclic.mrcnn.detection_targets import DetectionTargetLayer
-from cyclic.mrcnn.masks_np import extract_bboxes, minimize_mask
+from cyclic.mrcnn.geometry.boxes_numpy import box_refinement, norm_boxes
+from cyclic.mrcnn.geometry.masks_numpy import extract_bboxes, minimize_mask
+from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
 
 SIDE = 64
 STD_DEV = (0.1, 0.1, 0.2, 0.2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn.detections import DetectionLayer
-from cyclic.mrcnn.proposals import ProposalLayer
+from cyclic.mrcnn.layers.detections import DetectionLayer
+from cyclic.mrcnn.layers.proposals import ProposalLayer
 
 STD_DEV = (0.1, 0.1, 0.2, 0.2)
 WHOLE = np.float32([[0, 0, 1, 1]])

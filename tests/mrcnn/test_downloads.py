@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cyclic.errors import InputError
-from cyclic.mrcnn import downloads, utils
-from cyclic.mrcnn.downloads import WeightsFile, download
+from cyclic.mrcnn import utils
+from cyclic.mrcnn.weights import downloads
+from cyclic.mrcnn.weights.downloads import WeightsFile, download
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 

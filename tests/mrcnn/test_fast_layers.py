@@ -12,11 +12,11 @@ from tiny_model import InferenceConfig, OneImage, small_network
 
 from cyclic.allocator import keep_freed_memory
 from cyclic.backbones.conv import Conv2D, Conv2DSame
-from cyclic.mrcnn import detector
-from cyclic.mrcnn.doubling import DoublingConv2D, in_place
-from cyclic.mrcnn.full_conv import FullConv2D
+from cyclic.mrcnn.detect import detector
+from cyclic.mrcnn.layers.deconv import DoublingConv2D, in_place
+from cyclic.mrcnn.layers.full_conv import FullConv2D
+from cyclic.mrcnn.layers.roi_align import PyramidROIAlign, reference_crops
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.mrcnn.roi_align import PyramidROIAlign, reference_crops
 
 
 class Doubled(DoublingConv2D):

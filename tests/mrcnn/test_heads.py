@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from cyclic.mrcnn.heads import build_box_head, build_mask_head
+from cyclic.mrcnn.layers.heads import build_box_head, build_mask_head
 
 ROIS = np.random.default_rng(0).normal(size=(6, 7, 7, 8)).astype("float32")
 

@@ -6,14 +6,14 @@ import pytest
 from keras import ops
 
 from cyclic.backbones.norm import FoldedGroupNormalization, FrozenBatchNormalization
-from cyclic.mrcnn.anchor_layer import PyramidAnchors
-from cyclic.mrcnn.detection_targets import DetectionTargetLayer
-from cyclic.mrcnn.detections import DetectionLayer
-from cyclic.mrcnn.losses import LossLayer
-from cyclic.mrcnn.network import TrainingModel
-from cyclic.mrcnn.proposals import ProposalLayer
-from cyclic.mrcnn.roi_align import PyramidROIAlign
-from cyclic.mrcnn.sampled_anchors import SampledAnchors
+from cyclic.mrcnn.layers.anchors import PyramidAnchors
+from cyclic.mrcnn.layers.detections import DetectionLayer
+from cyclic.mrcnn.layers.losses import LossLayer
+from cyclic.mrcnn.layers.network import TrainingModel
+from cyclic.mrcnn.layers.proposals import ProposalLayer
+from cyclic.mrcnn.layers.roi_align import PyramidROIAlign
+from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
+from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
 
 STD_DEV = (0.1, 0.1, 0.2, 0.2)
 RNG = np.random.default_rng(0)

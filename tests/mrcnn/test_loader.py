@@ -7,9 +7,9 @@ from skimage.draw import disk
 
 from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.instances import instances_of_labels, instances_of_masks
-from cyclic.mrcnn.loader import DataGenerator, load_image_gt
-from cyclic.mrcnn.samples import load_sample
+from cyclic.mrcnn.data.instances import instances_of_labels, instances_of_masks
+from cyclic.mrcnn.data.loader import DataGenerator, load_image_gt
+from cyclic.mrcnn.data.sample import load_sample
 from cyclic.mrcnn.utils import Dataset, expand_mask, extract_bboxes
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"

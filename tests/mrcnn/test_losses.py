@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn import losses
+from cyclic.mrcnn.layers import losses
 
 LOG2 = float(np.log(2))
 

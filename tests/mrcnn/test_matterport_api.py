@@ -12,10 +12,12 @@ from tiny_model import InferenceConfig, OneImage, TinyConfig, small_network
 
 from cyclic.backbones import build_backbone
 from cyclic.errors import InputError
-from cyclic.mrcnn import downloads, imagenet, utils, weights
 from cyclic.mrcnn import model as modellib
+from cyclic.mrcnn import utils
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.dataset import Dataset
+from cyclic.mrcnn.data.dataset import Dataset
+from cyclic.mrcnn.weights import downloads, imagenet
+from cyclic.mrcnn.weights import h5 as weights
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from tiny_model import OneImage, TinyConfig
 
 from cyclic.mrcnn import model as modellib
 from cyclic.mrcnn import utils, visualize
-from cyclic.mrcnn.boxes_np import apply_box_deltas
 from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.geometry.boxes_numpy import apply_box_deltas
 
 INSTANCES = "gt_boxes gt_class_ids gt_masks pred_boxes pred_class_ids pred_scores pred_masks"
 RANGE = "gt_box gt_class_id gt_mask pred_box pred_class_id pred_score pred_mask"

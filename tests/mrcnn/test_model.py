@@ -12,13 +12,16 @@ from keras import ops
 from tiny_model import InferenceConfig, OneImage, TinyConfig, small_network
 
 from cyclic.errors import InputError
-from cyclic.mrcnn import callbacks, checkpoint, detector, utils, weights
-from cyclic.mrcnn.loader import DataGenerator
-from cyclic.mrcnn.losses import LOSS_NAMES
+from cyclic.mrcnn import utils
+from cyclic.mrcnn.data.loader import DataGenerator
+from cyclic.mrcnn.detect import detector
+from cyclic.mrcnn.detect.unmolding import unmold_crops
+from cyclic.mrcnn.layers.losses import LOSS_NAMES
+from cyclic.mrcnn.layers.network import Network, TrainingModel
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.mrcnn.network import Network, TrainingModel
-from cyclic.mrcnn.training import set_trainable
-from cyclic.mrcnn.unmolding import unmold_crops
+from cyclic.mrcnn.train import callbacks, checkpoint
+from cyclic.mrcnn.train.optimizer import set_trainable
+from cyclic.mrcnn.weights import h5 as weights
 
 
 def values(network):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn import losses
-from cyclic.mrcnn.anchor_layer import PyramidAnchors
-from cyclic.mrcnn.boxes import normalize_boxes
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.detection_targets import DetectionTargetLayer
+from cyclic.mrcnn.geometry.boxes import normalize_boxes
+from cyclic.mrcnn.layers import losses
+from cyclic.mrcnn.layers.anchors import PyramidAnchors
+from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
 from cyclic.mrcnn.model import MaskRCNN
 
 PARITY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "parity"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn.boxes_np import non_max_suppression as numpy_nms
+from cyclic.mrcnn.geometry.boxes_numpy import non_max_suppression as numpy_nms
 from cyclic.mrcnn.kernels import nms as kernels
 from cyclic.mrcnn.kernels.nms import non_max_suppression, reference_nms, tiled_nms
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn.boxes_np import norm_boxes
-from cyclic.mrcnn.roi_align import PyramidROIAlign, crop_and_resize
+from cyclic.mrcnn.geometry.boxes_numpy import norm_boxes
+from cyclic.mrcnn.layers.roi_align import PyramidROIAlign, crop_and_resize
 
 STRIDES = (4, 8, 16, 32)
 

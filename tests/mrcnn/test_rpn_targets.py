@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclic.mrcnn.anchors import pyramid_anchors
-from cyclic.mrcnn.boxes_np import apply_box_deltas, compute_overlaps
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.targets import build_rpn_targets
+from cyclic.mrcnn.data.rpn_targets import build_rpn_targets
+from cyclic.mrcnn.geometry.anchors_numpy import pyramid_anchors
+from cyclic.mrcnn.geometry.boxes_numpy import apply_box_deltas, compute_overlaps
 
 PARITY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "parity"
 SHAPE = (128, 96, 3)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cyclic.mrcnn.losses import rpn_bbox_loss, rpn_class_loss
-from cyclic.mrcnn.rpn import build_rpn
-from cyclic.mrcnn.sampled_anchors import SampledAnchors
+from cyclic.mrcnn.layers.losses import rpn_bbox_loss, rpn_class_loss
+from cyclic.mrcnn.layers.rpn import build_rpn
+from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
 
 SIDES, CHANNELS, SAMPLES, BATCH = (16, 8, 4, 2, 1), 8, 32, 2
 

@@ -8,9 +8,9 @@ import pytest
 from keras import ops
 
 from cyclic.backbones.norm import FrozenBatchNormalization
-from cyclic.mrcnn.callbacks import NaNGuard
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.training import LAYER_GROUPS, WarmupSchedule, build_optimizer, jit_compile, set_trainable
+from cyclic.mrcnn.train.callbacks import NaNGuard
+from cyclic.mrcnn.train.optimizer import LAYER_GROUPS, WarmupSchedule, build_optimizer, jit_compile, set_trainable
 
 
 def rate(schedule, step):

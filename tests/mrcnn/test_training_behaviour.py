@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tiny_model import OneImage, TinyConfig, small_network
 
-from cyclic.mrcnn import weights
-from cyclic.mrcnn.loader import DataGenerator
-from cyclic.mrcnn.losses import LOSS_NAMES
+from cyclic.mrcnn.data.loader import DataGenerator
+from cyclic.mrcnn.layers.losses import LOSS_NAMES
 from cyclic.mrcnn.model import MaskRCNN
+from cyclic.mrcnn.weights import h5 as weights
 
 # What an image without positive ROIs trains.
 BACKGROUND_LOSSES = ("rpn_class_loss", "mrcnn_class_loss")

@@ -9,9 +9,9 @@ from hypothesis.extra import numpy as hnp
 
 from cyclic.errors import InputError
 from cyclic.mrcnn import utils
-from cyclic.mrcnn.boxes_np import enlarge_boxes
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.resizing import resize_linear, resize_nearest
+from cyclic.mrcnn.geometry.boxes_numpy import enlarge_boxes
+from cyclic.mrcnn.geometry.resizing import resize_linear, resize_nearest
 
 PARITY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "parity"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="shared data not present")

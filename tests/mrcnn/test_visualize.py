@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from matplotlib import patches
 
-from cyclic.mrcnn import charts, utils, visualize
+from cyclic.mrcnn import utils, visualize
+from cyclic.mrcnn.matterport import charts
 
 NAMES = ["BG", "nucleus", "gland"]
 

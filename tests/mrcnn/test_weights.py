@@ -9,8 +9,8 @@ from cyclic.backbones import build_backbone
 from cyclic.classifier.model import build_classifier
 from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.network import Network
-from cyclic.mrcnn.weights import leaf_layers, load_weights, read_attributes, save_weights
+from cyclic.mrcnn.layers.network import Network
+from cyclic.mrcnn.weights.h5 import leaf_layers, load_weights, read_attributes, save_weights
 
 LEAVES = ("stem", "conv", "bn", "fc")
 

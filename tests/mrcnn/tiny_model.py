@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.dataset import Dataset
-from cyclic.mrcnn.network import Network
+from cyclic.mrcnn.data.dataset import Dataset
+from cyclic.mrcnn.layers.network import Network
 
 SIDE = 96
 

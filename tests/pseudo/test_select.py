@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclic.activation.stain import hematoxylin_map
 from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.files import read_image, write_json
@@ -17,6 +16,7 @@ from cyclic.pseudo.select import (
     save_pseudo_masks,
     select_pseudo_masks,
 )
+from cyclic.stain import hematoxylin_map
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 

@@ -66,7 +66,7 @@ def kernel():
 @pytest.fixture(scope="module")
 def start(kernel):
     """What is printed when the helpers of the notebooks are imported, and TensorFlow with them."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import cyclic.report.inspection")])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import cyclic.inspect")])
     kernel(notebook)
     return notebook.cells[0].outputs
 

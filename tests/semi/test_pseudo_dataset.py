@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.loader import DataGenerator
+from cyclic.mrcnn.data.loader import DataGenerator
 from cyclic.pseudo.select import PseudoMasks
-from cyclic.semi.pseudo_dataset import CropAugmentation, PseudoDataset
+from cyclic.semi.dataset import CropAugmentation, PseudoDataset
 
 
 class TinyConfig(Config):

@@ -1,0 +1,1 @@
+"""Pictures: overlays and colours, for whoever shows pixels."""

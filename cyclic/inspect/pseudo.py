@@ -1,0 +1,222 @@
+"""`inspect_pseudo_masks.ipynb`: maps of each method, thresholds, what is kept and why, and how much of it is right."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from skimage import measure
+
+from cyclic.activation.maps import METHODS, activation_map, product_map
+from cyclic.datasets.tiles import negative_areas
+from cyclic.draw.overlays import contour_overlay, error_overlay, pseudo_overlay
+from cyclic.files import read_label_map, read_map
+from cyclic.inspect.drawing import middle, show_pictures
+from cyclic.inspect.run import Run
+from cyclic.networks import Models
+from cyclic.pseudo.candidates import scored_components, select_components
+from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
+from cyclic.pseudo.threshold import METHODS as THRESHOLDS
+from cyclic.pseudo.threshold import threshold_map
+from cyclic.report.curves import precision_by_rank
+from cyclic.stain import hematoxylin_map
+
+# The factors of a component's confidence, and the power with which each enters.
+FACTORS = {
+    "solidity": SOLIDITY_POWER,
+    "ellipse_fit": ELLIPSE_POWER,
+    "contrast": 1,
+    "isolation": 1,
+    "size_prior": 1,
+    "agreement": 1,
+}
+# What the notebook leaves out of a run without a classifier, by its `supervision`.
+SKIPPED = {
+    "none": "supervision none: no classifier, so its maps are skipped; below is what the hematoxylin stain gives",
+    "instance": "supervision instance: neither classifier nor pseudo masks, so maps and precision are skipped; "
+    "below is what the hematoxylin stain would give",
+}
+
+
+def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the map of each method, `[H, W]` float32 in [0, 1], by the classifier of a cycle.
+
+    Of a run without a classifier return the hematoxylin map alone, and print what is skipped.
+
+    Args:
+        run: the run.
+        cycle: whose classifier to use.
+        image: `[H, W, 3]` uint8, best a crop: LRP takes seconds for each tile.
+    """
+    stain = hematoxylin_map(image)
+    if not run.has_classifier:
+        print(SKIPPED[run.config.supervision])
+        return {"hematoxylin": stain}
+    models, config = Models(run.config), run.config
+    models.load(run.path / f"cycle_{cycle}" / "classifier.weights.h5")
+    maps = {
+        method: activation_map(
+            models.classifier,
+            image,
+            config.mean_pixel,
+            method,
+            config.maps.level,
+            scale=config.scale,
+            tile=config.maps.tile,
+            overlap=config.maps.overlap,
+            context=config.tiles.size,
+        )
+        for method in METHODS
+    }
+    return maps | {"hematoxylin": stain, "product": product_map(maps[config.maps.method], stain)}
+
+
+def show_maps(image: np.ndarray, maps: dict[str, np.ndarray]) -> plt.Figure:
+    """Show the maps side by side, all on the same scale from 0 to 1."""
+    return show_pictures([("image", image), *maps.items()], columns=4)
+
+
+def run_map(run: Run, cycle: int, name: str) -> np.ndarray:
+    """Return the activation map that the run wrote of an image, `[H, W]` float32 in [0, 1]."""
+    return read_map(run.path / f"cycle_{cycle}" / "maps" / f"{name}.png")
+
+
+def show_thresholds(image: np.ndarray, values: np.ndarray) -> plt.Figure:
+    """Show what each method of thresholding takes as nuclei in a map (`[H, W]` in [0, 1])."""
+    pictures = [("map", values)]
+    for method in THRESHOLDS:
+        mask = threshold_map(values, method)
+        lowest = f" > {values[mask].min():.2f}" if mask.any() and method != "local" else ""
+        pictures.append((f"{method}{lowest}: {mask.mean():.0%}", _outlined(image, mask)))
+    return show_pictures(pictures, columns=5, width=16)
+
+
+def show_levels(image: np.ndarray, values: np.ndarray, run: Run) -> plt.Figure:
+    """Show the nested masks whose components compete: the run's threshold times each of its factors."""
+    settings = run.config.pseudo
+    pictures = []
+    for factor in settings.factors:
+        mask = threshold_map(values, settings.threshold_method, settings.threshold, factor)
+        pictures.append((f"{factor:g} x threshold", _outlined(middle(image), middle(mask))))
+    return show_pictures(pictures)
+
+
+def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return contour_overlay(image, measure.label(mask), 1)  # in small pictures thinner lines cannot be seen
+
+
+def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
+    """Return the map, the components and the scores that the run's settings give; see `components.scored_components`.
+
+    Without a classifier: those that the hematoxylin stain gives by itself.
+    """
+    image, config = run.images.image(name), run.config
+    if run.has_classifier:
+        return scored_components(run_map(run, cycle, name), image, config, _negative_area(run, name, image.shape[:2]))
+    no_map = np.zeros(image.shape[:2], np.float32)
+    stain_alone = config.with_pseudo(source="hematoxylin", agreement=False, min_activation=0.0)
+    return scored_components(no_map, image, stain_alone)
+
+
+def _negative_area(run: Run, name: str, shape: tuple[int, int]) -> np.ndarray | None:
+    """Return where negative tiles lie, `[H, W]` bool, if the run drops components there; None if not."""
+    if not run.config.pseudo.negative_tiles or name not in run.train.ids:
+        return None
+    return negative_areas(run.config.tiles.folder or run.path / "tiles", {name: shape})[name]
+
+
+def component_rows(
+    run: Run, cycle: int, found: np.ndarray, labels: np.ndarray, scores: ComponentScores, around: int = 8
+) -> list[dict]:
+    """Return the best components, the last that are kept and the first that are not, and the worst.
+
+    `weakest` names the factor that costs a component most: why it stands where it stands. There is no agreement with
+    a map where the run has none or does not ask for it.
+    """
+    agreement = run.has_classifier and run.config.pseudo.agreement
+    factors = [name for name in FACTORS if agreement or name != "agreement"]
+    ranked = scores.take(np.argsort(-getattr(scores, run.config.pseudo.rank_by), kind="stable"))
+    kept, total = len(select_components(found, labels, scores, run.selecting(cycle)).confidence), len(ranked)
+    wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
+    rows = []
+    for index in sorted({place for place in wanted if 0 <= place < total}):
+        rows.append(
+            {
+                "rank": index + 1,
+                "kept": "yes" if index < kept else "no",
+                "confidence": float(ranked.confidence[index]),
+                "weakest": weakest_factor(ranked, index),
+                "area": int(ranked.area[index]),
+                **{name: float(getattr(ranked, name)[index]) for name in factors},
+            }
+        )
+    return rows
+
+
+def weakest_factor(scores: ComponentScores, index: int) -> str:
+    """Return the factor that costs a component most confidence."""
+    values = {name: getattr(scores, name)[index] ** power for name, power in FACTORS.items()}
+    return min(values, key=values.__getitem__)
+
+
+def show_selection(
+    run: Run, cycle: int, name: str, found: np.ndarray, labels: np.ndarray, scores: ComponentScores
+) -> plt.Figure:
+    """Show all components, those that are kept, and (white veil) what no loss looks at, in the middle of an image."""
+    image = run.images.image(name)
+    kept = select_components(found, labels, scores, run.selecting(cycle))
+    title = f"{len(kept.confidence)} kept; {kept.ignore.mean():.0%} ignored"
+    pictures = [
+        ("map", middle(found)),
+        (f"{len(scores)} components", contour_overlay(middle(image), middle(labels))),
+        (title, pseudo_overlay(middle(image), middle(kept.labels), middle(kept.ignore))),
+    ]
+    return show_pictures(pictures, columns=3, width=16)
+
+
+def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScores, shown: int = 10) -> plt.Figure:
+    """Show the best and the worst components, each with its confidence and its weakest factor."""
+    image, order, half = run.images.image(name), np.argsort(-scores.confidence, kind="stable"), 24
+    padded = np.pad(contour_overlay(image, labels, 1), ((half, half), (half, half), (0, 0)), constant_values=255)
+    pictures = []
+    for index in [*order[:shown], *order[shown:][-shown:]]:
+        y, x = np.argwhere(labels == scores.ids[index]).mean(axis=0).round().astype(int)
+        title = f"{scores.confidence[index]:.2f} {weakest_factor(scores, index)}"
+        pictures.append((title, padded[y : y + 2 * half, x : x + 2 * half]))
+    return show_pictures(pictures, columns=shown, width=16)
+
+
+def show_precision(run: Run, names: Sequence[str]) -> plt.Figure | None:
+    """Draw which share of the best k pseudo masks matches a nucleus, of each cycle; None without truth or masks."""
+    truths = {name: true for name in names if (true := run.truth(name)) is not None}
+    if not truths:
+        print("No labelled val images: nothing to compare with.")
+        return None
+    files = {cycle: [_pseudo_labels(run, cycle, name) for name in truths] for cycle in run.cycles}
+    complete = {cycle: paths for cycle, paths in files.items() if all(path.is_file() for path in paths)}
+    if not complete:
+        print("No pseudo masks of these images: nothing to compare.")
+        return None
+    figure, place = plt.subplots(figsize=(8, 4), layout="constrained")
+    for cycle, paths in complete.items():
+        precision = precision_by_rank(list(truths.values()), [read_label_map(path) for path in paths])
+        place.plot(np.arange(1, len(precision) + 1), precision, label=f"cycle {cycle}")
+    place.set(xlabel="best k of each image", ylabel="share that matches a nucleus", ylim=(0, 1.02))
+    place.legend()
+    return figure
+
+
+def show_errors(run: Run, cycle: int, name: str) -> plt.Figure | None:
+    """Show the pseudo masks of a cycle against the ground truth; None without one of them."""
+    true, path = run.truth(name), _pseudo_labels(run, cycle, name)
+    if true is None or not path.is_file():
+        print(f"{name}, cycle {cycle}: no {'ground truth' if true is None else 'pseudo masks'} to compare with.")
+        return None
+    image = run.images.image(name)
+    nuclei = contour_overlay(middle(image), middle(true))
+    errors = error_overlay(image, true, read_label_map(path))
+    return show_pictures([("ground truth, the middle", nuclei), (f"cycle {cycle}, the whole image", errors)])
+
+
+def _pseudo_labels(run: Run, cycle: int, name: str) -> Path:
+    return run.path / f"cycle_{cycle}" / "pseudo" / "labels" / f"{name}.tif"

@@ -1,0 +1,167 @@
+"""One training sample: image and ground truth, cropped, augmented and resized for the network."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from cyclic.errors import InputError
+from cyclic.mrcnn.data.instances import Instances, instances_of_labels, instances_of_masks
+from cyclic.mrcnn.data.molding import compose_image_meta
+from cyclic.mrcnn.geometry.resizing import image_scale, resize_image, resize_mask, resize_nearest
+
+
+@dataclass
+class Sample:
+    """One image with its ground truth, at the scale of the network.
+
+    Attributes:
+        image: `[H, W, 3]` uint8.
+        meta: `[12 + NUM_CLASSES]`, see `molding.compose_image_meta`.
+        instances: `Instances`.
+        ignore: `[H, W]` bool, pixels that bear no loss unless an instance covers them.
+    """
+
+    image: np.ndarray
+    meta: np.ndarray
+    instances: Instances
+    ignore: np.ndarray
+
+
+def load_image_gt(dataset, config, image_id, augmentation=None, use_mini_mask=None, rng=None, augment=False):
+    """Load one image with its ground truth, as Matterport's function of this name.
+
+    Args:
+        dataset: prepared `utils.Dataset`.
+        config: `Config`.
+        image_id: one of `dataset.image_ids`.
+        augmentation: None, an imgaug augmenter or a function, see `loader.DataGenerator`.
+        use_mini_mask: in place of config.USE_MINI_MASK; Matterport's programs pass False for full masks.
+        rng: `numpy.random.Generator` of crop and augmentation.
+        augment: True mirrors every second image, as Matterport did before it took augmenters.
+
+    Returns:
+        image: `[H, W, 3]` uint8.
+        image_meta: `[12 + NUM_CLASSES]`.
+        class_ids: `[N]` int32.
+        bbox: `[N, 4]` int32 (y1, x1, y2, x2) in pixels.
+        mask: `[H, W, N]` bool, or `[*MINI_MASK_SHAPE, N]` with USE_MINI_MASK.
+    """
+    augmentation = _mirrored if augment and augmentation is None else augmentation
+    rng = rng or np.random.default_rng()
+    sample = load_sample(dataset, config, image_id, augmentation, rng, use_mini_mask=use_mini_mask)
+    truth = sample.instances
+    return sample.image, sample.meta, truth.class_ids, truth.boxes, np.moveaxis(truth.masks, 0, -1).astype(bool)
+
+
+def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mini_mask=None) -> Sample:
+    """Load one sample; from the label map where the data set has `load_label_map`, else from `load_mask`.
+
+    Args:
+        dataset, config, image_id, augmentation: see `load_image_gt`.
+        rng: `numpy.random.Generator`.
+        limit: the most instances, drawn at random, or None; the others join `ignore`.
+        use_mini_mask: in place of config.USE_MINI_MASK.
+
+    Raises:
+        InputError: the label map or the masks are not of the image's size.
+    """
+    image = dataset.load_image(image_id)
+    use_mini_mask = config.USE_MINI_MASK if use_mini_mask is None else use_mini_mask
+    mini_shape = tuple(config.MINI_MASK_SHAPE) if use_mini_mask else None
+    if hasattr(dataset, "load_label_map"):
+        labels, ignore = dataset.load_label_map(image_id), _load_ignore(dataset, config, image_id, image.shape)
+        _check_shape(dataset, image_id, "label map", labels, image)
+        resized, labels, ignore, window, scale = _prepare_labels(image, labels, ignore, config, augmentation, rng)
+        instances = instances_of_labels(labels, mini_shape, limit, rng)
+        ignore = (ignore & (labels == 0)) | instances.left_out
+    else:
+        masks, class_ids = dataset.load_mask(image_id)
+        masks = masks if len(class_ids) else np.zeros((*image.shape[:2], 0), dtype=bool)
+        _check_shape(dataset, image_id, "masks", masks, image)
+        resized, window, scale, padding, crop = _resize(image, config, rng)
+        masks = resize_mask(masks.astype(bool), scale, padding, crop)
+        resized, masks, _ = augmented(augmentation, resized, masks, None, rng)
+        instances = instances_of_masks(class_ids, masks, mini_shape, limit, rng)
+        ignore = instances.left_out
+    active = np.zeros(config.NUM_CLASSES, dtype=np.int32)
+    active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
+    meta = compose_image_meta(image_id, image.shape, resized.shape, window, scale, active)
+    return Sample(resized, meta, instances, ignore)
+
+
+def augmented(augmentation, image, labels, ignore, rng):
+    """Return image, labels and ignore map after `augmentation`, an imgaug augmenter or a function.
+
+    Args:
+        augmentation: None; an imgaug augmenter; or a function `(image, labels, ignore, rng)` that returns the first
+            three. Geometry has to move all three alike.
+        image: `[H, W, 3]` uint8.
+        labels: `[H, W]` int label map, or `[H, W, N]` bool masks.
+        ignore: `[H, W]` bool, or None beside a stack of masks.
+        rng: `numpy.random.Generator`.
+    """
+    if augmentation is None:
+        return image, labels, ignore
+    if not hasattr(augmentation, "to_deterministic"):
+        return augmentation(image, labels, ignore, rng)
+    from cyclic.datasets.augment import augment
+
+    if ignore is None:
+        return *augment(image, labels, augmentation, rng), None
+    # The ignore region travels as one more label, so that the geometry is drawn once.
+    extra = int(labels.max(initial=0)) + 1
+    image, labels = augment(image, np.where(ignore & (labels == 0), extra, labels), augmentation, rng)
+    return image, np.where(labels == extra, 0, labels), labels == extra
+
+
+def _mirrored(image, labels, ignore, rng):
+    if rng.random() < 0.5:
+        return image, labels, ignore
+    return image[:, ::-1], labels[:, ::-1], None if ignore is None else ignore[:, ::-1]
+
+
+def _prepare_labels(image, labels, ignore, config, augmentation, rng):
+    """Return image, labels and ignore map at network scale, window and scale.
+
+    In crop mode the crop comes first, so that everything after it costs by the crop and not by the image.
+    """
+    if config.IMAGE_RESIZE_MODE != "crop":
+        image, labels, ignore = augmented(augmentation, image, labels, ignore, rng)
+        image, window, scale, padding, crop = _resize(image, config, rng)
+        labels, ignore = (resize_mask(array, scale, padding, crop) for array in (labels, ignore))
+        return image, labels, ignore, window, scale
+    side = config.IMAGE_MIN_DIM
+    height, width = image.shape[:2]
+    scale = image_scale(height, width, side, min_scale=config.IMAGE_MIN_SCALE, mode="crop")
+    if config.CROP_ZOOM:
+        zoomed = scale * (1 + config.CROP_ZOOM) ** rng.uniform(-1, 1)
+        scale = max(zoomed, side / min(height, width))  # no crop is larger than the image
+    source_side = round(side / scale)
+    y, x = (int(rng.integers(size - source_side + 1)) for size in (height, width))
+    cut = (slice(y, y + source_side), slice(x, x + source_side))
+    image, labels, ignore = augmented(augmentation, image[cut], labels[cut], ignore[cut], rng)
+    if source_side != side:
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+        labels, ignore = resize_nearest(labels, (side, side)), resize_nearest(ignore, (side, side))
+    return image, labels, ignore, (0, 0, side, side), scale
+
+
+def _resize(image, config, rng):
+    return resize_image(
+        image, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, config.IMAGE_RESIZE_MODE, rng
+    )
+
+
+def _load_ignore(dataset, config, image_id, shape) -> np.ndarray:
+    if config.USE_IGNORE and hasattr(dataset, "load_ignore"):
+        return dataset.load_ignore(image_id).astype(bool)
+    return np.zeros(shape[:2], dtype=bool)
+
+
+def _check_shape(dataset, image_id, what, array, image) -> None:
+    if array.shape[:2] != image.shape[:2]:
+        raise InputError(
+            f"{dataset.image_info[image_id]['path']}: the {what} have shape {array.shape[:2]}, the image has "
+            f"{image.shape[:2]}; use files that belong together"
+        )

@@ -1,0 +1,1 @@
+"""From images to detections in image pixels."""

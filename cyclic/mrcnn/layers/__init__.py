@@ -1,0 +1,1 @@
+"""The network's layers, from backbone features to losses and detections."""

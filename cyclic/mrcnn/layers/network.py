@@ -1,0 +1,235 @@
+"""The parts of Mask R-CNN, and the training and inference graphs built from them.
+
+Shape shorthand: B images, A anchors, G ground-truth slots, T ROIs trained on, P positive ones, D detections,
+K classes with background, M mask side.
+"""
+
+import keras
+from keras import ops
+
+from cyclic.backbones import build_backbone
+from cyclic.mrcnn.geometry.boxes import normalize_boxes
+from cyclic.mrcnn.layers.anchors import PyramidAnchors
+from cyclic.mrcnn.layers.detections import DetectionLayer
+from cyclic.mrcnn.layers.fpn import build_fpn
+from cyclic.mrcnn.layers.heads import build_box_head, build_mask_head
+from cyclic.mrcnn.layers.losses import LOSS_NAMES, LossLayer
+from cyclic.mrcnn.layers.proposals import ProposalLayer
+from cyclic.mrcnn.layers.roi_align import PyramidROIAlign
+from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
+from cyclic.mrcnn.layers.rpn import build_rpn
+from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
+from cyclic.mrcnn.weights import h5
+
+
+class Network:
+    """Backbone, FPN, RPN and heads of one Mask R-CNN; every graph built from it shares their weights.
+
+    Args:
+        config: `cyclic.mrcnn.config.Config`.
+        backbone: model from an image to [C2, C3, C4, C5], e.g. the classifier's; None builds `config.BACKBONE`.
+    """
+
+    def __init__(self, config, backbone=None):
+        norm, channels = config.norm(), config.TOP_DOWN_PYRAMID_SIZE
+        if backbone is None:
+            callable_backbone = callable(config.BACKBONE)
+            backbone = config.BACKBONE(norm=norm) if callable_backbone else build_backbone(config.BACKBONE, norm=norm)
+        self.config, self.backbone = config, backbone
+        self.fpn = build_fpn([output.shape[-1] for output in backbone.outputs], channels)
+        self.rpn = build_rpn(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), channels, config.RPN_CHANNELS)
+        self.box_head = build_box_head(
+            config.NUM_CLASSES, config.POOL_SIZE, channels, norm, config.FPN_CLASSIF_FC_LAYERS_SIZE
+        )
+        self.mask_head = build_mask_head(
+            config.NUM_CLASSES, config.MASK_POOL_SIZE, channels, norm, config.MASK_CHANNELS
+        )
+
+    @property
+    def layers(self):
+        """The parts as a list, so that weights and trainability are handled as for a Keras model."""
+        return [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
+
+    def propose(self, image, proposal_count):
+        """Return `(pyramid [P2..P6], rpn logits, rpn probabilities, rpn deltas, proposals)` of an image tensor."""
+        config = self.config
+        pyramid = self.fpn(self.backbone(image))
+        levels = [self.rpn(level) for level in pyramid]
+        logits, probabilities, deltas = (
+            keras.layers.Concatenate(axis=1, dtype="float32", name=name)([level[index] for level in levels])
+            for index, name in enumerate(("rpn_class_logits", "rpn_class", "rpn_bbox"))
+        )
+        anchors = PyramidAnchors(
+            config.RPN_ANCHOR_SCALES,
+            config.RPN_ANCHOR_RATIOS,
+            config.BACKBONE_STRIDES,
+            config.RPN_ANCHOR_STRIDE,
+            name="anchors",
+        )(image)
+        proposals = ProposalLayer(
+            proposal_count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI"
+        )(probabilities, deltas, anchors)
+        return pyramid, logits, probabilities, deltas, proposals
+
+    def classify(self, rois, pyramid):
+        """Return logits `[B, R, K]`, probabilities `[B, R, K]` and deltas `[B, R, K, 4]` of the ROIs."""
+        pooled = PyramidROIAlign(self.config.POOL_SIZE, name="roi_align_classifier")(rois, pyramid[:4])
+        logits, probabilities, deltas = self.box_head(pooled)
+        count, classes = rois.shape[1], self.config.NUM_CLASSES
+        return (
+            ops.reshape(logits, (-1, count, classes)),
+            ops.reshape(probabilities, (-1, count, classes)),
+            ops.reshape(deltas, (-1, count, classes, 4)),
+        )
+
+    def mask(self, rois, pyramid):
+        """Return mask probabilities `[B * R, M, M, K]` of the ROIs, image by image."""
+        pooled = PyramidROIAlign(self.config.MASK_POOL_SIZE, name="roi_align_mask")(rois, pyramid[:4])
+        return self.mask_head(pooled)
+
+
+@keras.saving.register_keras_serializable(package="cyclic")
+class TrainingModel(keras.Model):
+    """Functional model whose outputs are the five losses; `fit` minimises their weighted sum and reports each.
+
+    Args (beside inputs and outputs):
+        loss_weights: `{loss name: factor}`.
+
+    Attributes:
+        network: the `Network` that `save_weights` writes.
+    """
+
+    def __init__(self, *args, loss_weights=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.loss_weights = {**dict.fromkeys(LOSS_NAMES, 1.0), **(loss_weights or {})}
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
+        self.network = None
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return sum(self.loss_weights[name] * ops.mean(y_pred[name]) for name in LOSS_NAMES)
+
+    def save_weights(self, filepath, overwrite=True):
+        """Write the weights in Matterport's layout, under any file name, as Matterport's programs do."""
+        h5.save_weights(filepath, self.network)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        for name in LOSS_NAMES:
+            self.trackers[name].update_state(y_pred[name])
+        return self.get_metrics_result()
+
+
+def training_model(network):
+    """Build the training graph.
+
+    Inputs, by name: image `[B, H, W, 3]` float32, mean subtracted; image_meta `[B, meta]`; rpn_match `[B, A, 1]`;
+    rpn_target_bbox `[B, N, 4]`; gt_class_ids `[B, G]`; gt_boxes `[B, G, 4]` pixels; gt_masks `[B, G, h, w]`;
+    and, with `USE_IGNORE`, ignore `[B, H, W]`.
+
+    Returns:
+        `TrainingModel`; its outputs are the five losses, `[1]` each.
+    """
+    config = network.config
+    height, width, channels = (int(side) for side in config.IMAGE_SHAPE)
+    mask_side = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else (height, width)
+    slots = config.MAX_GT_INSTANCES
+    inputs = {
+        "image": keras.Input((height, width, channels), name="image"),
+        "image_meta": keras.Input((config.IMAGE_META_SIZE,), name="image_meta"),
+        "rpn_match": keras.Input((None, 1), dtype="int32", name="rpn_match"),
+        "rpn_target_bbox": keras.Input(
+            (config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="rpn_target_bbox", dtype="float32"
+        ),
+        "gt_class_ids": keras.Input((slots,), dtype="int32", name="gt_class_ids"),
+        "gt_boxes": keras.Input((slots, 4), dtype="float32", name="gt_boxes"),
+        "gt_masks": keras.Input((slots, *mask_side), dtype="uint8", name="gt_masks"),
+    }
+    if config.USE_IGNORE:
+        inputs["ignore"] = keras.Input((height, width), dtype="uint8", name="ignore")
+
+    pyramid, *_, proposals = network.propose(inputs["image"], config.POST_NMS_ROIS_TRAINING)
+    rpn_match, rpn_logits, rpn_deltas = SampledAnchors(
+        network.rpn, config.RPN_TRAIN_ANCHORS_PER_IMAGE, name="sampled_anchors"
+    )(pyramid, inputs["rpn_match"])
+    gt_boxes = normalize_boxes(inputs["gt_boxes"], (height, width))
+    gt_boxes = ops.where(ops.not_equal(inputs["gt_class_ids"], 0)[..., None], gt_boxes, 0.0)
+    if config.USE_GT_PROPOSALS:
+        proposals = ops.concatenate([proposals, gt_boxes], axis=1)
+    targets = DetectionTargetLayer(
+        config.TRAIN_ROIS_PER_IMAGE,
+        config.ROI_POSITIVE_RATIO,
+        config.MASK_SHAPE,
+        config.BBOX_STD_DEV,
+        config.USE_MINI_MASK,
+        config.IGNORE_OVERLAP,
+        seed=config.SEED,
+        name="proposal_targets",
+    )(proposals, inputs["gt_class_ids"], gt_boxes, inputs["gt_masks"], ignore=inputs.get("ignore"))
+    rois, class_ids, roi_weights, target_deltas, target_masks, mask_weights = targets
+    positives = target_deltas.shape[1]
+    logits, _, deltas = network.classify(rois, pyramid)
+    masks = network.mask(rois[:, :positives], pyramid)
+    masks = ops.reshape(masks, (-1, positives, *masks.shape[1:]))
+    outputs = LossLayer(name="losses")(
+        rpn_match=rpn_match,
+        rpn_bbox=inputs["rpn_target_bbox"],
+        rpn_class_logits=rpn_logits,
+        rpn_deltas=rpn_deltas,
+        class_ids=class_ids,
+        roi_weights=roi_weights,
+        active_class_ids=inputs["image_meta"][:, 12:],
+        class_logits=logits,
+        target_deltas=target_deltas,
+        deltas=deltas,
+        target_masks=target_masks,
+        mask_weights=mask_weights,
+        masks=masks,
+    )
+    model = TrainingModel(inputs, outputs, loss_weights=config.LOSS_WEIGHTS, name="mask_rcnn")
+    model.network = network
+    return model
+
+
+def detection_model(network):
+    """Build the graph from image to boxes.
+
+    Inputs: image `[B, H, W, 3]` float32, mean subtracted, sides divisible by 64; window `[B, 4]` normalized.
+
+    Returns:
+        `keras.Model` -> dict of detections `[B, D, 6]`, pyramid levels p2..p5, rpn_rois, rpn_class, rpn_bbox,
+        mrcnn_class and mrcnn_bbox.
+    """
+    config = network.config
+    image = keras.Input((None, None, int(config.IMAGE_SHAPE[2])), name="image")
+    window = keras.Input((4,), dtype="float32", name="window")
+    pyramid, _, rpn_class, rpn_bbox, rois = network.propose(image, config.POST_NMS_ROIS_INFERENCE)
+    _, probabilities, deltas = network.classify(rois, pyramid)
+    detections = DetectionLayer(
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD,
+        config.BBOX_STD_DEV,
+        config.DETECTION_ANY_FOREGROUND,
+        name="mrcnn_detection",
+    )(rois, probabilities, deltas, window)
+    outputs = {
+        "detections": detections,
+        "mrcnn_class": probabilities,
+        "mrcnn_bbox": deltas,
+        "rpn_rois": rois,
+        "rpn_class": rpn_class,
+        "rpn_bbox": rpn_bbox,
+        **{f"p{index}": level for index, level in enumerate(pyramid[:4], 2)},
+    }
+    return keras.Model({"image": image, "window": window}, outputs, name="mask_rcnn")
+
+
+def mask_model(network):
+    """Build the graph from boxes and pyramid to masks: it runs on as many boxes as there are.
+
+    Inputs: boxes `[B, R, 4]` normalized, p2..p5. Output: `[B * R, M, M, K]` float32.
+    """
+    channels = network.config.TOP_DOWN_PYRAMID_SIZE
+    boxes = keras.Input((None, 4), dtype="float32", name="boxes")
+    pyramid = {f"p{level}": keras.Input((None, None, channels), name=f"p{level}") for level in range(2, 6)}
+    masks = network.mask(boxes, list(pyramid.values()))
+    return keras.Model({"boxes": boxes, **pyramid}, masks, name="mask_rcnn_masks")

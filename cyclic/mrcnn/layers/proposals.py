@@ -1,0 +1,58 @@
+"""Anchors plus RPN output to proposals."""
+
+import keras
+from keras import ops
+
+from cyclic.mrcnn.geometry.boxes import apply_box_deltas, clip_boxes
+from cyclic.mrcnn.kernels.nms import non_max_suppression
+
+
+@keras.saving.register_keras_serializable(package="cyclic")
+class ProposalLayer(keras.layers.Layer):
+    """Select proposals: best anchors, moved by their deltas, clipped to the image, without near duplicates.
+
+    Args:
+        proposal_count: proposals an image, zero-padded.
+        nms_threshold: IoU over which the weaker of two proposals is dropped.
+        pre_nms_limit: anchors that enter the suppression.
+        bbox_std_dev: standard deviations by which the deltas are divided.
+
+    Call arguments:
+        probabilities: `[B, A, 2]` (background, nucleus).
+        deltas: `[B, A, 4]`.
+        anchors: `[1, A, 4]` normalized.
+
+    Returns:
+        `[B, proposal_count, 4]` float32 normalized boxes; gradients stop here.
+    """
+
+    def __init__(self, proposal_count, nms_threshold, pre_nms_limit, bbox_std_dev, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.proposal_count, self.nms_threshold = proposal_count, nms_threshold
+        self.pre_nms_limit, self.bbox_std_dev = pre_nms_limit, tuple(float(x) for x in bbox_std_dev)
+
+    def call(self, probabilities, deltas, anchors):
+        scores = ops.stop_gradient(probabilities[:, :, 1])
+        deltas = ops.stop_gradient(deltas) * ops.convert_to_tensor(self.bbox_std_dev)
+        count = ops.shape(anchors)[1]
+        smallest = min if isinstance(count, int) else ops.minimum
+        limit = smallest(self.pre_nms_limit, count)
+        scores, best = ops.top_k(scores, limit)
+        deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
+        boxes = apply_box_deltas(ops.take(anchors[0], best, axis=0), deltas)
+        boxes = clip_boxes(boxes, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0]))
+        indices, valid = non_max_suppression(boxes, scores, self.proposal_count, self.nms_threshold)
+        chosen = ops.take_along_axis(boxes, indices[..., None], axis=1)
+        return ops.where(valid[..., None], chosen, 0.0)
+
+    def compute_output_shape(self, probabilities_shape, deltas_shape, anchors_shape):
+        return (probabilities_shape[0], self.proposal_count, 4)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "proposal_count": self.proposal_count,
+            "nms_threshold": self.nms_threshold,
+            "pre_nms_limit": self.pre_nms_limit,
+            "bbox_std_dev": self.bbox_std_dev,
+        }

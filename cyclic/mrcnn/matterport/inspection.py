@@ -1,0 +1,141 @@
+"""Looking into a model: intermediate outputs, anchors and layers, under Matterport's names."""
+
+import collections
+import functools
+import re
+
+import keras
+import numpy as np
+from keras import ops
+
+from cyclic.mrcnn.geometry.anchors_numpy import pyramid_anchors, pyramid_anchors_normalized
+from cyclic.mrcnn.geometry.boxes_numpy import norm_boxes
+from cyclic.mrcnn.weights.h5 import leaf_layers
+
+
+def log(text, array=None):
+    """Print `text` and, of an array, shape, extreme values and type."""
+    if array is not None:
+        array = np.asarray(array)
+        extremes = f"min: {array.min():10.5f}  max: {array.max():10.5f}" if array.size else "empty"
+        text = f"{text:25}shape: {str(array.shape):20}  {extremes}  {array.dtype}"
+    print(text)
+
+
+class Inspection:
+    """The methods of `MaskRCNN` that look into its `network` and `keras_model`."""
+
+    def get_anchors(self, image_shape):
+        """Return the anchors of a molded image of `image_shape` (H, W, ...), `[A, 4]` float32, normalized.
+
+        `self.anchors` holds them in pixels then.
+        """
+        self.anchors = pyramid_anchors(self.config, image_shape)
+        return pyramid_anchors_normalized(self.config, image_shape)
+
+    def get_trainable_layers(self):
+        """Return all layers with weights of their own, however deep."""
+        return list(leaf_layers(self.network).values())
+
+    def find_trainable_layer(self, layer):
+        """Return the layer that holds the weights: what a wrapper such as TimeDistributed wraps, or `layer`."""
+        return self.find_trainable_layer(layer.layer) if isinstance(layer, keras.layers.Wrapper) else layer
+
+    def ancestor(self, tensor, name, checked=None):
+        """Return the nearest tensor from which `tensor` is computed that the layer `name` puts out, or None.
+
+        Args:
+            tensor: symbolic tensor, e.g. `keras_model.get_layer("ROI").output`.
+            name: layer name, as a regular expression; `name:1` is its second output. A number that Keras added to the
+                name may be left out. What happens inside a layer is not in the graph of Keras 3.
+            checked: kept for Matterport's callers.
+        """
+        layer, _, index = name.partition(":")
+        first, *before = _history([tensor])
+        for node in before:
+            if re.fullmatch(rf"{layer}(_\d+)*", node.operation.name):
+                return node.output_tensors[int(index or 0)]
+        return None
+
+    def run_graph(self, images, outputs, image_metas=None):
+        """Compute intermediate outputs of the network.
+
+        Args:
+            images: list of `[H, W, 3]` uint8 images, or with `image_metas` molded images `[B, H, W, 3]`.
+            outputs: list of (name, what). What is a symbolic tensor of `keras_model` or of a part of the network, the
+                name of a layer, or the name of an output: detections, mrcnn_class, mrcnn_bbox, mrcnn_mask, rpn_rois,
+                rpn_class, rpn_bbox, p2 .. p5 in inference mode, the losses' in training mode.
+            image_metas: `[B, meta]`, see `utils.compose_image_meta`.
+
+        Returns:
+            `{name: array}`, each also printed. What the RPN computes is a list: one array a pyramid level.
+
+        Raises:
+            ValueError: there is no such layer, or the output depends on the ground truth.
+        """
+        if image_metas is None:
+            images, image_metas, _ = self.mold_inputs(images)
+        windows = [norm_boxes(meta[7:11], images.shape[1:3]) for meta in np.asarray(image_metas)]
+        given = {"image": np.asarray(images, "float32"), "window": np.stack(windows), "image_meta": image_metas}
+        wanted = {name: self._in_graph(what) for name, what in outputs}
+        used = {id(node.output_tensors[0]) for node in _history(keras.tree.flatten(wanted)) if node.is_input}
+        inputs = {name: tensor for name, tensor in self.keras_model.input.items() if id(tensor) in used}
+        if not inputs.keys() <= given.keys():
+            raise ValueError(f"an output depends on {sorted(inputs.keys() - given.keys())}: use the inference mode")
+        found = keras.Model(inputs, wanted)({name: given[name] for name in inputs}, training=False)
+        found = keras.tree.map_structure(ops.convert_to_numpy, found)
+        for name, value in found.items():
+            for array in value if isinstance(value, list) else [value]:
+                log(name, array)
+        return found
+
+    @functools.cached_property
+    def _named_outputs(self):
+        """`{name: tensor}` of the outputs of `keras_model`; in inference mode also the masks, which it leaves out."""
+        outputs = dict(self.keras_model.output)
+        if self.mode == "inference":
+            boxes = outputs["detections"][..., :4]
+            masks = self.network.mask(boxes, [outputs[f"p{level}"] for level in range(2, 6)])
+            outputs["mrcnn_mask"] = ops.reshape(masks, (-1, boxes.shape[1], *masks.shape[1:]))
+        return outputs
+
+    def _in_graph(self, what):
+        """Return the tensor of the outer graph for a tensor, a layer or an output name; a list where there are several.
+
+        A part of the network, such as the backbone, is one layer of the outer graph, so a tensor inside it is computed
+        by applying the piece of the part that leads to it to what the part is applied to.
+        """
+        if isinstance(what, str) and what in self._named_outputs:
+            return self._named_outputs[what]
+        nodes = list(_history(self._named_outputs.values()))
+        outer = {node.operation.name: node for node in nodes}
+        if isinstance(what, str):
+            what = outer[what].output_tensors[0] if what in outer else self._layer_output(what)
+        operation = what._keras_history.operation
+        if any(node.operation is operation for node in nodes):
+            return what
+        for part in self.network.layers:
+            if operation in part.operations:
+                piece = keras.Model(part.inputs, what)
+                calls = [piece(node.input_tensors) for node in nodes if node.operation is part]
+                return calls[0] if len(calls) == 1 else calls
+        raise ValueError(f"{what}: not a tensor of this model")
+
+    def _layer_output(self, name):
+        for part in self.network.layers:
+            for layer in part.layers:
+                if layer.name == name:
+                    return layer.output
+        raise ValueError(f"no layer and no output is named {name!r}")
+
+
+def _history(tensors):
+    """Yield the nodes of the Keras graph that compute the tensors, the nearest first."""
+    queue, seen = collections.deque(tensors), set()
+    while queue:
+        operation, index, _ = queue.popleft()._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            queue.extend(node.input_tensors)

@@ -1,0 +1,1 @@
+"""Weights files: Matterport's h5 layout, public weights and their download."""

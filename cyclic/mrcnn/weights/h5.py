@@ -1,0 +1,195 @@
+"""Weights by layer name, in the h5 layout that Matterport's files have.
+
+One layout serves training, inference and the classifier alike, because only leaf layers and their names count: a
+backbone's weights load from any file that holds layers of those names.
+"""
+
+import dataclasses
+import logging
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cyclic.errors import InputError
+from cyclic.files import atomic_path
+from cyclic.mrcnn.weights import imagenet
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What `load_weights` did: names of layers loaded, missing from the file, left out, and in the file alone."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    excluded: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self):
+        return (
+            f"{len(self.loaded)} layers loaded, {len(self.missing)} not in the file, "
+            f"{len(self.excluded)} excluded, {len(self.unused)} in the file alone"
+        )
+
+
+def leaf_layers(model):
+    """Return `{name: layer}` of all layers with weights of their own, however deep.
+
+    Raises:
+        ValueError: two different layers with weights share a name.
+    """
+    found = {}
+
+    def visit(layer):
+        inner = getattr(layer, "layers", None)
+        if inner is not None:
+            for child in inner:
+                visit(child)
+        elif _saved(layer) and found.setdefault(layer.name, layer) is not layer:
+            raise ValueError(f"two layers are named {layer.name}; weights go by name, rename one")
+
+    visit(model)
+    return found
+
+
+def _saved(layer):
+    """Return the layer's weights that belong in a file: all but the state of random generators."""
+    return [weight for weight in layer.weights if "seed_generator" not in weight.path]
+
+
+def save_weights(path, model, attributes=None, groups=None):
+    """Write the weights of `model` to the h5 file `path`, by layer name.
+
+    Args:
+        path: file to write; it appears whole or not at all.
+        model: any `keras.Model`.
+        attributes: `{name: str or number}` stored with the file.
+        groups: `{group: {name: array}}` stored beside the layers; `load_weights` passes over them.
+    """
+    layers = leaf_layers(model)
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["layer_names"] = _names(layers)
+        file.attrs.update(attributes or {})
+        for name, layer in layers.items():
+            group = file.create_group(name)
+            names = [f"{name}/{weight.name}:0" for weight in _saved(layer)]
+            group.attrs["weight_names"] = _names(names)
+            for weight_name, weight in zip(names, _saved(layer), strict=True):
+                group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
+        for group_name, arrays in (groups or {}).items():
+            group = file.create_group(group_name)
+            for name, array in arrays.items():
+                group.create_dataset(name, data=array)
+
+
+def read_attributes(path):
+    """Return the attributes stored with the weights file `path`, without the layer names."""
+    with _open(path) as file:
+        return {key: value for key, value in file.attrs.items() if key != "layer_names"}
+
+
+def read_group(path, name):
+    """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none."""
+    with _open(path) as file:
+        return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
+
+
+def load_weights(path, model, exclude=()):
+    """Load the weights file `path` into the layers of `model` that it names.
+
+    Args:
+        path: h5 file in Matterport's layout, of any age: `layer_names` as bytes or str, weights at the root or under
+            `model_weights`, layers nested in models, TimeDistributed wrappers or a multi-GPU wrapper. A file of
+            keras.applications is turned into our weights, see `imagenet`.
+        model: any `keras.Model`.
+        exclude: layer names to leave as they are.
+
+    Returns:
+        `LoadReport`, which is logged too.
+
+    Raises:
+        InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN in a weight.
+    """
+    layers = leaf_layers(model)
+    with _open(path) as file:
+        stored = _stored_weights(file, path, layers)
+        excluded = tuple(name for name in layers if name in set(exclude))
+        wanted = {name: layer for name, layer in layers.items() if name not in excluded}
+        loaded = [name for name in wanted if name in stored]
+        if not loaded:
+            raise InputError(f"{path}: none of its layers is in the model; is it the file of another network?")
+        values = {name: _matching_values(path, wanted[name], stored[name]) for name in loaded}
+    for name, arrays in values.items():
+        for weight, array in zip(_saved(wanted[name]), arrays, strict=True):
+            weight.assign(array)
+    report = LoadReport(
+        tuple(loaded),
+        tuple(name for name in wanted if name not in stored),
+        excluded,
+        tuple(name for name in stored if name not in layers),
+    )
+    logger.info("%s: %s", path, report)
+    return report
+
+
+def _open(path):
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; check the path")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: not a readable h5 weights file ({error}); replace the file") from error
+
+
+def _stored_weights(file, path, known):
+    """Return `{leaf layer name: [dataset or array, ...]}` in the stored order; `known` are the model's layer names."""
+    root = file.get("model_weights", file)
+    if "layer_names" not in root.attrs:
+        raise InputError(f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed")
+    stored, layer_names = {}, [_text(name) for name in root.attrs["layer_names"]]
+    for layer_name in layer_names:
+        try:
+            group = root[layer_name]
+            datasets = {name: group[name] for name in map(_text, group.attrs["weight_names"])}
+        except KeyError as error:
+            raise InputError(f"{path}: layer {layer_name} is incomplete ({error}); replace the file") from error
+        for weight_name, dataset in datasets.items():
+            stored.setdefault(_leaf_name(weight_name, layer_name, known), []).append(dataset)
+    return imagenet.converted(stored, layer_names)
+
+
+def _leaf_name(weight_name, group_name, known):
+    """Return the name of the layer that a stored weight belongs to.
+
+    That is the last folder of its name, `rpn_model/rpn_conv_shared/kernel:0`. Where a program had built a second model,
+    TensorFlow 1 numbered the folder (`conv1_1/kernel:0`); then the group's name or the name without the number is
+    that of the layer.
+    """
+    folders = weight_name.split("/")[:-1]
+    folder = folders[-1] if folders else group_name
+    candidates = (folder, group_name, re.sub(r"_\d+$", "", folder))
+    return next((name for name in candidates if name in known), folder)
+
+
+def _matching_values(path, layer, datasets):
+    shapes = [tuple(weight.shape) for weight in _saved(layer)]
+    found = [dataset.shape for dataset in datasets]
+    if shapes != found:
+        raise InputError(f"{path}: layer {layer.name} has shapes {found}, in the model {shapes}; exclude it")
+    values = [dataset[()] for dataset in datasets]
+    if any(np.isnan(value).any() for value in values):
+        raise InputError(f"{path}: NaN in layer {layer.name}; use an earlier checkpoint")
+    return values
+
+
+def _names(names):
+    # Fixed-length bytes: Keras 2, and so Matterport's code, decodes each name.
+    return np.array([name.encode() for name in names])
+
+
+def _text(name):
+    return name.decode() if isinstance(name, bytes) else str(name)

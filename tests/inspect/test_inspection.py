@@ -1,0 +1,156 @@
+"""What the notebooks show: the figures behind the pictures."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from cyclic.config import TilesConfig
+from cyclic.datasets.layouts import open_splits
+from cyclic.errors import InputError
+from cyclic.files import write_image, write_json
+from cyclic.inspect import data, pseudo
+from cyclic.inspect.run import open_run
+from cyclic.pseudo.fill import fill_centres
+from cyclic.pseudo.score import BORDER_FACTOR
+from cyclic.stain import hematoxylin_map
+
+
+@pytest.fixture(scope="module")
+def run(fake_run):
+    return open_run(fake_run.run, fake_run.data)
+
+
+def test_nuclei_are_measured_as_drawn(fake_run):
+    train, val = open_splits(fake_run.data)
+    rows = data.image_rows({"train": train, "val": val})
+    assert [row["split"] for row in rows] == ["train"] * 2 + ["val"] * 3
+    measured = data.measure_nuclei(val, val.ids)
+    assert len(measured["area"]) == sum(row["nuclei"] for row in rows if row["split"] == "val")
+    assert measured["area"].sum() == sum((val.label_map(name) > 0).sum() for name in val.ids)
+    assert data.size_rows(measured)[3]["area, px"] == np.median(measured["area"])
+    assert data.class_rows(val, val.ids) == []
+
+
+def test_tiles_are_counted_like_the_run_cuts_them(fake_run):
+    _, val = open_splits(fake_run.data)
+    settings = TilesConfig(size=32, stride=32)
+    row = data.tile_rows(val, val.ids[:1], settings)[0]
+    blocks = (val.label_map(val.ids[0]) > 0).reshape(6, 32, 6, 32).mean(axis=(1, 3))
+    assert row["positive"] == (blocks >= settings.min_coverage).sum() and row["negative"] == (blocks == 0).sum()
+    assert row["positive"] + row["negative"] + row["neither"] == 36
+
+
+def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
+    found, labels, scores = pseudo.components(run, 1, "val_000")
+    assert found.shape == labels.shape and labels.max() == len(scores)
+    rows = pseudo.component_rows(run, 1, found, labels, scores)
+    kept = [row["rank"] for row in rows if row["kept"] == "yes"]
+    dropped = [row["rank"] for row in rows if row["kept"] == "no"]
+    assert max(kept) == round(run.config.pseudo.share * len(scores)) < min(dropped)
+    confidence = [row["confidence"] for row in rows]
+    assert confidence == sorted(confidence, reverse=True)
+    for row in rows:
+        powers = {name: row[name] ** power for name, power in pseudo.FACTORS.items()}
+        assert powers[row["weakest"]] == min(powers.values())
+        # What `weakest` speaks of is what confidence is made of; a nucleus at the border keeps less.
+        mean = np.prod(list(powers.values())) ** (1 / len(powers))
+        assert row["confidence"] == pytest.approx(mean, abs=1e-3) or row["confidence"] == pytest.approx(
+            BORDER_FACTOR * mean, abs=1e-3
+        )
+
+
+def without_classifier(fake_run, root, supervision):
+    """Return the run as one of another supervision leaves it: no maps; with instance labels no pseudo masks of val."""
+    path = root / supervision
+    shutil.copytree(fake_run.run, path)
+    settings = {"supervision": supervision} | (
+        {"pseudo": {"source": "hematoxylin", "agreement": False}} if supervision == "none" else {}
+    )
+    (path / "config.yaml").write_text(yaml.safe_dump(settings))
+    for cycle in path.glob("cycle_*"):
+        shutil.rmtree(cycle / "maps")
+        for labels in cycle.glob("pseudo/labels/val_*") if supervision == "instance" else ():
+            labels.unlink()
+    return open_run(path, fake_run.data)
+
+
+@pytest.mark.parametrize("supervision", ["none", "instance"])
+def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_shown(
+    fake_run, tmp_path, capsys, supervision
+):
+    run = without_classifier(fake_run, tmp_path, supervision)
+    image = run.images.image("val_000")
+    maps = pseudo.maps_of_methods(run, 1, image)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"supervision {supervision}: ") and "skipped" in printed and printed.count("\n") == 1
+    assert list(maps) == ["hematoxylin"]
+    np.testing.assert_array_equal(maps["hematoxylin"], hematoxylin_map(image))
+
+    found, labels, scores = pseudo.components(run, 1, "val_000")
+    settings = run.config.pseudo
+    np.testing.assert_array_equal(found, fill_centres(maps["hematoxylin"], settings.max_hole, settings.closing))
+    assert len(scores) == labels.max() > 0 and (scores.agreement == 1).all()
+    rows = pseudo.component_rows(run, 1, found, labels, scores)
+    assert {row["kept"] for row in rows} == {"yes", "no"} and "agreement" not in rows[0]
+    pictures = [
+        pseudo.show_maps(image, maps),
+        pseudo.show_levels(image, found, run),
+        pseudo.show_selection(run, 1, "val_000", found, labels, scores),
+        pseudo.show_ranking(run, "val_000", labels, scores),
+    ]
+    assert all(len(figure.axes) > 1 for figure in pictures)
+    compared = [pseudo.show_precision(run, run.images.ids), pseudo.show_errors(run, 2, "val_000")]
+    printed = capsys.readouterr().out
+    if supervision == "none":
+        assert None not in compared and not printed
+    else:
+        assert compared == [None, None] and printed.count("no pseudo masks") + printed.count("No pseudo masks") == 2
+
+
+def test_agreement_is_a_column_of_runs_that_ask_for_it(run):
+    assert "agreement" in pseudo.component_rows(run, 1, *pseudo.components(run, 1, "val_000"))[0]
+
+
+def test_components_in_negative_tiles_are_shown_no_more_than_they_are_kept(run, tmp_path):
+    name = run.train.ids[0]
+    image = run.train.image(name)
+    shutil.copytree(run.path / "cycle_1/maps", tmp_path / "cycle_1/maps")
+    write_image(tmp_path / f"tiles/negative/{name}_0_0.png", image[:, : image.shape[1] // 2])
+    config = run.config.with_pseudo(negative_tiles=True)
+    with_tiles = dataclasses.replace(run, path=tmp_path, config=config, val=None)
+    without = dataclasses.replace(with_tiles, config=run.config)
+    _, every, _ = pseudo.components(without, 1, name)
+    _, some, scores = pseudo.components(with_tiles, 1, name)
+    quarter = image.shape[1] // 4
+    assert every[:, :quarter].any() and not some[:, :quarter].any()
+    assert some.any() and some.max() == len(scores) < every.max()
+
+
+def test_ground_truth_of_training_images_is_never_shown(run, fake_run, monkeypatch):
+    assert run.truth("val_000").max() > 0
+    monkeypatch.setattr(type(run.train), "label_map", lambda *_: pytest.fail("labels read"))
+    assert run.truth("train_000") is None
+
+
+def test_without_val_there_is_no_truth(fake_run, tmp_path, capsys):
+    shutil.copytree(fake_run.data, tmp_path / "data")
+    write_json(tmp_path / "data" / "split.json", {"train": ["train_000", "val_000"]})
+    run = open_run(fake_run.run, tmp_path / "data")
+    assert run.val is None and run.images.ids == ["train_000", "val_000"]
+    assert pseudo.show_precision(run, run.images.ids) is None and "No labelled val images" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(InputError, match="no run here"):
+        open_run(tmp_path)
+
+
+def test_a_pooled_share_shows_as_the_confidence_it_came_to(run, tmp_path):
+    config = run.config.with_pseudo(pool=True)
+    pooled = dataclasses.replace(run, path=tmp_path, config=config)
+    assert pooled.selecting(1).pseudo.share == config.pseudo.share  # the stage has not run yet
+    write_json(tmp_path / "cycle_1/pseudo/cut.json", {"min_confidence": 0.5})
+    assert (pooled.selecting(1).pseudo.share, pooled.selecting(1).pseudo.min_confidence) == (None, 0.5)

@@ -1,0 +1,219 @@
+"""The run directory: what survives a kill, and what is refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from cyclic.errors import InputError
+from cyclic.runs.directory import RunDirectory
+
+CONFIG = {"seed": 3, "cycles": 2, "classifier": {"steps": 400, "tile": [64, 64], "rate": 1e-5}}
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the code under test may catch it."""
+
+
+def events(run):
+    return [json.loads(line) for line in (run.root / "log.jsonl").read_text().splitlines()]
+
+
+def row(cycle, aji, **other):
+    return {"source": "model", "cycle": cycle, "round": 0, "split": "val", "aji": aji} | other
+
+
+def run_stages(path, work, *, resume=False, kill_in=None):
+    """Run two cycles of two stages; append each stage that really works to `work`."""
+    with RunDirectory(path, CONFIG, seed=3, resume=resume) as run:
+        for key in ("cycle_1/classifier", "cycle_1/maps", "cycle_2/classifier", "cycle_2/maps"):
+            if run.is_finished(key):
+                continue
+            with run.stage(key):
+                run.path(key, "result.txt").write_text("partial")
+                if key == kill_in:
+                    raise Killed
+                work.append(key)
+                run.path(key, "result.txt").write_text("whole")
+
+
+def test_kill_and_resume_does_finished_stages_once(tmp_path):
+    work = []
+    with pytest.raises(Killed):
+        run_stages(tmp_path / "run", work, kill_in="cycle_1/maps")
+    assert work == ["cycle_1/classifier"]
+    assert json.loads((tmp_path / "run/state.json").read_text())["finished"] == ["cycle_1/classifier"]
+    with pytest.raises(Killed):
+        run_stages(tmp_path / "run", work, resume=True, kill_in="cycle_2/maps")
+    run_stages(tmp_path / "run", work, resume=True)
+    assert work == ["cycle_1/classifier", "cycle_1/maps", "cycle_2/classifier", "cycle_2/maps"]
+    assert (tmp_path / "run/cycle_1/maps/result.txt").read_text() == "whole"
+    state = json.loads((tmp_path / "run/state.json").read_text())
+    assert state["finished"] == work and list(state["seconds"]) == work
+
+
+def test_log_tells_what_happened(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG) as run:
+        with run.stage("cycle_1/maps"):
+            run.log("selected", kept=np.int64(20), share=np.float32(0.5), loss=float("nan"), file=tmp_path)
+        with pytest.raises(Killed), run.stage("cycle_1/pseudo"):
+            raise Killed("out of memory")
+        log = events(run)
+    assert [event["event"] for event in log] == [
+        "start", "stage_start", "selected", "stage_end", "stage_start", "stage_stopped"
+    ]  # fmt: skip
+    assert log[2] | {"time": ""} == {
+        "time": "", "event": "selected", "kept": 20, "share": 0.5, "loss": None, "file": str(tmp_path)
+    }  # fmt: skip
+    assert log[3]["stage"] == "cycle_1/maps" and log[3]["seconds"] == run.seconds["cycle_1/maps"] >= 0
+    assert log[5]["error"] == "Killed" and log[5]["message"] == "out of memory"
+    assert [event["time"] for event in log] == sorted(event["time"] for event in log)
+
+
+def test_log_cut_by_a_kill_stays_readable(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG) as run:
+        run.log("first")
+    with (tmp_path / "run/log.jsonl").open("a") as file:
+        file.write('{"time": "2026-01-01T00:00:00", "eve')
+    with RunDirectory(tmp_path / "run", CONFIG, resume=True) as run:
+        assert [event["event"] for event in events(run)] == ["start", "first", "resume"]
+
+
+def test_seconds_measure_the_stage(tmp_path, monkeypatch):
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    with RunDirectory(tmp_path / "run", CONFIG) as run, run.stage("cycle_1/maps"):
+        pass
+    assert run.seconds == {"cycle_1/maps": 2.5}
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["wall_s"] == {"cycle_1/maps": 2.5}
+
+
+def test_finished_stage_is_not_run_again(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG) as run:
+        with run.stage("cycle_1/maps"):
+            pass
+        with pytest.raises(ValueError, match="cycle_1/maps is finished"), run.stage("cycle_1/maps"):
+            pytest.fail("the block ran")
+
+
+def test_rows_replace_their_own_kind_and_survive_resume(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG, seed=3) as run:
+        run.add_rows([row(1, np.float64(0.3)), row(2, 0.4), row(1, 0.2, split="test")])
+        run.add_rows([row(1, 0.5)])
+    with RunDirectory(tmp_path / "run", CONFIG, seed=3, resume=True) as run:
+        run.add_rows([row(2, float("nan")), row(1, 0.1, source="pseudo_masks")])
+        content = json.loads((tmp_path / "run/metrics.json").read_text())
+        assert run.rows == content["rows"]
+    assert content["seed"] == 3
+    assert [(item["source"], item["cycle"], item["split"], item["aji"]) for item in content["rows"]] == [
+        ("model", 1, "val", 0.5),
+        ("model", 2, "val", None),
+        ("model", 1, "test", 0.2),
+        ("pseudo_masks", 1, "val", 0.1),
+    ]
+
+
+def test_config_is_written_and_same_config_resumes(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG):
+        assert yaml.safe_load((tmp_path / "run/config.yaml").read_text()) == CONFIG
+    as_tuple = CONFIG | {"classifier": CONFIG["classifier"] | {"tile": (64, 64)}}
+    with RunDirectory(tmp_path / "run", as_tuple, resume=True):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (CONFIG | {"classifier": CONFIG["classifier"] | {"steps": 800}, "cycles": 2}, "classifier.steps is 400 .* 800"),
+        (CONFIG | {"cycles": 5, "seed": 4}, "seed is 3 .* 4"),
+        (CONFIG | {"extra": {"key": None}}, "extra.key is absent .* None"),
+        ({"seed": 3, "cycles": 2}, "classifier.steps is 400 .* absent"),
+    ],
+)
+def test_changed_config_names_the_first_changed_key(tmp_path, changed, message):
+    RunDirectory(tmp_path / "run", CONFIG).close()
+    before = (tmp_path / "run/config.yaml").read_text()
+    with pytest.raises(InputError, match=message):
+        RunDirectory(tmp_path / "run", changed, resume=True)
+    assert (tmp_path / "run/config.yaml").read_text() == before
+    RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
+
+
+def test_existing_run_is_not_overwritten(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG) as run, run.stage("cycle_1/maps"):
+        pass
+    with pytest.raises(InputError, match="holds a run already; add --resume or choose another --out"):
+        RunDirectory(tmp_path / "run", CONFIG)
+    with RunDirectory(tmp_path / "run", CONFIG, resume=True) as run:
+        assert run.is_finished("cycle_1/maps") and not run.is_finished("cycle_1/pseudo")
+
+
+def test_resume_without_a_run(tmp_path):
+    with pytest.raises(InputError, match="no run to resume"):
+        RunDirectory(tmp_path / "run", CONFIG, resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_path_is_a_file(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        RunDirectory(tmp_path / "run", CONFIG)
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"finished": ["cyc', "[]", "null", '{"finished": 3, "seconds": {}}', "\udcff"]
+)
+def test_corrupt_state_is_refused(tmp_path, content):
+    RunDirectory(tmp_path / "run", CONFIG).close()
+    (tmp_path / "run/state.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match="state.json: not the state of a run.*restore it, or start again"):
+        RunDirectory(tmp_path / "run", CONFIG, resume=True)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"rows": [{"aji": 1}]}', "no"])
+def test_corrupt_metrics_are_refused(tmp_path, content):
+    RunDirectory(tmp_path / "run", CONFIG).close()
+    (tmp_path / "run/metrics.json").write_text(content)
+    with pytest.raises(InputError, match="metrics.json"):
+        RunDirectory(tmp_path / "run", CONFIG, resume=True)
+
+
+@pytest.mark.parametrize("content", [None, "a: [", "\udcff"])
+def test_corrupt_config_is_refused(tmp_path, content):
+    with RunDirectory(tmp_path / "run", CONFIG) as run, run.stage("cycle_1/maps"):
+        pass
+    (tmp_path / "run/config.yaml").unlink()
+    if content is not None:
+        (tmp_path / "run/config.yaml").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match="config.yaml: missing or not valid YAML"):
+        RunDirectory(tmp_path / "run", CONFIG, resume=True)
+
+
+def test_two_processes_do_not_write_one_run(tmp_path):
+    code = (
+        "import sys; from cyclic.runs.directory import RunDirectory\n"
+        "try: RunDirectory(sys.argv[1], {}, resume=True)\n"
+        "except ValueError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with RunDirectory(tmp_path / "run", {}):
+        held = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    free = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "another process writes this run" in held
+    assert free == ""
+
+
+def test_failed_open_gives_the_lock_back(tmp_path):
+    RunDirectory(tmp_path / "run", CONFIG).close()
+    with pytest.raises(InputError):
+        RunDirectory(tmp_path / "run", {}, resume=True)
+    RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
+
+
+def test_path_makes_the_folder_around_it(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG) as run:
+        path = run.path("cycle_1", "round_0", "model.weights.h5")
+    assert path.parent.is_dir() and not path.exists()
