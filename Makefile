@@ -1,6 +1,6 @@
 # make demo    install into .venv and run the whole method on a small synthetic data set
-# make test    install into .venv and run the linter and the tests (PYTEST_ARGS="-k name" to choose)
-# make lint    the linter alone
+# make test    install into .venv and run ruff, mypy and the tests (PYTEST_ARGS="-k name" to choose)
+# make lint    ruff and mypy alone
 # make clean   remove .venv and every cache
 
 PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
@@ -21,6 +21,8 @@ test: lint
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # imgaug comes without its dependencies: requirements.txt says why.
 $(VENV)/installed: requirements.txt pyproject.toml setup.py

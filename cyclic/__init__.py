@@ -1,8 +1,37 @@
-"""Nuclei instance segmentation from image-level labels (Cyclic Learning) on Keras 3."""
+"""Nuclei instance segmentation from image-level labels (Cyclic Learning) on Keras 3.
 
-from cyclic.allocator import keep_freed_memory
+    predictor = cyclic.Predictor.load("best.weights.h5")
+    prediction = predictor.predict(image)
+    scores = cyclic.evaluate(prediction.labels, truth)
 
-__version__ = "0.1.0"
+Importing this package imports nothing else and changes nothing in the process: the names below are fetched on first
+use.
+"""
 
-# Before NumPy and TensorFlow start their threads, each of which would get a heap of its own, out of reach of this.
-keep_freed_memory()
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cyclic.config import RunConfig
+    from cyclic.evaluation.metrics import evaluate
+    from cyclic.inference.predictor import Prediction, Predictor
+
+__version__ = "0.2.0"
+__all__ = ["Prediction", "Predictor", "RunConfig", "evaluate"]
+
+_ROOMS = {
+    "Prediction": "cyclic.inference.predictor",
+    "Predictor": "cyclic.inference.predictor",
+    "RunConfig": "cyclic.config",
+    "evaluate": "cyclic.evaluation.metrics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'cyclic' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -4,16 +4,19 @@ import errno
 import faulthandler
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import rich.console
 import typer
 
-from cyclic.config import load_config
+from cyclic.allocator import keep_freed_memory
+from cyclic.config import RunConfig, load_config, merge_overrides
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
-from cyclic.runs.directory import CONFIG, RunDirectory
+from cyclic.runs.directory import RunDirectory, read_run_config
+from cyclic.runs.paths import RunPaths
 
 app = typer.Typer(
     help="Nuclei instance segmentation on H&E images from image-level labels.",
@@ -30,11 +33,12 @@ USERS_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
 FOLDER = {"exists": True, "file_okay": False}
 FILE = {"exists": True, "dir_okay": False}
 Config = Annotated[
-    Path | None, typer.Option(help="YAML settings, see configs/; default: the run's own, else the defaults.", **FILE)
+    list[Path] | None,
+    typer.Option(help="YAML settings, see configs/; repeatable, later on top; default: the run's own.", **FILE),
 ]
 Data = Annotated[Path, typer.Option(help="Data set: MoNuSeg, MoNuSAC, CoNSeP or ccRCC, see README.", **FOLDER)]
 Run = Annotated[Path, typer.Option(help="Run directory.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. segmenter.steps=100; repeatable.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. mask_rcnn.steps=100; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
 
 
@@ -54,7 +58,7 @@ def demo(
 
     if not (out / "data" / "split.json").is_file():
         write_tissue_set(out / "data")
-    _run(DEMO_CONFIG, out / "data", out / "run", None, "demo")
+    _run([DEMO_CONFIG], out / "data", out / "run", None, "demo")
 
 
 @app.command()
@@ -102,36 +106,42 @@ def train(
 ) -> None:
     """Run all cycles, and end with the table of results.
 
-    Example: cyclic train --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    Example: cyclic train --config configs/monusac_cpu.yaml --data monusac/ --out runs/monusac
     """
     _run(config, data, out, set_, "train", resume=resume, dry=dry_run)
 
 
 @app.command()
-def classify(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
+def classifier(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
     """Train the classifier of the next cycle: start the run if there is none, else go on with it.
 
-    Example: cyclic classify --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    Example: cyclic classifier --config configs/monusac_cpu.yaml --data monusac/ --out runs/monusac
     """
-    _run(config, data, out, set_, "classify", dry=dry_run)
+    _run(config, data, out, set_, "classifier", dry=dry_run)
 
 
 @app.command()
-def pseudo(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
+def pseudo_masks(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
     """Make the activation maps and pseudo masks of the next cycle, and what has to come before them.
 
-    Example: cyclic pseudo --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    Example: cyclic pseudo-masks --config configs/monusac_cpu.yaml --data monusac/ --out runs/monusac
     """
-    _run(config, data, out, set_, "pseudo", dry=dry_run)
+    _run(config, data, out, set_, "pseudo-masks", dry=dry_run)
 
 
 @app.command()
-def segment(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
+def mask_rcnn(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
     """Train the Mask R-CNN of the next cycle, teacher and students, and what has to come before it.
 
-    Example: cyclic segment --config configs/monusac.yaml --data monusac/ --out runs/monusac
+    Example: cyclic mask-rcnn --config configs/monusac_cpu.yaml --data monusac/ --out runs/monusac
     """
-    _run(config, data, out, set_, "segment", dry=dry_run)
+    _run(config, data, out, set_, "mask-rcnn", dry=dry_run)
+
+
+# What these commands were called in version 0.1.
+app.command("classify", hidden=True)(classifier)
+app.command("pseudo", hidden=True)(pseudo_masks)
+app.command("segment", hidden=True)(mask_rcnn)
 
 
 @app.command()
@@ -166,8 +176,17 @@ def predict(
     _start_keras()
     from cyclic.inference.folder import predict_folder
 
-    formats, overrides = tuple(format_.split(",")), tuple(set_ or ())
-    counts = predict_folder(images, weights, out, formats, tile, score, pixel_size, views, overrides, classifier)
+    options = {"tile": tile, "score": score, "views": views}
+    overrides = [*(set_ or ()), *(f"detection.{key}={value}" for key, value in options.items() if value is not None)]
+    counts = predict_folder(
+        images,
+        weights,
+        out,
+        format_.split(","),
+        overrides=overrides,
+        classifier=classifier,
+        pixel_size=pixel_size,
+    )
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
 
 
@@ -213,12 +232,19 @@ def report(
     print(write_report(run, data, out))
 
 
-def _run(config, data: Path, out: Path, settings, command: str, *, resume: bool = False, dry: bool = False) -> None:
+def _run(
+    files: list[Path] | None,
+    data: Path,
+    out: Path,
+    settings: list[str] | None,
+    command: str,
+    *,
+    resume: bool = False,
+    dry: bool = False,
+) -> None:
     """Run or continue a run, wholly or up to the part that `command` names."""
     resume = resume or (command != "train" and RunDirectory.holds_run(out))
-    if config is None and resume and (out / CONFIG).is_file():
-        config = out / CONFIG
-    run_config = load_config(config, tuple(settings or ()))
+    paths, config = RunPaths(out), _config(files, settings, out if resume else None)
     open_splits(data)  # a wrong folder is found before the seconds that TensorFlow takes to start
     try:
         _start_keras()
@@ -226,18 +252,25 @@ def _run(config, data: Path, out: Path, settings, command: str, *, resume: bool 
         from cyclic.cycle.dry_run import dry_run
 
         if dry:
-            _print_table(dry_run(run_config, data))
+            _print_table(dry_run(config, data))
             return
         until = command if command in loop.PARTS else None
-        _print_table(loop.train(run_config, data, out, resume=resume, until=until))
+        _print_table(loop.train(config, data, out, resume=resume, until=until))
     except KeyboardInterrupt as interrupt:
         again = f"{command} --resume" if command == "train" else command
         raise Interrupted(f"{out}: stopped; the same command (cyclic {again} ...) goes on from here") from interrupt
-    if (out / "best.weights.h5").is_file():
+    if paths.best.is_file():
         from cyclic.report.html import write_report
 
-        for result in [*sorted((out / "overlays").glob("*.png")), out / "best.weights.h5", write_report(out, data)]:
+        for result in [*sorted(paths.overlays.glob("*.png")), paths.best, write_report(out, data)]:
             print(result)
+
+
+def _config(files: list[Path] | None, settings: list[str] | None, run: Path | None) -> RunConfig:
+    """Return the settings asked for; those of the run to go on with where no file is given."""
+    if files or run is None or not RunPaths(run).config.is_file():
+        return load_config(files or (), settings or ())
+    return merge_overrides(read_run_config(run), settings or ())
 
 
 def _print_table(rows: list[dict]) -> None:
@@ -252,6 +285,8 @@ def _start_keras() -> None:
     """Import Keras, without TensorFlow's messages; only the commands that need it pay the seconds this takes."""
     if "keras" in sys.modules:
         return
+    # Before NumPy and TensorFlow start their threads, each of which would get a heap of its own, out of reach of this.
+    keep_freed_memory()
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1"):
         _mute_native_code()
     import absl.logging
@@ -279,7 +314,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        return app(arguments, prog_name="cyclic", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return app(arguments, prog_name="cyclic", standalone_mode=False) or 0
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "cyclic"
         return _fail(f"{error.format_message().rstrip('.')}; see {command} --help")
@@ -291,6 +328,12 @@ def _exit_code(arguments: list[str]) -> int:
         if error.errno not in USERS_ERRNO:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder")
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Print a warning as one line; those that are for developers are not shown."""
+    if issubclass(category, UserWarning):
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _fail(message: str, code: int = 2) -> int:

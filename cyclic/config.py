@@ -1,9 +1,12 @@
 """`RunConfig`: every setting of a run, typed and checked, with its default and its meaning.
 
 The same class reads the YAML files in `configs/`, is saved beside a run's weights, and is the only place of defaults.
+The defaults are the recommended recipe for two CPU cores; `docs/settings.md` is written from the descriptions here.
 """
 
 import difflib
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,10 +15,15 @@ import yaml
 from pydantic import Field
 
 from cyclic.errors import InputError
+from cyclic.retired import fill_first_defaults, modernise
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Level = Literal["C2", "C3", "C4", "C5"]
+Optimizer = Literal["adamw", "sgd"]
+
+# The key of a configuration file that names the file below it.
+BASE = "base"
 
 
 class _Section(pydantic.BaseModel):
@@ -25,226 +33,230 @@ class _Section(pydantic.BaseModel):
 class BackboneConfig(_Section):
     """The network that classifier and Mask R-CNN share."""
 
-    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "vgg16"] = "resnet18"
-    norm: Literal["batch", "frozen", "group"] = Field("group", description="group: any batch size, also from scratch")
-    weights: str | None = Field(None, description="h5 file of weights to start from, by layer name")
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "vgg16"] = Field(
+        "resnet18", description="Architecture. resnet18 suits two CPU cores, resnet50 or resnet101 a GPU."
+    )
+    norm: Literal["batch", "frozen", "group"] = Field(
+        "group",
+        description="Normalisation layers. group works with any batch size, also from scratch. "
+        "frozen keeps the statistics of loaded weights.",
+    )
+    weights: str | None = Field(
+        None, description="h5 file of weights to start from, by layer name; null starts from scratch."
+    )
 
 
 class TilesConfig(_Section):
-    """Image-level labels: tiles with and without nuclei. Lengths in source pixels."""
+    """Tiles with yes/no answers: does this tile hold nuclei? Lengths in source pixels."""
 
-    folder: str | None = Field(None, description="folder with positive/ and negative/; none: cut from labelled images")
-    size: Positive = 64
-    stride: Positive = 48
-    min_coverage: Share = Field(0.1, description="positive from this share of nucleus pixels on")
-    max_coverage_negative: Share = 0.0
-    balance: bool = True
+    folder: str | None = Field(
+        None, description="Folder with positive/ and negative/. null cuts tiles from labelled training images."
+    )
+    size: Positive = Field(48, description="Side of a tile; set it to the side of your own tiles.")
+    stride: Positive = Field(36, description="Distance of positive tiles. Negative ones lie four times as dense.")
 
 
 class ClassifierConfig(_Section):
-    """Front end: positive or negative tile."""
+    """The classifier of tiles."""
 
-    levels: list[Level] = Field(["C3", "C5"], description="pyramid levels that carry a head")
-    hidden: Positive | None = Field(None, description="units of a hidden layer in each head")
-    steps: Positive = Field(400, description="steps in cycle 1")
-    later_steps: Positive | None = Field(150, description="steps in a later cycle; none: steps x the cycle's number")
-    batch: Positive = 32
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    later_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    held_out: Share = Field(0.1, description="share of the tiles that report accuracy and F1")
-    shear: Share = 0.0
-    zoom: Share = 0.1
-    stain_jitter: Annotated[float, Field(ge=0)] = 0.05
+    levels: list[Level] = Field(
+        ["C3", "C5"], description="Backbone levels that carry a head; the answer is the mean of their logits."
+    )
+    hidden: Positive | None = Field(
+        None, description="Units of a hidden layer in each head; null for none, 1024 in the paper."
+    )
+    steps: Positive = Field(300, description="Training steps in cycle 1.")
+    later_steps: Positive | None = Field(
+        100, description="Training steps in a later cycle; null for steps times the cycle's number, as in the paper."
+    )
+    batch: Positive = Field(32, description="Tiles a step; half of them positive.")
+    optimizer: Optimizer = Field(
+        "adamw", description="adamw warms up and decays its rate; sgd keeps it constant, as in the paper."
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Peak learning rate in cycle 1.")
+    later_learning_rate: Annotated[float, Field(gt=0)] = Field(2e-4, description="Peak learning rate in later cycles.")
+    shear: Share = Field(0.0, description="Random shear of a tile, up to this tangent.")
+    zoom: Share = Field(0.1, description="Random zoom of a tile, up to this share.")
+    stain_jitter: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="Spread of the random change of each stain, as a share; raise it for slides of many stains."
+    )
 
 
 class MapsConfig(_Section):
-    """Activation maps of whole training images."""
+    """Activation maps of whole images. The recipe `paper` makes pseudo masks of them; `stain` only draws them."""
 
-    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = "gradcam"
-    level: Level = "C3"
-    flips: bool = Field(False, description="average over the eight symmetries")
-    tile: Positive = Field(256, description="tile of the sliding window, source pixels")
-    overlap: Annotated[int, Field(ge=0)] = 64
-    average: bool = Field(False, description="pseudo masks see the mean of the maps of all cycles so far")
+    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = Field(
+        "gradcam", description="How evidence becomes a map: class activation, or layer-wise relevance (lrp_...)."
+    )
+    level: Level = Field("C3", description="Backbone level whose head is explained; one of classifier.levels.")
 
 
 class PseudoConfig(_Section):
-    """Activation map to pseudo masks. Areas in source pixels."""
+    """Pseudo masks: the components that training may trust. Areas in source pixels."""
 
-    source: Literal["activation", "hematoxylin", "product"] = Field(
-        "hematoxylin", description="the map whose components become masks: the classifier's, the stain prior, or both"
+    recipe: Literal["stain", "paper"] = Field(
+        "stain",
+        description="stain: components of the hematoxylin map, best first over all images, none in a negative tile. "
+        "paper: components of the activation map, ranked by solidity, filled to their hulls.",
     )
-    agreement: bool = Field(True, description="a component's overlap with the activation map enters its confidence")
-    threshold_method: Literal["otsu", "range", "local", "background"] = "otsu"
-    threshold: Share | None = Field(None, description="for range: share of the map's range; for others: see docs")
     factors: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.8, 1.0, 1.2, 1.4], min_length=1, description="multiples of the threshold that compete"
+        [0.8, 1.0, 1.2, 1.4, 1.7, 2.0],
+        min_length=1,
+        description="Multiples of the threshold that compete. High ones part clumps, low ones keep pale nuclei whole.",
     )
-    split: bool = Field(True, description="split touching nuclei, open bridges, smooth outlines")
-    max_hole: Annotated[int, Field(ge=0)] = Field(
-        800, description="a nucleus' pale centre of at most this area is filled; 0: none"
+    min_area: Positive = Field(40, description="Smallest component.")
+    max_area: Positive | None = Field(
+        None, description="Largest component; null for no limit. Set it where packed nuclei merge into dark bands."
     )
-    closing: Annotated[int, Field(ge=0)] = Field(1, description="radius in pixels that closes gaps of a rim before")
-    min_area: Positive = 40
-    max_area: Positive | None = None
-    rank_by: Literal["confidence", "solidity", "area"] = "confidence"
-    count: float | None = Field(None, description="keep the best this many for 1000 x 1000 pixels")
-    share: Share | None = Field(0.45, description="keep the best this share")
-    pool: bool = Field(
-        False, description="the share is of all training images' components together: a poor image gives few"
+    count: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Keep at most this many for 1000 x 1000 pixels; null for no limit."
     )
-    min_confidence: Share | None = Field(None, description="keep those of this confidence or more")
-    hull: bool = Field(False, description="fill masks to their convex hull")
-    ignore: bool = Field(True, description="no loss where neither a pseudo mask nor confident background is")
-    min_activation: Share = Field(
-        0.0, description="a component or detection needs this mean of the classifier's map to become a pseudo mask"
+    share: Share | None = Field(
+        0.65, description="Keep the best share of the components: of all images together (stain), of each (paper)."
     )
-    background: Share = Field(0.0, description="what the classifier's map rates under this is background, not ignored")
-    negative_tiles: bool = Field(
-        False, description="where a negative tile of a training image lies is background, and no pseudo mask"
+
+
+# Channels of pyramid, RPN and mask head, and units of the box head.
+WIDTHS = {"tiny": (64, 64, 64, 256), "small": (128, 128, 128, 512), "matterport": (256, 512, 256, 1024)}
+
+
+class MaskRcnnConfig(_Section):
+    """Mask R-CNN and its training. Lengths in network pixels: source pixels times `scale`."""
+
+    width: Literal["tiny", "small", "matterport"] | tuple[Positive, Positive, Positive, Positive] = Field(
+        "small",
+        description="Size of the heads: tiny for trials, small for CPU cores, matterport as published. Or four "
+        "numbers: channels of pyramid, RPN and mask head, units of the box head.",
     )
-    ignore_rest: bool = Field(
-        False, description="what is neither a pseudo mask nor in a negative tile is ignored: it may be a pale nucleus"
+    crop: Positive = Field(320, description="Side of a training crop, divisible by 64.")
+    batch: Positive = Field(2, description="Crops a step.")
+    steps: Positive = Field(1000, description="Training steps of the first teacher.")
+    later_steps: Positive = Field(600, description="Training steps of each student, and of later teachers.")
+    optimizer: Optimizer = Field(
+        "adamw", description="adamw warms up and decays its rate; sgd keeps it constant, as in the paper."
     )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="Peak learning rate of the first teacher.")
+    later_learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="Peak learning rate after it.")
+    anchor_scales: list[int] = Field(
+        [16, 32, 64, 128, 256], description="Side of the anchors of each pyramid level; halve them for scale 1."
+    )
+    rpn_anchors: Positive = Field(128, description="Anchors of a crop that bear loss.")
+    rois: Positive = Field(64, description="ROIs of a crop that are trained.")
+    proposals: Positive = Field(500, description="Proposals of a crop in training.")
+    stain_jitter: Annotated[float, Field(ge=0)] = Field(
+        0.2, description="Spread of the random change of each stain, as a share; raise it for slides of many stains."
+    )
+
+    @pydantic.field_validator("width")
+    @classmethod
+    def _name_width(cls, width: str | tuple[int, ...]) -> str | tuple[int, ...]:
+        return next((name for name, widths in WIDTHS.items() if widths == width), width)
 
     @property
-    def reads_activation(self) -> bool:
-        """Whether pseudo masks depend on the classifier's map."""
-        return self.source != "hematoxylin" or self.agreement or self.min_activation > 0 or self.background > 0
-
-
-class SegmenterConfig(_Section):
-    """Back end: Mask R-CNN. Lengths in network pixels, i.e. after scaling."""
-
-    crop: Positive = Field(320, description="side of a training crop, divisible by 64")
-    batch: Positive = 2
-    steps: Positive = Field(900, description="training steps of the teacher in cycle 1")
-    later_steps: Positive = Field(400, description="training steps of each student, and of later teachers")
-    steps_per_epoch: Positive = 100
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    later_learning_rate: Annotated[float, Field(gt=0)] = 3e-4
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup: Annotated[int, Field(ge=0)] = 50
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    pyramid_channels: Positive = 128
-    rpn_channels: Positive = 128
-    mask_channels: Positive = 128
-    fc_size: Positive = 512
-    anchor_scales: list[int] = [16, 32, 64, 128, 256]
-    rpn_anchors: Positive = Field(128, description="anchors of an image that bear loss")
-    rois: Positive = Field(64, description="ROIs of an image that are trained")
-    proposals: Positive = Field(500, description="proposals in training")
-    max_instances: Positive = Field(128, description="pseudo masks in a crop at most")
-    stain_jitter: Annotated[float, Field(ge=0)] = 0.05
-    fade: Share = Field(0.0, description="share of a crop's pseudo masks that are paled: pale nuclei are rarely seeds")
-    zoom: Share = Field(0.0, description="crops are enlarged or shrunk by a random factor of up to 1 + zoom")
-    gt_proposals: bool = Field(True, description="pseudo masks' boxes join the proposals in training")
+    def widths(self) -> tuple[int, int, int, int]:
+        """Channels of pyramid, RPN and mask head, and units of the box head."""
+        return WIDTHS[self.width] if isinstance(self.width, str) else self.width
 
 
 class RoundsConfig(_Section):
     """Self-training: confident detections on the training images join the pseudo masks."""
 
-    students: Annotated[int, Field(ge=0)] = Field(2, description="students after the teacher, in each cycle")
-    score: Share = Field(0.85, description="a detection of this score or more joins")
-    ignore_score: Share = Field(0.3, description="a weaker detection down to this score is ignored, not background")
-    count: float | None = Field(40, description="at most this many join for 1000 x 1000 pixels")
+    students: Annotated[int, Field(ge=0)] = Field(
+        0, description="Students after the teacher in each cycle. With 0 the next cycle learns from the teacher."
+    )
+    score: Share = Field(0.85, description="A detection of this score or more may join.")
+    ignore_score: Share = Field(
+        0.2, description="A weaker detection down to this score is ignored; below, it is background."
+    )
+    count: Annotated[float, Field(ge=0)] | None = Field(
+        100, description="At most this many join for 1000 x 1000 pixels; null for no limit."
+    )
 
 
 class DetectionConfig(_Section):
-    """Detection in whole images. Tile and overlap in source pixels."""
+    """Detection in whole images. Tile, overlap and areas in source pixels."""
 
-    tile: Positive = 256
-    overlap: Annotated[int, Field(ge=0)] = 64
-    batch: Positive = 1
-    proposals: Positive = 1000
-    max_instances: Positive = Field(300, description="detections in a tile at most")
-    score: Share = 0.5
-    box_nms_threshold: Share = Field(0.3, description="box overlap over which the weaker detection of a tile goes")
-    nms_threshold: Share = Field(0.3, description="mask overlap over which the weaker detection goes")
-    shape_power: Annotated[float, Field(ge=0)] = Field(
-        0.0,
-        description="of overlapping detections the better one has score x (fit to an ellipse) ^ this; 0: score alone",
+    tile: Positive = Field(256, description="Side of a tile. A larger one needs more memory.")
+    overlap: Annotated[int, Field(ge=0)] = Field(
+        64, description="Pixels that neighbouring tiles share; more than the length of a nucleus."
     )
-    mask_margin: Share = Field(0.0, description="boxes are enlarged by this share before their masks are found")
-    min_area: Positive = Field(30, description="smaller nuclei are dropped, source pixels")
+    batch: Positive = Field(1, description="Tiles detected at a time; 4 to 16 on a GPU.")
+    proposals: Positive = Field(1000, description="Proposals of a tile.")
+    max_instances: Positive = Field(400, description="Detections of a tile at most.")
+    score: Share = Field(0.3, description="Lowest score of a nucleus. Raise it for fewer false ones.")
+    box_iou: Share = Field(0.7, description="Box overlap (IoU) over which the weaker detection of a tile goes.")
+    mask_iou: Share = Field(0.3, description="Mask overlap (IoU) over which the weaker detection goes.")
+    shape_power: Annotated[float, Field(ge=0)] = Field(
+        8.0,
+        description="Of two overlapping detections the one with the larger score x (fit to an ellipse) ^ power stays; "
+        "0 compares scores alone.",
+    )
+    mask_margin: Share = Field(0.15, description="Boxes grow by this share before their masks are found.")
+    min_area: Positive = Field(30, description="Smallest nucleus.")
     min_area_share: Share = Field(
-        0.0, description="share of the median area of the image's better detections that a nucleus needs"
+        0.25, description="Smallest nucleus, as a share of the image's median area; 0 switches it off."
     )
     max_area_ratio: Annotated[float, Field(gt=1)] | None = Field(
-        None,
-        description="a detection of more than so many times that median area is a clump: what is within it counts",
+        5.0,
+        description="A detection larger than this many median areas is a clump: the nuclei within it stay instead. "
+        "null switches it off.",
     )
     usual_area: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="median area of the nuclei trained on; an image of far smaller ones is tried up to twice as large",
+        description="Median area of the nuclei trained on. An image of far smaller nuclei is enlarged before "
+        "detection; null switches it off.",
     )
-    views: Annotated[int, Field(ge=1, le=8)] = Field(1, description="flips and turns of an image that have to agree")
+    views: Annotated[int, Field(ge=1, le=8)] = Field(
+        1, description="Flips and turns of an image that vote on its nuclei; each costs a whole detection."
+    )
 
 
 class RunConfig(_Section):
     """All settings of a run."""
 
-    seed: int = 0
+    seed: int = Field(0, description="Seed of every random choice of the run.")
     supervision: Literal["image", "none", "instance"] = Field(
         "image",
-        description="none: hematoxylin components without any label; instance: the upper bound, which trains on the "
-        "instance labels of the training images",
+        description="image: yes/no answers for tiles. none: hematoxylin alone, without any label. instance: the upper "
+        "bound, which trains on the instance labels.",
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "auto", description="auto: mixed_bfloat16 on a CPU with instructions for it, else float32"
+        "auto",
+        description="Number format of the networks. auto: mixed_bfloat16 on a CPU with instructions for it, else "
+        "float32.",
     )
-    cycles: Positive = 2
-    scale: Positive = Field(2, description="every image is enlarged this much before the network")
-    mean_pixel: tuple[float, float, float] = (189.44, 136.76, 169.23)
-    evaluate: bool = Field(True, description="score each cycle on val, if val is labelled; selects nothing")
+    cycles: Positive = Field(5, description="Cycles of classifier and Mask R-CNN.")
+    scale: Positive = Field(2, description="Enlargement of every image before the networks.")
+    mean_pixel: tuple[float, float, float] = Field(
+        (189.44, 136.76, 169.23),
+        description="Mean red, green and blue of the training images, 0 to 255, which is subtracted.",
+    )
     backbone: BackboneConfig = BackboneConfig()
     tiles: TilesConfig = TilesConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     maps: MapsConfig = MapsConfig()
     pseudo: PseudoConfig = PseudoConfig()
-    segmenter: SegmenterConfig = SegmenterConfig()
+    mask_rcnn: MaskRcnnConfig = MaskRcnnConfig()
     rounds: RoundsConfig = RoundsConfig()
     detection: DetectionConfig = DetectionConfig()
 
-    def with_pseudo(self, **settings: object) -> "RunConfig":
-        """Return a copy with these keys of section `pseudo`, which are not checked again."""
-        return self.model_copy(update={"pseudo": self.pseudo.model_copy(update=settings)})
+    @property
+    def trusts_negative_tiles(self) -> bool:
+        """Whether no pseudo mask may lie in a negative tile: with yes/no answers, in the recipe `stain`."""
+        return self.supervision == "image" and self.pseudo.recipe == "stain"
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":
         """Refuse what would otherwise stop a run hours later."""
         rules = (
             (
-                self.supervision != "none" or not self.pseudo.reads_activation,
-                "supervision none has no activation map: it needs pseudo.source hematoxylin, pseudo.agreement false, "
-                "pseudo.min_activation 0 and pseudo.background 0",
+                self.supervision == "image" or self.pseudo.recipe == "stain",
+                f"supervision {self.supervision} has no activation map: it needs pseudo.recipe stain",
             ),
-            (
-                self.supervision == "image" or not self.pseudo.negative_tiles,
-                f"supervision {self.supervision} has no tiles: it needs pseudo.negative_tiles false (and "
-                "pseudo.ignore_rest false)",
-            ),
-            (
-                self.pseudo.negative_tiles or not self.pseudo.ignore_rest,
-                "pseudo.ignore_rest needs pseudo.negative_tiles",
-            ),
-            (
-                not self.pseudo.pool or self.pseudo.rank_by == "confidence",
-                "pseudo.pool compares images by confidence: it needs pseudo.rank_by confidence",
-            ),
-            (self.maps.overlap < self.maps.tile, "maps.overlap has to be smaller than maps.tile"),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
-            (self.maps.tile * self.scale % 32 == 0, "maps.tile times scale has to be divisible by 32"),
-            (self.segmenter.crop % 64 == 0, "segmenter.crop has to be divisible by 64"),
+            (self.mask_rcnn.crop % 64 == 0, "mask_rcnn.crop has to be divisible by 64"),
             (self.maps.level in self.classifier.levels, "maps.level has to be one of classifier.levels"),
             (self.rounds.ignore_score <= self.rounds.score, "rounds.ignore_score must not exceed rounds.score"),
-            (
-                self.tiles.max_coverage_negative < self.tiles.min_coverage,
-                "tiles.max_coverage_negative has to be smaller than tiles.min_coverage",
-            ),
         )
         for holds, rule in rules:
             if not holds:
@@ -252,38 +264,67 @@ class RunConfig(_Section):
         return self
 
 
-def load_config(path: str | Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
-    """Return the configuration of the YAML file `path` (None: the defaults) with `overrides` on top.
+def load_config(paths: str | Path | Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the configuration of YAML files, later ones on top, with `overrides` on top of all.
+
+    A file may name the file below it with the key `base`, a path relative to its own folder. Keys of earlier versions
+    are translated or skipped, with a warning that names them.
 
     Args:
-        path: YAML file with any of the keys of `RunConfig`.
+        paths: one YAML file or several, with any of the keys of `RunConfig`; none for the defaults.
         overrides: `section.key=value` strings; the value is YAML.
 
     Raises:
         InputError: no such file or an empty one, no valid YAML, an unknown key (the nearest one is named) or a value
             out of range.
     """
-    content, source = {}, "default configuration"
-    if path is not None:
-        source = str(path)
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such configuration file; see configs/ for examples")
-        try:
-            text = Path(path).read_text()
-            content = yaml.safe_load(text) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
-        if not text.strip():  # what a full disk leaves of a file; defaults would start quite another run
-            raise InputError(f"{path}: empty; write the file again, or give no configuration for the defaults")
-        if not isinstance(content, dict):
-            raise InputError(f"{path}: a mapping of keys to values is needed; see configs/ for examples")
-    for override in overrides:
-        apply_override(content, override)
-    return validate(content, source)
+    files = [paths] if isinstance(paths, str | Path) else list(paths)
+    content: dict = {}
+    for path in files:
+        content = merge(content, _read_yaml(Path(path)))
+    content = merge(content, _translated(parse_overrides(overrides), "--set"))
+    return validate(content, ", ".join(map(str, files)) or "default configuration")
+
+
+def merge_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Return `config` with `section.key=value` strings on top.
+
+    Raises:
+        InputError: as `load_config`.
+    """
+    above = _translated(parse_overrides(overrides), "--set")
+    return validate(merge(config.model_dump(mode="json"), above), "--set")
+
+
+def read_stored(content: object, source: str | Path) -> RunConfig:
+    """Return the settings that a weights file or a run directory carries, of this version or an earlier one.
+
+    Args:
+        content: the settings as plain data. Keys that they lack have their default.
+        source: the file, for messages.
+
+    Raises:
+        InputError: they are no settings of any version.
+    """
+    return read_stored_strictly(content, source)[0]
+
+
+def read_stored_strictly(content: object, source: str | Path) -> tuple[RunConfig, list[str]]:
+    """Return what `read_stored` returns, and the stored settings that this version can no longer follow."""
+    if not isinstance(content, dict):
+        raise InputError(f"{source}: holds no settings; restore the file")
+    modern, _, lost = modernise(content)
+    if "segmenter" in content:
+        modern = fill_first_defaults(modern)
+    return validate(modern, str(source)), lost
 
 
 def validate(content: dict, source: str) -> RunConfig:
-    """Return `content` as a `RunConfig`; `source` names it in messages."""
+    """Return `content`, settings of this version, as a `RunConfig`; `source` names it in messages.
+
+    Raises:
+        InputError: an unknown key (the nearest one is named) or a value out of range.
+    """
     try:
         return RunConfig.model_validate(content)
     except pydantic.ValidationError as error:
@@ -296,38 +337,88 @@ def validate(content: dict, source: str) -> RunConfig:
         raise InputError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from error
 
 
-def apply_override(content: dict, override: str) -> None:
-    """Write a `section.key=value` string (the value is YAML) into the nested dict `content`.
+def parse_overrides(overrides: Sequence[str]) -> dict:
+    """Return `section.key=value` strings (the value is YAML) as nested settings.
 
     Raises:
         InputError: no such string, or a value where a section is needed.
     """
-    key, separator, value = override.partition("=")
-    if not separator or not key:
-        raise InputError(f"--set {override}: write it as section.key=value, e.g. segmenter.steps=100")
-    *sections, last = key.split(".")
-    for section in sections:
-        content = content.setdefault(section, {})
-        if not isinstance(content, dict):
-            raise InputError(f"--set {override}: {section} holds a value, not further keys")
+    content: dict = {}
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key:
+            raise InputError(f"--set {override}: write it as section.key=value, e.g. mask_rcnn.steps=100")
+        *sections, last = key.split(".")
+        section = content
+        for name in sections:
+            section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                raise InputError(f"--set {override}: {name} holds a value, not further keys")
+        try:
+            section[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {override}: the value is not valid YAML") from error
+    return content
+
+
+def merge(below: dict, above: dict) -> dict:
+    """Return nested settings with those of `above` in place of those of `below`."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _translated(content: dict, source: str) -> dict:
+    """Return what a user wrote in keys of this version, with a warning that names keys of an earlier one."""
+    modern, old, _ = modernise(content)
+    if old:
+        warnings.warn(
+            f"{source}: keys of an earlier version, translated or without effect now: {', '.join(old)}; "
+            "see docs/settings.md",
+            stacklevel=3,
+        )
+    return modern
+
+
+def _read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict:
+    """Return the content of a configuration file on top of the file that it names as its base."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such configuration file; see configs/ for examples")
     try:
-        content[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not valid YAML") from error
+        text = path.read_text()
+        content = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
+    if not text.strip():  # what a full disk leaves of a file; defaults would start quite another run
+        raise InputError(f"{path}: empty; write the file again, or give no configuration for the defaults")
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a mapping of keys to values is needed; see configs/ for examples")
+    base = content.pop(BASE, None)
+    content = _translated(content, str(path))
+    if base is None:
+        return content
+    if not isinstance(base, str) or (below := path.parent / base).resolve() in (path.resolve(), *above):
+        raise InputError(f"{path}: {BASE} = {base!r}: name another configuration file")
+    return merge(_read_yaml(below, (*above, path.resolve())), content)
+
+
+def sections_of(model: type[pydantic.BaseModel]) -> dict[str, type[pydantic.BaseModel]]:
+    """Return `{name: class}` of the sections of a configuration class."""
+    return {
+        name: field.annotation
+        for name, field in model.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)
+    }
 
 
 def _nearest(location: tuple) -> str:
     """Return which key was probably meant: the same name elsewhere, else a like one of the section, else of any."""
-    section: type[pydantic.BaseModel] = RunConfig
-    for part in location[:-1]:
-        section = section.model_fields[part].annotation
+    sections = sections_of(RunConfig)
+    section = sections[str(location[0])] if len(location) > 1 else RunConfig
     word = str(location[-1])
-    every = [
-        f"{name}.{key}"
-        for name, field in RunConfig.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)
-        for key in field.annotation.model_fields
-    ]
+    every = [f"{name}.{key}" for name, part in sections.items() for key in part.model_fields]
     same_name = [full for full in every if full.split(".")[1] == word]
     if same_name:
         return f"did you mean {' or '.join(same_name)}?"

@@ -1,7 +1,8 @@
-"""The networks of a run, all on one backbone, built from the configuration."""
+"""Settings of a run -> backbone, classifier and Mask R-CNN; and their weights files."""
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -9,52 +10,63 @@ import numpy as np
 
 from cyclic.backbones import build_backbone
 from cyclic.classifier.model import build_classifier
-from cyclic.config import RunConfig, apply_override, validate
+from cyclic.config import RunConfig, merge_overrides, parse_overrides, read_stored
 from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.weights import h5
 
+# Pseudo masks in a crop at most.
+MAX_INSTANCES = 128
+WARMUP = 50  # steps
+# The settings that a weights file carries: what prediction needs, and nothing else.
+STORED = {
+    "precision": True,
+    "scale": True,
+    "mean_pixel": True,
+    "backbone": {"name", "norm"},
+    "tiles": {"size"},
+    "classifier": {"levels", "hidden"},
+    "maps": {"level"},
+    "mask_rcnn": {"width", "anchor_scales"},
+    "rounds": {"ignore_score"},
+    "detection": True,
+}
+
 
 def mask_rcnn_config(config: RunConfig) -> Config:
     """Return the Mask R-CNN configuration of a run, for training and inference alike."""
-    segmenter, detection = config.segmenter, config.detection
+    settings, detection = config.mask_rcnn, config.detection
 
     class NucleusConfig(Config):
         NAME = "nucleus"
         NUM_CLASSES = 2
-        IMAGES_PER_GPU = segmenter.batch
-        STEPS_PER_EPOCH = segmenter.steps_per_epoch
+        IMAGES_PER_GPU = settings.batch
         BACKBONE = config.backbone.name
         NORM = config.backbone.norm
-        TOP_DOWN_PYRAMID_SIZE = segmenter.pyramid_channels
-        RPN_CHANNELS = segmenter.rpn_channels
-        MASK_CHANNELS = segmenter.mask_channels
-        FPN_CLASSIF_FC_LAYERS_SIZE = segmenter.fc_size
-        RPN_ANCHOR_SCALES = tuple(segmenter.anchor_scales)
-        RPN_TRAIN_ANCHORS_PER_IMAGE = segmenter.rpn_anchors
-        POST_NMS_ROIS_TRAINING = segmenter.proposals
+        TOP_DOWN_PYRAMID_SIZE, RPN_CHANNELS, MASK_CHANNELS, FPN_CLASSIF_FC_LAYERS_SIZE = settings.widths
+        RPN_ANCHOR_SCALES = tuple(settings.anchor_scales)
+        RPN_TRAIN_ANCHORS_PER_IMAGE = settings.rpn_anchors
+        POST_NMS_ROIS_TRAINING = settings.proposals
         POST_NMS_ROIS_INFERENCE = detection.proposals
         IMAGE_RESIZE_MODE = "crop"
-        IMAGE_MIN_DIM = IMAGE_MAX_DIM = segmenter.crop
+        IMAGE_MIN_DIM = IMAGE_MAX_DIM = settings.crop
         IMAGE_MIN_SCALE = config.scale
-        CROP_ZOOM = segmenter.zoom
         MEAN_PIXEL = np.array(config.mean_pixel)
         MINI_MASK_SHAPE = (28, 28)
-        MAX_GT_INSTANCES = segmenter.max_instances
-        TRAIN_ROIS_PER_IMAGE = segmenter.rois
+        MAX_GT_INSTANCES = MAX_INSTANCES
+        TRAIN_ROIS_PER_IMAGE = settings.rois
         DETECTION_MAX_INSTANCES = detection.max_instances
         DETECTION_MIN_CONFIDENCE = min(detection.score, config.rounds.ignore_score)
-        DETECTION_NMS_THRESHOLD = detection.box_nms_threshold
+        DETECTION_NMS_THRESHOLD = detection.box_iou
         DETECTION_MASK_MARGIN = detection.mask_margin
         DETECTION_ANY_FOREGROUND = True
-        OPTIMIZER = segmenter.optimizer
-        LR_SCHEDULE = segmenter.schedule
-        WARMUP_STEPS = segmenter.warmup
-        WEIGHT_DECAY = segmenter.weight_decay
-        USE_IGNORE = config.pseudo.ignore
-        USE_GT_PROPOSALS = segmenter.gt_proposals
+        OPTIMIZER = settings.optimizer
+        LR_SCHEDULE = "cosine" if settings.optimizer == "adamw" else "constant"
+        WARMUP_STEPS = WARMUP
+        USE_IGNORE = True
+        USE_GT_PROPOSALS = True
         SEED = config.seed
 
     return NucleusConfig()
@@ -79,7 +91,13 @@ class Models:
     """Classifier and Mask R-CNN of one run, on one backbone object.
 
     Args:
-        config: the run's configuration; its seed and precision are set for Keras as a whole.
+        config: the run's settings; seed and precision are set for Keras as a whole.
+
+    Attributes:
+        backbone: the network that both stand on.
+        network: layers of the Mask R-CNN.
+        classifier: the classifier of tiles.
+        mrcnn_config: settings of the Mask R-CNN.
     """
 
     def __init__(self, config: RunConfig):
@@ -87,14 +105,11 @@ class Models:
         keras.utils.set_random_seed(config.seed)
         self.config = config
         self.mrcnn_config = mask_rcnn_config(config)
-        self.backbone = build_backbone(config.backbone.name, norm=config.backbone.norm)
+        self.backbone = _backbone(config)
         self.network = Network(self.mrcnn_config, self.backbone)
-        self.classifier = build_classifier(
-            self.backbone, levels=tuple(config.classifier.levels), hidden=config.classifier.hidden
-        )
+        self.classifier = _classifier(config, self.backbone)
         if config.backbone.weights:
             h5.load_weights(config.backbone.weights, self.network)
-        self._detector = None
 
     def load(self, *paths: str | Path) -> None:
         """Load weights files into every layer they name, one after the other."""
@@ -105,20 +120,26 @@ class Models:
         """Write backbone and classifier heads."""
         h5.save_weights(path, self.classifier)
 
-    def save_segmenter(self, path: str | Path) -> None:
-        """Write the whole Mask R-CNN and the configuration, all that `load_predictor` needs."""
-        h5.save_weights(path, self.network, {"run_config": self.config.model_dump_json()})
+    def save_mask_rcnn(self, path: str | Path) -> None:
+        """Write the whole Mask R-CNN and the settings that prediction needs."""
+        settings = json.dumps(self.config.model_dump(mode="json", include=STORED))
+        h5.save_weights(path, self.network, {"run_config": settings})
 
-    def segmenter(self) -> MaskRCNN:
-        """Return the Mask R-CNN in training mode."""
-        return MaskRCNN("training", self.mrcnn_config, network=self.network)
+    def trainer(self, seed: int, steps_per_epoch: int) -> MaskRCNN:
+        """Return the Mask R-CNN in training mode.
 
-    @property
+        Args:
+            seed: of crops, anchors and ROIs.
+            steps_per_epoch: training steps of an epoch.
+        """
+        config = mask_rcnn_config(self.config)
+        config.SEED, config.STEPS_PER_EPOCH = seed, steps_per_epoch
+        return MaskRCNN("training", config, network=self.network)
+
+    @cached_property
     def detector(self) -> MaskRCNN:
         """The Mask R-CNN in inference mode, on the same weights."""
-        if self._detector is None:
-            self._detector = MaskRCNN("inference", self.mrcnn_config, network=self.network)
-        return self._detector
+        return MaskRCNN("inference", self.mrcnn_config, network=self.network)
 
 
 class _Everything:
@@ -128,13 +149,40 @@ class _Everything:
         self.layers = models
 
 
-def load_tile_classifier(path: str | Path, config: RunConfig) -> keras.Model:
-    """Return the classifier from a `classifier.weights.h5` of a run with this configuration, on a backbone of its own.
+def _backbone(config: RunConfig) -> keras.Model:
+    return build_backbone(config.backbone.name, norm=config.backbone.norm)
+
+
+def _classifier(config: RunConfig, backbone: keras.Model) -> keras.Model:
+    return build_classifier(backbone, levels=tuple(config.classifier.levels), hidden=config.classifier.hidden)
+
+
+def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[MaskRCNN, RunConfig]:
+    """Return a trained Mask R-CNN in inference mode, and the settings that it predicts with.
+
+    Args:
+        path: `best.weights.h5` or a `model.weights.h5` of a run.
+        overrides: `detection.key=value` strings in place of the stored settings. A smaller tile brings a smaller
+            overlap, half a tile at most.
+
+    Raises:
+        InputError: the file is missing, unreadable or holds no settings; or an override is out of range or of another
+            section.
+    """
+    config = _with_detection(_stored_config(path), overrides)
+    keras.config.set_dtype_policy(precision(config))
+    network = Network(mask_rcnn_config(config), _backbone(config))
+    h5.load_weights(path, network)
+    return MaskRCNN("inference", network.config, network=network), config
+
+
+def load_classifier(path: str | Path, config: RunConfig) -> keras.Model:
+    """Return the classifier from a `classifier.weights.h5` of the run with these settings.
 
     Raises:
         InputError: the file is missing or unreadable, or lacks a layer of the classifier.
     """
-    classifier = _models_to_load(config).classifier
+    classifier = _classifier(config, _backbone(config))
     missing = h5.load_weights(path, classifier).missing
     if missing:
         raise InputError(
@@ -144,33 +192,23 @@ def load_tile_classifier(path: str | Path, config: RunConfig) -> keras.Model:
     return classifier
 
 
-def load_predictor(path: str | Path, overrides: Sequence[str] = (), **detection: float) -> tuple[MaskRCNN, RunConfig]:
-    """Return the Mask R-CNN in inference mode and the run's configuration from a `model.weights.h5` of a run.
-
-    Args:
-        path: the weights file.
-        overrides: `detection.key=value` strings, applied before `detection`.
-        detection: settings of the configuration's section `detection` to use in place of the run's.
-
-    Raises:
-        InputError: the file is missing, unreadable, or carries no run configuration; or a setting is out of range or
-            none of detection.
-    """
+def _stored_config(path: str | Path) -> RunConfig:
     stored = h5.read_attributes(path).get("run_config")
     if stored is None:
         raise InputError(f"{path}: holds no run configuration; give model.weights.h5 or best.weights.h5 of a run")
-    content = json.loads(stored)
+    try:
+        content = json.loads(stored)
+    except ValueError as error:
+        raise InputError(f"{path}: its settings are not valid JSON; train or copy the file again") from error
+    return read_stored(content, path)
+
+
+def _with_detection(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     for override in overrides:
         if not override.startswith("detection."):
             raise InputError(f"--set {override}: a trained model takes detection.key=value alone")
-        apply_override(content, override)
-    content["detection"].update(detection)
-    config = validate(content, str(path))
-    models = _models_to_load(config)
-    models.load(path)
-    return models.detector, config
-
-
-def _models_to_load(config: RunConfig) -> Models:
-    """Return models for finished weights: the ones that the run began with, maybe long gone, are not read."""
-    return Models(config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})}))
+    given = parse_overrides(overrides).get("detection", {})
+    tile = given.get("tile")
+    if isinstance(tile, int) and "overlap" not in given:
+        overrides = [*overrides, f"detection.overlap={min(config.detection.overlap, tile // 2)}"]
+    return merge_overrides(config, overrides)

@@ -37,16 +37,13 @@ TINY = {
     "cycles": 2,
     "tiles": {"size": 32, "stride": 24},
     "classifier": {"steps": 3, "later_steps": 2, "batch": 4},
-    "maps": {"tile": 64, "overlap": 16},
-    "segmenter": {
-        "crop": 64, "batch": 1, "steps": 2, "later_steps": 2, "warmup": 0, "rpn_anchors": 32, "rois": 8,
-        "proposals": 32, "max_instances": 16, "pyramid_channels": 32, "rpn_channels": 32, "mask_channels": 32,
-        "fc_size": 32,
+    "mask_rcnn": {
+        "width": [32, 32, 32, 32], "crop": 64, "batch": 1, "steps": 2, "later_steps": 2, "rpn_anchors": 32, "rois": 8,
+        "proposals": 32,
     },
-    "rounds": {"students": 0},
     # What so short a training finds is small and has holes, how small differs from processor to processor.
     "detection": {
-        "tile": 64, "overlap": 16, "batch": 4, "proposals": 32, "max_instances": 16, "score": 0.3, "min_area": 1,
+        "tile": 64, "overlap": 16, "batch": 4, "proposals": 32, "max_instances": 16, "min_area": 1,
     },
 }  # fmt: skip
 

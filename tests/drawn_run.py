@@ -10,7 +10,7 @@ from cyclic.config import RunConfig
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import write_image, write_json, write_label_map
-from cyclic.pseudo.select import PseudoMasks, save_pseudo_masks
+from cyclic.pseudo.masks import PseudoMasks, save_pseudo_masks
 
 REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou")
 LOSSES = ("loss", "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss")

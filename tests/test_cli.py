@@ -107,7 +107,7 @@ def test_no_such_folder(call, arguments):
 
 def test_unknown_key_names_the_nearest(call, data, tmp_path):
     run = ("train", "--data", data, "--out", tmp_path / "run")
-    assert_refused(call(*run, "--set", "segmenter.step=3"), "segmenter.step", "did you mean segmenter.steps?")
+    assert_refused(call(*run, "--set", "mask_rcnn.step=3"), "mask_rcnn.step", "did you mean mask_rcnn.steps?")
     (tmp_path / "config.yaml").write_text("cycels: 3\n")
     assert_refused(call(*run, "--config", tmp_path / "config.yaml"), "config.yaml", "did you mean cycles?")
     assert not (tmp_path / "run").exists()
@@ -301,9 +301,10 @@ def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
 
 
 def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypatch):
-    def predict_folder(images, weights, out, formats, *options):
-        assert (images, formats) == (data / "images", ("tif", "csv"))
-        assert options == (64, 0.25, 0.5, 4, ("detection.mask_margin=0.1",), tmp_path / "c.h5")
+    def predict_folder(images, weights, out, formats, **options):
+        assert (images, formats) == (data / "images", ["tif", "csv"])
+        settings = ["detection.mask_margin=0.1", "detection.tile=64", "detection.score=0.25", "detection.views=4"]
+        assert options == {"overrides": settings, "classifier": tmp_path / "c.h5", "pixel_size": 0.5}
         return {"a": 3}
 
     monkeypatch.setattr("cyclic.inference.folder.predict_folder", predict_folder)
@@ -364,7 +365,7 @@ def test_demo_continues_or_shows_its_run(call, tmp_path, monkeypatch):
     calls = []
 
     def train(config, data, out, *, resume, until):
-        calls.append((resume, until, config.segmenter.steps))
+        calls.append((resume, until, config.mask_rcnn.steps))
         out.mkdir(exist_ok=True)
         (out / "config.yaml").write_text("")
         assert len(MonusacDataset(data, "train").ids) > 1

@@ -3,22 +3,22 @@
 import io
 import json
 
-import h5py
 import numpy as np
 import pytest
+from first_version import OLD
 
 from cyclic.config import load_config
 from cyclic.errors import InputError
+from cyclic.mrcnn.weights import h5
 from cyclic.mrcnn.weights.h5 import leaf_layers
-from cyclic.networks import Models, load_predictor, mask_rcnn_config, precision
+from cyclic.networks import Models, load_mask_rcnn, mask_rcnn_config, precision
 
-SMALL = tuple(f"segmenter.{key}=16" for key in ("pyramid_channels", "rpn_channels", "mask_channels", "fc_size"))
-SMALL += ("segmenter.crop=64", "detection.max_instances=8", "detection.proposals=16")
+SMALL = ("mask_rcnn.width=[16, 16, 16, 16]", "mask_rcnn.crop=64", "detection.max_instances=8", "detection.proposals=16")
 
 
 @pytest.fixture(scope="module")
 def models():
-    return Models(load_config(None, SMALL))
+    return Models(load_config((), SMALL))
 
 
 def values(model):
@@ -30,18 +30,24 @@ def same(first, second):
 
 
 def test_configuration_reaches_mask_rcnn():
-    overrides = ("segmenter.crop=128", "segmenter.rois=7", "detection.score=0.6", "rounds.ignore_score=0.2", "scale=3")
-    config = mask_rcnn_config(load_config(None, (*overrides, "backbone.norm=frozen", "detection.max_instances=9")))
+    overrides = ("mask_rcnn.crop=128", "mask_rcnn.rois=7", "detection.score=0.6", "rounds.ignore_score=0.2", "scale=3")
+    config = mask_rcnn_config(load_config((), (*overrides, "backbone.norm=frozen", "detection.max_instances=9")))
     assert config.IMAGE_MIN_DIM == config.IMAGE_MAX_DIM == 128 and config.IMAGE_MIN_SCALE == 3
     assert config.TRAIN_ROIS_PER_IMAGE == 7 and config.DETECTION_MAX_INSTANCES == 9
     assert config.DETECTION_MIN_CONFIDENCE == 0.2 and config.norm() == "frozen" and config.NUM_CLASSES == 2
 
 
-def test_mask_margin_zoom_and_both_suppressions_reach_mask_rcnn():
-    overrides = ("detection.mask_margin=0.15", "segmenter.zoom=0.25", "detection.box_nms_threshold=0.7")
-    config = mask_rcnn_config(load_config(None, (*overrides, "detection.nms_threshold=0.4")))
-    assert config.DETECTION_MASK_MARGIN == 0.15 and config.CROP_ZOOM == 0.25
-    assert config.DETECTION_NMS_THRESHOLD == 0.7  # masks are compared afterwards, by detection.nms_threshold
+def test_mask_margin_widths_and_both_suppressions_reach_mask_rcnn():
+    overrides = ("detection.mask_margin=0.1", "mask_rcnn.width=matterport", "detection.box_iou=0.6")
+    config = mask_rcnn_config(load_config((), (*overrides, "detection.mask_iou=0.4")))
+    assert config.DETECTION_MASK_MARGIN == 0.1
+    assert (config.TOP_DOWN_PYRAMID_SIZE, config.RPN_CHANNELS, config.MASK_CHANNELS) == (256, 512, 256)
+    assert config.DETECTION_NMS_THRESHOLD == 0.6  # masks are compared afterwards, by detection.mask_iou
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), [("adamw", "cosine"), ("sgd", "constant")])
+def test_the_schedule_follows_the_optimizer(optimizer, schedule):
+    assert schedule == mask_rcnn_config(load_config((), (f"mask_rcnn.optimizer={optimizer}",))).LR_SCHEDULE
 
 
 def test_classifier_and_mask_rcnn_hold_the_same_backbone_layers(models):
@@ -49,7 +55,7 @@ def test_classifier_and_mask_rcnn_hold_the_same_backbone_layers(models):
     shared = classifier.keys() & network.keys()
     assert len(shared) > 20 and all(classifier[name] is network[name] for name in shared)
     assert shared == leaf_layers(models.backbone).keys()
-    assert models.detector.network is models.segmenter().network is models.network
+    assert models.detector.network is models.trainer(0, 1).network is models.network
 
 
 def test_files_carry_the_backbone_from_one_to_the_other(models, tmp_path):
@@ -58,7 +64,7 @@ def test_files_carry_the_backbone_from_one_to_the_other(models, tmp_path):
     mask = leaf_layers(models.network)["mrcnn_mask"]
     before = values(models.classifier) | values(models.network)
     models.save_classifier(tmp_path / "classifier.weights.h5")
-    models.save_segmenter(tmp_path / "model.weights.h5")
+    models.save_mask_rcnn(tmp_path / "model.weights.h5")
     for each in (layer, head, mask):
         each.set_weights([weight + 1 for weight in each.get_weights()])
     models.load(tmp_path / "classifier.weights.h5")
@@ -73,61 +79,78 @@ def test_later_file_wins_where_both_hold_the_layer(models, tmp_path):
     layer = leaf_layers(models.backbone)["conv1"]
     models.save_classifier(tmp_path / "old.h5")
     layer.set_weights([weight + 1 for weight in layer.get_weights()])
-    models.save_segmenter(tmp_path / "new.h5")
+    models.save_mask_rcnn(tmp_path / "new.h5")
     newer = layer.get_weights()
     models.load(tmp_path / "old.h5", tmp_path / "new.h5")
     assert same(layer.get_weights(), newer)
 
 
-def test_model_file_alone_gives_the_predictor(models, tmp_path):
+def test_model_file_alone_is_enough_to_predict(models, tmp_path):
     path = tmp_path / "model.weights.h5"
-    models.save_segmenter(path)
-    model, config = load_predictor(path)
-    assert config == models.config and model.mode == "inference"
+    models.save_mask_rcnn(path)
+    model, config = load_mask_rcnn(path)
+    assert config.detection == models.config.detection and model.mode == "inference"
+    assert config.mask_rcnn.width == models.config.mask_rcnn.width
     stored, loaded = values(models.network), values(model.network)
     assert model.network is not models.network
     assert stored.keys() == loaded.keys() and all(same(stored[name], loaded[name]) for name in stored)
 
 
-def test_predictor_with_other_detection_settings(models, tmp_path):
+def test_a_file_holds_what_prediction_needs_and_no_more(models, tmp_path):
+    models.save_mask_rcnn(tmp_path / "model.weights.h5")
+    stored = json.loads(h5.read_attributes(tmp_path / "model.weights.h5")["run_config"])
+    assert stored["mask_rcnn"].keys() == {"width", "anchor_scales"} and stored["tiles"].keys() == {"size"}
+    assert not {"seed", "cycles", "supervision", "pseudo"} & stored.keys()
+    assert "weights" not in stored["backbone"]
+
+
+def test_a_file_of_the_first_version_is_read(models, tmp_path):
     path = tmp_path / "model.weights.h5"
-    models.save_segmenter(path)
-    model, config = load_predictor(path, score=0.05, tile=128)
-    assert config.detection.score == 0.05 and config.detection.tile == 128
+    widths = {key: 16 for key in ("pyramid_channels", "rpn_channels", "mask_channels", "fc_size")}
+    retired = {"ignore_rest": True, "agreement": True}
+    old = OLD | {"segmenter": OLD["segmenter"] | widths, "pseudo": OLD["pseudo"] | retired}
+    old["backbone"] = OLD["backbone"] | {"weights": "/nowhere/start.h5"}  # what the run began with is not needed
+    h5.save_weights(path, models.network, {"run_config": json.dumps(old)})
+    model, config = load_mask_rcnn(path)
+    assert config.mask_rcnn.widths == (16, 16, 16, 16) and config.detection.box_iou == 0.7
+    stored, loaded = values(models.network), values(model.network)
+    assert all(same(stored[name], loaded[name]) for name in stored)
+
+
+def test_other_detection_settings(models, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    models.save_mask_rcnn(path)
+    model, config = load_mask_rcnn(path, ("detection.score=0.05", "detection.tile=100"))
+    # A smaller tile brings a smaller overlap.
+    assert (config.detection.score, config.detection.tile, config.detection.overlap) == (0.05, 100, 50)
     # The network itself has to let detections of that score through.
     assert model.config.DETECTION_MIN_CONFIDENCE == 0.05
+    _, config = load_mask_rcnn(path, ("detection.tile=100", "detection.overlap=70"))
+    assert config.detection.overlap == 70
     with pytest.raises(InputError, match="detection.score = 2"):
-        load_predictor(path, score=2)
-
-
-def test_predictor_does_not_need_the_weights_the_run_began_with(models, tmp_path):
-    path = tmp_path / "model.weights.h5"
-    models.save_segmenter(path)
-    with h5py.File(path, "r+") as file:
-        content = json.loads(file.attrs["run_config"])
-        content["backbone"]["weights"] = "/nowhere/start.h5"
-        file.attrs["run_config"] = json.dumps(content)
-    load_predictor(path)
+        load_mask_rcnn(path, ("detection.score=2",))
+    with pytest.raises(InputError, match="scale=3: a trained model takes detection.key=value alone"):
+        load_mask_rcnn(path, ("scale=3",))
 
 
 def test_run_starts_from_the_weights_given(models, tmp_path):
-    models.save_segmenter(tmp_path / "start.h5")
-    again = Models(load_config(None, (*SMALL, "seed=5", f"backbone.weights={tmp_path / 'start.h5'}")))
+    models.save_mask_rcnn(tmp_path / "start.h5")
+    again = Models(load_config((), (*SMALL, "seed=5", f"backbone.weights={tmp_path / 'start.h5'}")))
     assert same(values(again.backbone)["conv1"], values(models.backbone)["conv1"])
 
 
 def test_same_seed_same_weights_other_seed_other_weights(models):
-    first, again, other = (Models(load_config(None, (*SMALL, f"seed={seed}"))).backbone for seed in (3, 3, 4))
+    first, again, other = (Models(load_config((), (*SMALL, f"seed={seed}"))).backbone for seed in (3, 3, 4))
     assert same(values(first)["conv1"], values(again)["conv1"])
     assert not same(values(first)["conv1"], values(other)["conv1"])
 
 
 def test_missing_file_and_file_of_another_kind(models, tmp_path):
     with pytest.raises(InputError, match="no.h5: no such weights file"):
-        load_predictor(tmp_path / "no.h5")
+        load_mask_rcnn(tmp_path / "no.h5")
     models.save_classifier(tmp_path / "classifier.h5")
     with pytest.raises(InputError, match="classifier.h5: holds no run configuration; give model.weights.h5"):
-        load_predictor(tmp_path / "classifier.h5")
+        load_mask_rcnn(tmp_path / "classifier.h5")
 
 
 @pytest.mark.parametrize(
@@ -137,5 +160,5 @@ def test_missing_file_and_file_of_another_kind(models, tmp_path):
 def test_precision_follows_the_processor(monkeypatch, flags, policy):
     lines = f"model name\t: a processor\nflags\t\t: {flags}\n"
     monkeypatch.setattr("builtins.open", lambda *_: io.StringIO(lines))
-    assert precision(load_config(None)) == policy
-    assert precision(load_config(None, ("precision=mixed_float16",))) == "mixed_float16"
+    assert precision(load_config()) == policy
+    assert precision(load_config((), ("precision=mixed_float16",))) == "mixed_float16"

@@ -1,14 +1,32 @@
-"""The run configuration: defaults, overrides, and what is refused and how."""
+"""The run configuration: defaults, files on top of each other, overrides, and what is refused and how."""
 
+import json
 import pathlib
+import warnings
 
 import pytest
 import yaml
 
-from cyclic.config import RunConfig, load_config, validate
+from cyclic.config import RunConfig, load_config, merge_overrides, sections_of, validate
 from cyclic.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def no_warning():
+    """Only files of an earlier version warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def flat(config):
+    return {
+        f"{name}.{key}": inner
+        for name, value in config.model_dump().items()
+        for key, inner in (value if isinstance(value, dict) else {"": value}).items()
+    }
 
 
 def test_defaults_are_valid_and_survive_yaml(tmp_path):
@@ -18,39 +36,70 @@ def test_defaults_are_valid_and_survive_yaml(tmp_path):
     assert load_config(tmp_path / "config.yaml") == config
 
 
+def test_every_key_says_what_it_does():
+    fields = [field for section in sections_of(RunConfig).values() for field in section.model_fields.values()]
+    fields += [field for name, field in RunConfig.model_fields.items() if name not in sections_of(RunConfig)]
+    assert 40 < len(fields) <= 65
+    assert all(field.description and field.description.endswith(".") for field in fields)
+
+
 @pytest.mark.parametrize("path", sorted([*(ROOT / "configs").glob("*.yaml"), ROOT / "cyclic" / "demo.yaml"]))
 def test_shipped_configurations_are_valid(path):
     load_config(path)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "own"),
+    ("kind", "base", "name", "own"),
     [
-        ("ccrcc", "", {("detection", "tile")}),
-        ("ccrcc", "_cpu", {("detection", "tile"), ("detection", "usual_area")}),
-        ("consep", "", {("mean_pixel", None)}),
-        ("consep", "_cpu", {("mean_pixel", None), ("detection", "usual_area"), ("pseudo", "max_area")}),
+        ("cpu", None, "monusac", {"detection.usual_area"}),
+        ("cpu", None, "ccrcc", {"detection.tile"}),
+        ("cpu", None, "consep", {"mean_pixel.", "pseudo.max_area"}),
+        ("paper", "paper", "monusac", set()),
+        ("paper", "paper", "ccrcc", {"detection.tile"}),
+        ("paper", "paper", "consep", {"mean_pixel."}),
     ],
 )
-def test_data_sets_share_one_schedule_but_for_what_their_images_ask_for(name, kind, own):
-    """YAML has no way to include a file, so the schedule is written down for each."""
-
-    def flat(which):
-        content = load_config(ROOT / "configs" / f"{which}{kind}.yaml").model_dump()
-        sections = {name: value if isinstance(value, dict) else {None: value} for name, value in content.items()}
-        return {(section, key): value for section, values in sections.items() for key, value in values.items()}
-
-    first, second = flat("monusac"), flat(name)
+def test_data_sets_share_one_base_but_for_what_their_images_ask_for(kind, base, name, own):
+    first = flat(load_config(ROOT / "configs" / f"{base}.yaml") if base else load_config())
+    second = flat(load_config(ROOT / "configs" / f"{name}_{kind}.yaml"))
     assert {key for key in first if first[key] != second[key]} == own
 
 
-def test_override_beats_file_beats_default(tmp_path):
-    path = tmp_path / "config.yaml"
-    path.write_text("segmenter:\n  steps: 10\n  batch: 3\n")
-    config = load_config(path, ("segmenter.steps=20", "classifier.levels=[C3, C5]", "backbone.weights=null"))
-    assert config.segmenter.steps == 20 and config.segmenter.batch == 3
-    assert config.segmenter.later_steps == RunConfig().segmenter.later_steps
+def test_later_file_beats_earlier_and_override_beats_both(tmp_path):
+    below, above = tmp_path / "below.yaml", tmp_path / "above.yaml"
+    below.write_text("mask_rcnn:\n  steps: 10\n  batch: 3\ncycles: 2\n")
+    above.write_text("mask_rcnn:\n  steps: 15\n  crop: 64\n")
+    config = load_config([below, above], ("mask_rcnn.crop=128", "classifier.levels=[C3, C5]", "backbone.weights=null"))
+    assert (config.mask_rcnn.steps, config.mask_rcnn.batch, config.mask_rcnn.crop) == (15, 3, 128)
+    assert config.cycles == 2 and config.mask_rcnn.later_steps == RunConfig().mask_rcnn.later_steps
     assert config.classifier.levels == ["C3", "C5"] and config.backbone.weights is None
+    assert load_config(below).mask_rcnn.steps == 10
+
+
+def test_a_file_names_the_file_below_it(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "base.yaml").write_text("cycles: 2\nmask_rcnn: {steps: 10}\n")
+    (tmp_path / "inner/middle.yaml").write_text("base: ../base.yaml\nseed: 4\n")
+    (tmp_path / "top.yaml").write_text("base: inner/middle.yaml\nmask_rcnn: {crop: 64}\n")
+    config = load_config(tmp_path / "top.yaml")
+    assert (config.cycles, config.seed, config.mask_rcnn.steps, config.mask_rcnn.crop) == (2, 4, 10, 64)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [("top.yaml", "name another"), ("middle.yaml", "name another"), ("none.yaml", "no such conf"), ("[1]", "name ano")],
+)
+def test_a_base_that_is_none(tmp_path, base, message):
+    (tmp_path / "middle.yaml").write_text("base: top.yaml\n")
+    (tmp_path / "top.yaml").write_text(f"base: {base}\n")
+    with pytest.raises(InputError, match=message):
+        load_config(tmp_path / "top.yaml")
+
+
+def test_widths_have_names_or_numbers():
+    assert load_config((), ("mask_rcnn.width=matterport",)).mask_rcnn.widths == (256, 512, 256, 1024)
+    assert load_config((), ("mask_rcnn.width=[16, 8, 4, 2]",)).mask_rcnn.widths == (16, 8, 4, 2)
+    assert load_config((), ("mask_rcnn.width=[128, 128, 128, 512]",)) == load_config()
 
 
 def test_a_file_that_sets_nothing_means_defaults_but_an_empty_one_was_lost(tmp_path):
@@ -66,43 +115,55 @@ def test_a_file_that_sets_nothing_means_defaults_but_an_empty_one_was_lost(tmp_p
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("pseudo.threshold=1.5", "pseudo.threshold = 1.5: Input should be less than or equal to 1"),
-        ("pseudo.threshold=-0.1", "pseudo.threshold = -0.1"),
+        ("pseudo.share=1.5", "pseudo.share = 1.5: Input should be less than or equal to 1"),
+        ("pseudo.share=-0.1", "pseudo.share = -0.1"),
         ("rounds.score=2", "rounds.score = 2"),
+        ("rounds.count=-1", "rounds.count = -1"),
         ("cycles=0", "cycles = 0"),
         ("classifier.levels=[C9]", "classifier.levels.0 = 'C9'"),
         ("pseudo.factors=[]", "pseudo.factors"),
+        ("mask_rcnn.width=huge", "mask_rcnn.width"),
+        ("mask_rcnn.width=[1, 2]", "mask_rcnn.width"),
         ("seed=many", "seed = 'many'"),
-        ("segmenter.step=3", "unknown key segmenter.step; did you mean segmenter.steps?"),
-        ("segmentor.steps=3", "unknown key segmentor; did you mean segmenter?"),
-        ("steps=3", "unknown key steps; did you mean classifier.steps or segmenter.steps?"),
+        ("mask_rcnn.step=3", "unknown key mask_rcnn.step; did you mean mask_rcnn.steps?"),
+        ("mask_rcn.steps=3", "unknown key mask_rcn; did you mean mask_rcnn?"),
+        ("steps=3", "unknown key steps; did you mean classifier.steps or mask_rcnn.steps?"),
         ("detection.cycles_of=3", "unknown key detection.cycles_of; valid keys: tile, overlap"),
-        ("segmenter.steps", "write it as section.key=value"),
+        ("mask_rcnn.steps", "write it as section.key=value"),
         ("=3", "write it as section.key=value"),
-        ("segmenter.steps.more=3", "segmenter.steps"),
-        ("segmenter.steps=[", "not valid YAML"),
+        ("mask_rcnn.steps.more=3", "mask_rcnn.steps"),
+        ("mask_rcnn.steps=[", "not valid YAML"),
         ("detection.overlap=256", "detection.overlap has to be smaller than detection.tile"),
-        ("maps.overlap=300", "maps.overlap has to be smaller"),
-        ("maps.tile=250", "maps.tile times scale has to be divisible by 32"),
-        ("segmenter.crop=200", "segmenter.crop has to be divisible by 64"),
+        ("mask_rcnn.crop=200", "mask_rcnn.crop has to be divisible by 64"),
         ("maps.level=C4", "maps.level has to be one of classifier.levels"),
         ("rounds.ignore_score=0.9", "rounds.ignore_score must not exceed rounds.score"),
-        ("tiles.min_coverage=0", "tiles.max_coverage_negative has to be smaller"),
     ],
 )
 def test_wrong_override_is_named_in_one_line(override, message):
-    with pytest.raises(InputError) as error:
-        load_config(None, (override,))
-    assert message in str(error.value) and "\n" not in str(error.value)
+    for change in (lambda: load_config((), (override,)), lambda: merge_overrides(RunConfig(), (override,))):
+        with pytest.raises(InputError) as error:
+            change()
+        assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_value_and_a_section_of_one_name():
+    with pytest.raises(InputError, match="mask_rcnn holds a value, not further keys"):
+        load_config((), ("mask_rcnn=3", "mask_rcnn.steps=3"))
+
+
+@pytest.mark.parametrize("supervision", ["none", "instance"])
+def test_without_a_classifier_there_is_no_map_to_follow(supervision):
+    with pytest.raises(InputError, match=f"supervision {supervision} has no activation map: it needs pseudo.recipe"):
+        load_config((), (f"supervision={supervision}", "pseudo.recipe=paper"))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("segmenter: {steps: 0}", "segmenter.steps = 0"),
+        ("mask_rcnn: {steps: 0}", "mask_rcnn.steps = 0"),
         ("a: [", "not valid YAML"),
         ("- a\n- b", "a mapping of keys"),
-        ("segmenter:", "segmenter = None"),
+        ("mask_rcnn:", "mask_rcnn = None"),
     ],
 )
 def test_wrong_file_is_named_in_one_line(tmp_path, content, message):
@@ -132,3 +193,11 @@ def test_configuration_cannot_be_changed():
 def test_validate_names_its_source():
     with pytest.raises(InputError, match="^run.h5: cycles"):
         validate({"cycles": "two"}, "run.h5")
+
+
+def test_overrides_of_a_finished_configuration():
+    config = RunConfig(cycles=3)
+    assert merge_overrides(config, ()) == config
+    changed = merge_overrides(config, ("detection.score=0.5",))
+    assert changed.detection.score == 0.5 and changed.cycles == 3
+    assert json.loads(changed.model_dump_json())["cycles"] == 3

@@ -18,6 +18,8 @@ from cyclic.errors import InputError
 
 GRADIENT_METHODS = {"gradcam": gradcam, "gradcampp": gradcampp, "layercam": layercam}
 METHODS = (*GRADIENT_METHODS, "lrp_epsilon", "lrp_alphabeta")
+# Side of the tiles in image pixels, and what neighbouring tiles share.
+TILE, OVERLAP = 256, 64
 # Share of pixels below the value that becomes 1: a single hot pixel does not decide the range.
 PERCENTILE = 99.5
 # Product maps weaker than this everywhere are not stretched to 1.
@@ -32,8 +34,8 @@ def activation_map(
     level: str = "C3",
     target_class: int = 1,
     scale: float = 2,
-    tile: int = 256,
-    overlap: int = 64,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
     context: int = 64,
     batch_size: int = 4,
     equivariance: bool = False,

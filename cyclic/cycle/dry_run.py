@@ -13,15 +13,20 @@ import cv2
 import keras
 import numpy as np
 
-from cyclic.classifier.training import train_classifier
+from cyclic.activation.maps import OVERLAP, TILE
 from cyclic.config import RunConfig
-from cyclic.cycle.stages import Context, classifier_steps, image_map
+from cyclic.cycle.context import Inputs
+from cyclic.cycle.schedule import Training
+from cyclic.cycle.stages import classifier, mask_rcnn
+from cyclic.cycle.stages.maps import image_map
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tiles import load_tiles
 from cyclic.errors import InputError
-from cyclic.inference.detect import detection_options, predict_image
-from cyclic.pseudo.candidates import pseudo_masks
-from cyclic.semi.dataset import CropAugmentation, PseudoDataset
+from cyclic.inference.detect import detect
+from cyclic.pseudo.masks import PseudoMasks
+from cyclic.pseudo.recipe import recipe_of
+from cyclic.pseudo.select import pseudo_masks_of_one_image
+from cyclic.semi.dataset import PseudoDataset
 from cyclic.stain import hematoxylin_map
 from cyclic.tiling import tiles
 
@@ -46,102 +51,95 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
         InputError: bad input, or no labels of the kind that `supervision` names to train on.
     """
     train, val = open_splits(data)
-    # No run directory and no display: of the stages only what writes no file is used.
-    context = Context(config, Path(data), None, None, train, val, None)  # type: ignore[arg-type]
-    _check_labels(context)
-    rows = [stage(context) for stage in _stages(config)]
+    inputs = Inputs(config, Path(data), train, val)
+    _check_labels(inputs)
+    rows = [stage(inputs) for stage in _stages(config)]
     for row in rows:
         row["hours"] = row["unit_s"] * row["units"] / 3600
     return [*rows, {"stage": "total", "hours": sum(row["hours"] for row in rows)}]
 
 
-def _stages(config: RunConfig) -> tuple[Callable[[Context], dict], ...]:
-    front_end = {"image": (_classifier, _map, _pseudo_masks), "none": (_pseudo_masks,), "instance": ()}
-    return (*front_end[config.supervision], _segmenter, _detection)
+def _stages(config: RunConfig) -> tuple[Callable[[Inputs], dict], ...]:
+    before = {"image": (_classifier, _map, _pseudo_masks), "none": (_pseudo_masks,), "instance": ()}
+    return (*before[config.supervision], _mask_rcnn, _detection)
 
 
-def _check_labels(context: Context) -> None:
-    config = context.config
+def _check_labels(inputs: Inputs) -> None:
+    config = inputs.config
     if config.supervision == "none":
         return
     if config.supervision == "image" and config.tiles.folder:
         load_tiles(config.tiles.folder)
-    elif not all(map(context.train.has_labels, context.train.ids)):
+    elif not all(map(inputs.train.has_labels, inputs.train.ids)):
         instead = "set tiles.folder" if config.supervision == "image" else "choose another supervision"
-        raise InputError(f"{context.data}: not every training image has labels; add them or {instead}")
+        raise InputError(f"{inputs.data}: not every training image has labels; add them or {instead}")
 
 
-def _classifier(context: Context) -> dict:
-    config, settings = context.config, context.config.classifier
-    model, clock = context.models.classifier, _StepClock()
-    batches = _Crops(context.images[context.train.ids[0]], config.tiles.size, settings.batch, config.scale)
-    train_classifier(
-        model, batches, batches, STEPS, settings.learning_rate, config.mean_pixel, settings.optimizer, callbacks=[clock]
-    )
-    steps = sum(classifier_steps(config, cycle) for cycle in range(1, config.cycles + 1))
+def _classifier(inputs: Inputs) -> dict:
+    config, settings = inputs.config, inputs.config.classifier
+    model, clock = inputs.models.classifier, _StepClock()
+    batches = _Crops(inputs.images[inputs.train.ids[0]], config.tiles.size, settings.batch, config.scale)
+    classifier.fit(model, config, Training(1, STEPS, settings.learning_rate), batches, batches, [clock])
+    steps = sum(inputs.schedule.classifier(cycle).steps for cycle in range(1, config.cycles + 1))
     return _row("classifier, step", batches[0][0], (settings.batch, 2), model.count_params(), clock.seconds, steps)
 
 
-def _map(context: Context) -> dict:
-    config, settings = context.config, context.config.maps
-    crop = context.images[context.train.ids[0]][: settings.tile, : settings.tile]
-    found, seconds = _timed(lambda: image_map(context.models, crop))
+def _map(inputs: Inputs) -> dict:
+    crop = inputs.images[inputs.train.ids[0]][:TILE, :TILE]
+    activation, seconds = _timed(lambda: image_map(inputs.models, crop))
 
     def windows(image):  # as `activation_map` lays them: half an overlap of reflected tissue on each side
-        height, width = (side + settings.overlap for side in image.shape[:2])
-        return len(tiles(height, width, settings.tile, settings.overlap))
+        height, width = (side + OVERLAP for side in image.shape[:2])
+        return len(tiles(height, width, TILE, OVERLAP))
 
-    units = config.cycles * sum(map(windows, context.images.values()))
-    parameters = context.models.classifier.count_params()
-    return _row("activation map, window", crop, found.shape, parameters, seconds / windows(crop), units)
+    units = inputs.config.cycles * sum(map(windows, inputs.images.values()))
+    parameters = inputs.models.classifier.count_params()
+    return _row("activation map, window", crop, activation.shape, parameters, seconds / windows(crop), units)
 
 
-def _pseudo_masks(context: Context) -> dict:
-    image = context.images[context.train.ids[0]]
+def _pseudo_masks(inputs: Inputs) -> dict:
+    image = inputs.images[inputs.train.ids[0]]
+    pseudo, seconds = _timed(lambda: _pseudo_masks_by_stain(image, inputs.config))
+    cycles = inputs.config.cycles if recipe_of(inputs.config).source == "activation" else 1
+    return _row("pseudo masks, image", image, pseudo.labels.shape, 0, seconds, cycles * len(inputs.images))
+
+
+def _pseudo_masks_by_stain(image: np.ndarray, config: RunConfig) -> PseudoMasks:
     # Hematoxylin stands in for the activation map, which would take minutes for a whole image.
-    found, seconds = _timed(lambda: pseudo_masks(hematoxylin_map(image), image, context.config))
-    units = context.config.cycles * len(context.images)
-    return _row("pseudo masks, image", image, found.labels.shape, 0, seconds, units)
+    return pseudo_masks_of_one_image(image, hematoxylin_map(image), config)
 
 
-def _segmenter(context: Context) -> dict:
-    config, settings = context.config, context.config.segmenter
-    name = context.train.ids[0]
-    image = context.images[name]
-    pseudo = {name: pseudo_masks(hematoxylin_map(image), image, config)}
-    model, clock = context.models.segmenter(), _StepClock()
-    model.config.STEPS_PER_EPOCH = STEPS
-    model.train(
-        PseudoDataset(context.images, pseudo),
-        None,
-        settings.learning_rate,
-        epochs=1,
-        augmentation=CropAugmentation(settings.stain_jitter, settings.fade),
-        custom_callbacks=[clock],
-        verbose=0,
-    )
-    rounds = config.cycles * (config.rounds.students + 1)
+def _mask_rcnn(inputs: Inputs) -> dict:
+    config, settings = inputs.config, inputs.config.mask_rcnn
+    name, clock = inputs.train.ids[0], _StepClock()
+    data = PseudoDataset(inputs.images, {name: _pseudo_masks_by_stain(inputs.images[name], config)})
+    mask_rcnn.fit(inputs.models, config, Training(1, STEPS, settings.learning_rate), data, config.seed, [clock])
     shape = (settings.batch, settings.crop, settings.crop, 3)
-    output = (settings.batch, settings.rois, *model.config.MASK_SHAPE)
-    steps = settings.steps + (rounds - 1) * settings.later_steps
-    return _row("Mask R-CNN, step", np.empty(shape, np.uint8), output, _parameters(model.network), clock.seconds, steps)
+    output = (settings.batch, settings.rois, *inputs.models.mrcnn_config.MASK_SHAPE)
+    steps = sum(inputs.schedule.mask_rcnn(*numbers).steps for numbers in _rounds(inputs))
+    parameters = _parameters(inputs.models.network)
+    return _row("Mask R-CNN, step", np.empty(shape, np.uint8), output, parameters, clock.seconds, steps)
 
 
-def _detection(context: Context) -> dict:
-    config, settings = context.config, context.config.detection
-    crop = context.images[context.train.ids[0]][: settings.tile, : settings.tile]
-    model = context.models.detector
+def _detection(inputs: Inputs) -> dict:
     # What an untrained network finds is small, and would be looked at again and again, enlarged.
-    options = detection_options(config) | {"usual_area": None}
-    (labels, _), seconds = _timed(lambda: predict_image(model, crop, **options))
+    settings = inputs.config.detection.model_copy(update={"usual_area": None})
+    crop = inputs.images[inputs.train.ids[0]][: settings.tile, : settings.tile]
+    model = inputs.models.detector
+    (labels, _), seconds = _timed(lambda: detect(model, crop, settings, inputs.config.scale))
 
     def windows(names):
-        shapes = (context.images[name].shape[:2] for name in names)
+        shapes = (inputs.images[name].shape[:2] for name in names)
         return sum(len(tiles(*shape, settings.tile, settings.overlap)) for shape in shapes)
 
-    rounds = config.cycles * (config.rounds.students + 1)
-    units = (rounds - 1) * windows(context.images) + windows(context.val_ids)
+    units = (len(_rounds(inputs)) - 1) * windows(inputs.images) + windows(inputs.val_ids)
     return _row("detection, tile", crop, labels.shape, _parameters(model.network), seconds, units)
+
+
+def _rounds(inputs: Inputs) -> list[tuple[int, int]]:
+    """Return cycle and round of every training of Mask R-CNN."""
+    cycles = range(1, inputs.config.cycles + 1)
+    return [(cycle, round_) for cycle in cycles for round_ in range(inputs.schedule.rounds)]
 
 
 def _row(stage: str, given: np.ndarray, output: tuple, parameters: int, seconds: float, units: int) -> dict:

@@ -7,13 +7,14 @@ compared. Shape shorthand: n detections of a tile, D detections of all tiles, N 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from cyclic.pseudo.score import ellipse_fit
+from cyclic.labels import areas, ellipse_fit, paint_largest_part
 
 # A box this near to its tile's edge counts as cut by it: box regression rarely ends on the very last pixel.
 EDGE_PX = 1
+# A detection goes if a better one covers this share of the smaller of the two.
+CONTAINMENT = 0.6
 
 
 class TileDetections(NamedTuple):
@@ -35,9 +36,9 @@ class TileDetections(NamedTuple):
 def stitch(
     tile_detections: Iterable[TileDetections],
     shape: tuple[int, int],
-    mask_iou: float = 0.3,
-    containment: float = 0.6,
-    min_area: int = 20,
+    *,
+    mask_iou: float,
+    min_area: int,
     shape_power: float = 0.0,
     max_area_ratio: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -53,11 +54,10 @@ def stitch(
         tile_detections: one `TileDetections` a tile, of any number of tiles, with the empty ones.
         shape: (H, W) of the image.
         mask_iou: a detection is suppressed by a better one from this mask IoU up.
-        containment: the same from this intersection over the smaller mask's area up.
         min_area: px that must be left of a detection.
         shape_power: 0 or more; 0 ranks by the score alone.
-        max_area_ratio: once the median area is known (see `median_area`), what has more than so many times as much is
-            taken for a clump and left out, and the others are suppressed and painted anew. None: no limit.
+        max_area_ratio: a detection larger than this many median areas (see `median_area`) is a clump. It is left out,
+            and the others are suppressed and painted anew. None: no limit.
 
     Returns:
         `[H, W]` int32 label map with the labels 1..N in descending score, and `[N]` float32 scores (of label i at i -
@@ -70,22 +70,22 @@ def stitch(
     rank = scores * _shapes(masks) ** shape_power if shape_power else scores
     order = np.argsort(-rank, kind="stable")
     boxes, scores, masks = boxes[order], scores[order], [masks[i] for i in order]
-    areas = np.array([np.count_nonzero(mask) for mask in masks], int)
+    sizes = np.array([np.count_nonzero(mask) for mask in masks], int)
 
     def put_together(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        kept = _suppress(boxes, masks, areas, candidates, mask_iou, containment)
+        kept = _suppress(boxes, masks, sizes, candidates, mask_iou)
         return _by_score(*_paint(boxes, scores, masks, kept, shape, min_area))
 
-    labels, found = put_together(areas > 0)
+    labels, found = put_together(sizes > 0)
     if max_area_ratio is None or len(found) == 0:
         return labels, found
-    small = areas <= max_area_ratio * median_area(labels, found)
-    return (labels, found) if small.all() else put_together(small & (areas > 0))
+    small = sizes <= max_area_ratio * median_area(labels, found)
+    return (labels, found) if small.all() else put_together(small & (sizes > 0))
 
 
 def median_area(labels: np.ndarray, scores: np.ndarray) -> float:
     """Return the median area in pixels of the better-scored half of the detections 1..N, N > 0."""
-    area = np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]
+    area = areas(labels, len(scores))
     return float(np.median(area[: (len(area) + 1) // 2]))
 
 
@@ -143,20 +143,19 @@ def _intersects(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def _suppress(
     boxes: np.ndarray,
     masks: list[np.ndarray],
-    areas: np.ndarray,
+    sizes: np.ndarray,
     candidates: np.ndarray,
     mask_iou: float,
-    containment: float,
 ) -> np.ndarray:
     """`[D]` bool: greedy mask NMS over the candidates (`[D]` bool) among detections in descending score."""
-    kept, areas = candidates.copy(), areas.tolist()
+    kept, size = candidates.copy(), sizes.tolist()
     for later, better in zip(*_intersecting_pairs(boxes), strict=True):
         if not (kept[later] and kept[better]):
             continue
         intersection = _intersection(boxes[later], masks[later], boxes[better], masks[better])
-        union = areas[later] + areas[better] - intersection
-        smaller = min(areas[later], areas[better])
-        kept[later] = intersection < mask_iou * union and intersection < containment * smaller
+        union = size[later] + size[better] - intersection
+        smaller = min(size[later], size[better])
+        kept[later] = intersection < mask_iou * union and intersection < CONTAINMENT * smaller
     return kept
 
 
@@ -193,16 +192,11 @@ def _paint(
     min_area: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     labels = np.zeros(shape, np.int32)
-    painted = []
+    painted: list[float] = []
     for i in np.flatnonzero(kept):
         y1, x1, y2, x2 = boxes[i]
-        crop = labels[y1:y2, x1:x2]
-        rest = masks[i] & (crop == 0)
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(rest.astype(np.uint8), connectivity=8)
-        areas = stats[1:, cv2.CC_STAT_AREA]
-        if areas.max(initial=0) >= max(min_area, 1):
+        if paint_largest_part(labels[y1:y2, x1:x2], masks[i], len(painted) + 1, min_area):
             painted.append(scores[i])
-            crop[parts == 1 + areas.argmax()] = len(painted)
     return labels, np.array(painted, np.float32)
 
 

@@ -1,40 +1,23 @@
-"""What bears no loss: less of it where the classifier sees no nucleus, or a negative tile says there is none."""
+"""Where a negative tile lies there is no nucleus: no candidate, no detection, and nothing to ignore."""
 
 import dataclasses
 
 import numpy as np
 
-from cyclic.pseudo.select import PseudoMasks, widen
-from cyclic.semi.self_training import RING
+from cyclic.labels import mean_within
+from cyclic.pseudo.masks import PseudoMasks
 
 
-def trust_background(pseudo: PseudoMasks, activation: np.ndarray, level: float) -> PseudoMasks:
-    """Return `pseudo` with the ignored pixels turned into background whose activation is under `level`.
-
-    Where hematoxylin is dense but the classifier finds no nucleus, two of three components are stroma or debris: hard
-    negatives, which a detector trained on hematoxylin alone never sees, since it ignores them.
+def outside_background(labels: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return which of the labels 1..N lie in `background` for at most half of their pixels, `[N]` bool.
 
     Args:
-        pseudo: pseudo masks of one image; the masks themselves stay as they are.
-        activation: `[H, W]` float in [0, 1], the classifier's activation map.
-        level: in [0, 1]; 0 changes nothing.
+        labels: `[H, W]` integer.
+        background: `[H, W]` bool, True where there is no nucleus.
     """
-    return clear_background(pseudo, activation < level)
+    return mean_within(background, labels) <= 0.5
 
 
 def clear_background(pseudo: PseudoMasks, background: np.ndarray) -> PseudoMasks:
     """Return `pseudo` with the ignored pixels in `background`, `[H, W]` bool, turned into background; masks stay."""
     return dataclasses.replace(pseudo, ignore=pseudo.ignore & ~background)
-
-
-def ignore_rest(pseudo: PseudoMasks, background: np.ndarray) -> PseudoMasks:
-    """Return `pseudo` with all ignored that is neither a mask, nor the ring around one, nor in `background`.
-
-    A nucleus too pale for the stain's threshold is no component, and would be background otherwise.
-
-    Args:
-        pseudo: pseudo masks of one image; the masks themselves stay as they are.
-        background: `[H, W]` bool, where there is no nucleus for certain.
-    """
-    known = background | widen(pseudo.labels > 0, RING)
-    return dataclasses.replace(pseudo, ignore=pseudo.ignore | ~known)

@@ -1,101 +1,127 @@
-"""The candidates for pseudo masks in one image, as a run's settings ask for them: map, components, scores, choice."""
+"""Candidates for pseudo masks in one image: map, components, scores."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
-from cyclic.activation.maps import product_map
 from cyclic.config import RunConfig
-from cyclic.pseudo.background import trust_background
+from cyclic.labels import areas, relabel
+from cyclic.pseudo.background import outside_background
 from cyclic.pseudo.fill import fill_centres
-from cyclic.pseudo.score import ComponentScores, mean_within
-from cyclic.pseudo.select import PseudoMasks, components_over_levels, confidence_cut, select_pseudo_masks
-from cyclic.pseudo.split import relabel
+from cyclic.pseudo.recipe import Recipe, recipe_of
+from cyclic.pseudo.score import ComponentScores, score_components, typical_area
+from cyclic.pseudo.split import split_components
+from cyclic.pseudo.threshold import threshold_map
 from cyclic.stain import hematoxylin_map
 
+# A component that shares more than this with better ones is another view of the same nucleus.
+MAX_OVERLAP = 0.1
 
-def scored_components(
-    activation: np.ndarray, image: np.ndarray, config: RunConfig, background: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
-    """Return the map that the components come from, the components (`[H, W]` int32, 1..n) and their scores.
 
-    No component lies for more than half in `background`, `[H, W]` bool.
+@dataclass
+class Candidates:
+    """The components of one image that may become pseudo masks.
+
+    Attributes:
+        source: `[H, W]` float32 in [0, 1], the map that they come from.
+        labels: `[H, W]` int32, 1..n.
+        scores: of the labels 1..n.
     """
-    settings = config.pseudo
-    hematoxylin = hematoxylin_map(image)
-    sources = {
-        "activation": lambda: activation,
-        "hematoxylin": lambda: hematoxylin,
-        "product": lambda: product_map(activation, hematoxylin),
-    }
-    found = fill_centres(sources[settings.source](), settings.max_hole, settings.closing)
-    smooth = {} if settings.split else {"opening": 0, "outline_sigma": 0.0}
-    labels, scores = components_over_levels(
-        found,
-        settings.threshold_method,
-        settings.threshold,
-        tuple(settings.factors),
-        second_map=activation if settings.agreement else None,
-        split=settings.split,
-        max_hole=settings.max_hole,
-        min_area=settings.min_area,
-        max_area=settings.max_area,
-        **smooth,
-    )
-    labels, seen = drop_unseen(labels, activation, settings.min_activation, background)
-    return found, labels, replace(scores.take(seen), ids=scores.ids[: seen.sum()])
+
+    source: np.ndarray
+    labels: np.ndarray
+    scores: ComponentScores
 
 
-def drop_unseen(
-    labels: np.ndarray, activation: np.ndarray, level: float, background: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels 1..N without those of a mean activation under `level`, renumbered, and which stay (`[N]` bool).
-
-    Where the classifier finds no nucleus, what looks like one is stroma or debris more often than not. Nor do those
-    stay of which more than half lies in `background`, `[H, W]` bool.
-    """
-    seen = mean_within(activation, labels) >= level
-    if background is not None:
-        seen &= mean_within(background, labels) <= 0.5
-    return relabel(labels, np.append(False, seen)), seen
-
-
-def pooled(config: RunConfig, confidences: list[np.ndarray]) -> RunConfig:
-    """Return the configuration with the share replaced by the confidence that stands for it in all images together.
+def find_candidates(
+    image: np.ndarray, activation: np.ndarray | None, config: RunConfig, background: np.ndarray | None = None
+) -> Candidates:
+    """Return the candidates of an image.
 
     Args:
-        config: the run's configuration; one without `pseudo.pool` or share comes back as it is.
-        confidences: `[n]` float in [0, 1] of the components of each training image.
-    """
-    settings = config.pseudo
-    if not settings.pool or settings.share is None:
-        return config
-    cut = max(confidence_cut(confidences, settings.share), settings.min_confidence or 0.0)
-    return config.with_pseudo(share=None, min_confidence=cut)
-
-
-def select_components(found: np.ndarray, labels: np.ndarray, scores: ComponentScores, config: RunConfig) -> PseudoMasks:
-    """Return those of `scored_components` that the configuration keeps; see `pooled` for a share of all images."""
-    settings = config.pseudo
-    return select_pseudo_masks(
-        labels,
-        scores,
-        count=settings.count,
-        share=settings.share,
-        min_confidence=settings.min_confidence,
-        image_map=found,
-        hull=settings.hull,
-        rank_by=settings.rank_by,
-    )
-
-
-def pseudo_masks(activation: np.ndarray, image: np.ndarray, config: RunConfig) -> PseudoMasks:
-    """Return the pseudo masks of an image by itself: a share is of its own components, whatever `pseudo.pool` says.
-
-    Args:
-        activation: `[H, W]` float32 activation map in [0, 1].
         image: `[H, W, 3]` uint8.
-        config: the run's configuration.
+        activation: `[H, W]` float32 in [0, 1], the classifier's map; None where the recipe does not read it.
+        config: the run's settings.
+        background: `[H, W]` bool; no candidate lies in it for more than half. None: nothing is known.
     """
-    pseudo = select_components(*scored_components(activation, image, config), config)
-    return trust_background(pseudo, activation, config.pseudo.background)
+    recipe, settings = recipe_of(config), config.pseudo
+    source = source_map(image, activation, recipe)
+    labels, scores = components_over_levels(source, recipe, settings.factors, settings.min_area, settings.max_area)
+    if background is not None:
+        kept = outside_background(labels, background)
+        labels = relabel(labels, np.append(False, kept))
+        scores = replace(scores.take(kept), ids=scores.ids[: kept.sum()])
+    return Candidates(source, labels, scores)
+
+
+def source_map(image: np.ndarray, activation: np.ndarray | None, recipe: Recipe) -> np.ndarray:
+    """Return the map that a recipe's components come from, pale centres of nuclei filled, `[H, W]` float32 in [0, 1].
+
+    Raises:
+        ValueError: the recipe needs an activation map, and there is none.
+    """
+    if recipe.source == "activation":
+        if activation is None:
+            raise ValueError("this recipe makes pseudo masks of the activation map; give one")
+        return fill_centres(activation, recipe.max_hole)
+    return fill_centres(hematoxylin_map(image), recipe.max_hole)
+
+
+def components_over_levels(
+    source: np.ndarray,
+    recipe: Recipe,
+    factors: Sequence[float],
+    min_area: int,
+    max_area: int | None = None,
+) -> tuple[np.ndarray, ComponentScores]:
+    """Return the best components of a map over several thresholds, and their scores.
+
+    One threshold fits no image whole. Each factor's components are scored, then taken best first; one that overlaps
+    what was taken before is left out. `factors=(1.0,)` gives the components of the one threshold.
+
+    Args:
+        source: `[H, W]` float in [0, 1].
+        recipe: its threshold, and how components are split.
+        factors: multiples of the threshold.
+        min_area, max_area: limits in pixels; None for no largest one.
+
+    Returns:
+        `[H, W]` int32 label map, 1..n without gaps, and the scores of 1..n.
+    """
+    levels = [
+        split_components(
+            threshold_map(source, recipe.threshold, factor),
+            min_area,
+            max_area,
+            split=recipe.split,
+            max_hole=recipe.max_hole,
+        )
+        for factor in factors
+    ]
+    # One expected area for all levels, or each level would favour its own fragments.
+    expected_area = typical_area(np.concatenate([areas(level) for level in levels]))
+    scores = [score_components(level, source, expected_area) for level in levels]
+    if len(levels) == 1:
+        return levels[0], scores[0]
+    labels = _best_first(levels, scores)
+    return labels, score_components(labels, source, expected_area)
+
+
+def _best_first(levels: list[np.ndarray], scores: list[ComponentScores]) -> np.ndarray:
+    boxes = [ndimage.find_objects(level) for level in levels]
+    level_of = np.concatenate([np.full(len(score), index) for index, score in enumerate(scores)])
+    id_of = np.concatenate([score.ids for score in scores])
+    confidence = np.concatenate([score.confidence for score in scores])
+    taken = np.zeros(levels[0].shape, np.int32)
+    count = 0
+    for index in np.argsort(-confidence, kind="stable"):
+        level, label = level_of[index], id_of[index]
+        box = boxes[level][label - 1]
+        component = levels[level][box] == label
+        free = component & (taken[box] == 0)
+        if free.sum() >= (1.0 - MAX_OVERLAP) * component.sum():
+            count += 1
+            taken[box][free] = count
+    return taken

@@ -9,7 +9,7 @@ far. Pictures are in `pictures`: of a few images the map, the pseudo masks, the 
 
 import itertools
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,6 @@ import keras
 import numpy as np
 from tensorboardX import SummaryWriter
 
-FOLDER = "tensorboard"
 FLUSH_S = 10
 # Longest side of a picture in px.
 SIDE = 800
@@ -27,12 +26,12 @@ class Board:
     """Writes the events of one run. Use as a context manager.
 
     Args:
-        run: the run directory.
-        names: ids of the images to show; pictures of others are left out.
+        folder: where to write, `RUN/tensorboard`.
+        names: ids of the images that callers should show.
     """
 
-    def __init__(self, run: str | Path, names: Collection[str] = ()):
-        self.root, self.names = Path(run) / FOLDER, names
+    def __init__(self, folder: str | Path, names: Collection[str] = ()):
+        self.root, self.names = Path(folder), names
         self._writers: dict[str, SummaryWriter] = {}
         self._files = itertools.count()
 
@@ -57,14 +56,11 @@ class Board:
             if value is not None:
                 self._writer(folder).add_scalar(name, float(value), step)
 
-    def picture(self, image_id: str, what: str, step: int, draw: Callable[..., np.ndarray], *arguments: object) -> None:
-        """Add `draw(*arguments)` (`[H, W, 3]` uint8) to the pictures of an image, if it is one of those shown.
+    def picture(self, image_id: str, what: str, step: int, image: np.ndarray) -> None:
+        """Add `image` (`[H, W, 3]` uint8) to the pictures of the image `image_id`.
 
         TensorBoard knows no spaces in names: they become underscores.
         """
-        if image_id not in self.names:
-            return
-        image = draw(*arguments)
         factor = SIDE / max(image.shape[:2])
         if factor < 1:
             image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

@@ -21,10 +21,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from cyclic.config import RunConfig, read_stored, read_stored_strictly
 from cyclic.errors import InputError
 from cyclic.files import atomic_path, read_json, write_json
+from cyclic.retired import modernise
+from cyclic.runs.paths import RunPaths
 
-CONFIG, LOG, STATE, METRICS, LOCK = "config.yaml", "log.jsonl", "state.json", "metrics.json", ".lock"
 # The fields that tell one row of metrics.json from another.
 ROW_IDENTITY = ("source", "cycle", "round", "split")
 
@@ -46,6 +48,7 @@ class RunDirectory:
 
     def __init__(self, path: str | Path, config: dict, *, seed: int = 0, resume: bool = False):
         self.root = Path(path)
+        self.paths = RunPaths(self.root)
         self.seed = seed
         self._finished: list[str] = []
         self._seconds: dict[str, float] = {}
@@ -54,7 +57,7 @@ class RunDirectory:
             raise InputError(f"{self.root}: no run to resume here; drop --resume or give the folder of a run")
         with _writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.root / LOCK).open("a")
+            self._lock = self.paths.lock.open("a")
         try:
             self._take_lock()
             if resume:
@@ -69,19 +72,20 @@ class RunDirectory:
     def _begin(self, config: dict) -> None:
         if self.holds_run(self.root):
             raise InputError(f"{self.root}: holds a run already; add --resume or choose another --out")
-        with atomic_path(self.root / CONFIG) as temporary:
+        with atomic_path(self.paths.config) as temporary:
             temporary.write_text(yaml.safe_dump(config, sort_keys=False))
 
     def _continue(self, config: dict) -> None:
-        _check_same_config(self.root / CONFIG, config)
-        self._finished, self._seconds = _read_state(self.root / STATE)
-        self._rows = _read_rows(self.root / METRICS)
-        _cut_torn_line(self.root / LOG)
+        _check_same_config(self.paths.config, config)
+        self._finished, self._seconds = _read_state(self.paths.state)
+        self._rows = _read_rows(self.paths.metrics)
+        _cut_torn_line(self.paths.log)
 
     @staticmethod
     def holds_run(path: str | Path) -> bool:
         """Whether a run was started in the folder `path`."""
-        return any((Path(path) / name).exists() for name in (CONFIG, STATE))
+        paths = RunPaths(Path(path))
+        return paths.config.exists() or paths.state.exists()
 
     def _take_lock(self) -> None:
         try:
@@ -99,17 +103,11 @@ class RunDirectory:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def path(self, *parts: str) -> Path:
-        """Return the path of a file or folder of the run; the folder that it lies in is made."""
-        path = self.root.joinpath(*parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
     def log(self, event: str, **fields: object) -> None:
         """Append one line to `log.jsonl`: the time (UTC), `event` and `fields`, which may hold NumPy scalars."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         line = json.dumps(_plain({"time": now, "event": event, **fields}), allow_nan=False)
-        with _writing(self.root / LOG), (self.root / LOG).open("a") as file:
+        with _writing(self.paths.log), self.paths.log.open("a") as file:
             file.write(line + "\n")
 
     def is_finished(self, key: str) -> bool:
@@ -137,7 +135,7 @@ class RunDirectory:
         self._seconds[key] = seconds
         # The state last: a kill between the two writes runs the stage again instead of losing its seconds.
         self._write_metrics()
-        write_json(self.root / STATE, {"finished": self._finished, "seconds": self._seconds})
+        write_json(self.paths.state, {"finished": self._finished, "seconds": self._seconds})
         self.log("stage_end", stage=key, seconds=seconds)
 
     def add_rows(self, rows: Iterable[dict]) -> None:
@@ -160,7 +158,7 @@ class RunDirectory:
         return dict(self._seconds)
 
     def _write_metrics(self) -> None:
-        write_json(self.root / METRICS, {"rows": self.rows, "seed": self.seed, "wall_s": self._seconds})
+        write_json(self.paths.metrics, {"rows": self.rows, "seed": self.seed, "wall_s": self._seconds})
 
 
 def read_events(path: Path) -> list[dict]:
@@ -183,11 +181,20 @@ def data_folder(run: Path) -> Path:
     Raises:
         InputError: the log does not tell, or the data set is no longer there.
     """
-    folders = [event["folder"] for event in read_events(run / LOG) if event["event"] == "data"]
+    folders = [event["folder"] for event in read_events(RunPaths(run).log) if event["event"] == "data"]
     if not folders or not Path(folders[-1]).is_dir():
-        where = f"was at {folders[-1]}" if folders else f"is not named in {LOG}"
+        where = f"was at {folders[-1]}" if folders else f"is not named in {RunPaths(run).log.name}"
         raise InputError(f"{run}: the data set of this run {where}; give its folder (--data)")
     return Path(folders[-1])
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """Return the settings of the run in the folder `run`, which may have been begun by an earlier version.
+
+    Raises:
+        InputError: there is no run, or its settings are broken.
+    """
+    return read_stored(_read_config(RunPaths(run).config), RunPaths(run).config)
 
 
 @contextlib.contextmanager
@@ -255,11 +262,15 @@ def _flat(config: object, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _check_same_config(path: Path, config: dict) -> None:
+def _read_config(path: Path) -> object:
     try:
-        before = _flat(yaml.safe_load(path.read_text()))
+        return yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: missing or not valid YAML; restore it, or start again with another --out") from error
+
+
+def _check_same_config(path: Path, config: dict) -> None:
+    before = _flat(_translated(_read_config(path), path))
     # Through YAML too, so that a tuple equals the list it was written as.
     now = _flat(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))
     missing = object()
@@ -271,3 +282,20 @@ def _check_same_config(path: Path, config: dict) -> None:
                 f"{path}: {key} is {old} in this run and {new} in the configuration given; "
                 "resume with the run's own configuration or choose another --out"
             )
+
+
+def _translated(content: object, path: Path) -> object:
+    """Return a run's settings in keys of this version.
+
+    Raises:
+        InputError: an earlier version began the run, and this one would go on otherwise.
+    """
+    if not isinstance(content, dict) or not modernise(content)[1]:
+        return content
+    config, lost = read_stored_strictly(content, path)
+    if lost:
+        raise InputError(
+            f"{path}: an earlier version began this run with {', '.join(lost)}, which this one does not have; "
+            "go on with version 0.1.0 or choose another --out"
+        )
+    return config.model_dump(mode="json")

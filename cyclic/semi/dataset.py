@@ -3,7 +3,7 @@
 import numpy as np
 
 from cyclic.datasets.augment import fade_nuclei, flip_turn, stain_jitter
-from cyclic.pseudo.select import PseudoMasks
+from cyclic.pseudo.masks import PseudoMasks
 
 
 class PseudoDataset:

@@ -1,13 +1,49 @@
-"""One round of self-training: a teacher's confident detections join the pseudo masks."""
+"""Self-training: a teacher's confident detections join the pseudo masks."""
 
 import numpy as np
 
-from cyclic.pseudo.select import COUNT_AREA, PseudoMasks, widen
+from cyclic.config import RunConfig
+from cyclic.labels import areas, relabel, widen
+from cyclic.pseudo.background import clear_background, outside_background
+from cyclic.pseudo.fill import fill_centres
+from cyclic.pseudo.masks import COUNT_AREA, RING, PseudoMasks
+from cyclic.pseudo.recipe import recipe_of
+from cyclic.pseudo.score import score_components
+from cyclic.stain import hematoxylin_map
 
 # A mask that shares more than this with others shows the same nucleus.
 SAME_NUCLEUS = 0.3
-# Border around a mask, in pixels, that is background: with a free border the masks that learn from it grow.
-RING = 2
+
+
+def join_detections(
+    pseudo: PseudoMasks,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    image: np.ndarray,
+    config: RunConfig,
+    background: np.ndarray | None = None,
+) -> PseudoMasks:
+    """Return the pseudo masks of an image, extended by the detections that a Mask R-CNN is sure of.
+
+    Detections in the background go first. The others compete by score and by looks: a detection that the stain shows
+    as one whole, well-outlined nucleus comes before one as sure that it does not.
+
+    Args:
+        pseudo: the pseudo masks that the Mask R-CNN was trained on.
+        labels: `[H, W]` int32 detections, 1..N in descending score.
+        scores: `[N]` float in [0, 1], of labels 1..N.
+        image: `[H, W, 3]` uint8.
+        config: the run's settings.
+        background: `[H, W]` bool, where there is no nucleus; None: nothing is known.
+    """
+    if background is not None:
+        kept = outside_background(labels, background)
+        labels, scores = relabel(labels, np.append(False, kept)), scores[kept]
+    stain = fill_centres(hematoxylin_map(image), recipe_of(config).max_hole)
+    quality = np.sqrt(scores * score_components(labels, stain).confidence)
+    rounds = config.rounds
+    joined = extend_pseudo_masks(pseudo, labels, scores, quality, rounds.score, rounds.ignore_score, rounds.count)
+    return joined if background is None else clear_background(joined, background)
 
 
 def extend_pseudo_masks(
@@ -17,9 +53,9 @@ def extend_pseudo_masks(
     quality: np.ndarray,
     score: float,
     ignore_score: float,
-    count: float | None = None,
+    count: float | None,
 ) -> PseudoMasks:
-    """Return the pseudo masks with the best confident detections added (paper, semi-supervised back end).
+    """Return the pseudo masks with the best confident detections added (Zhou et al. 2023, semi-supervised training).
 
     A detection joins where no pseudo mask is: the outline of a selected component is better than that of an early
     teacher's detection. A pseudo mask that no detection at all confirms becomes ignored, and so do the detections that
@@ -39,14 +75,14 @@ def extend_pseudo_masks(
         return pseudo
     n, detections = len(pseudo.confidence), len(scores)
     seen = np.where(labels <= int((scores >= ignore_score).sum()), labels, 0)
-    area = np.bincount(pseudo.labels.ravel(), minlength=n + 1)[1:]
+    area = areas(pseudo.labels, n)
     confirmed = np.bincount(pseudo.labels[seen > 0], minlength=n + 1)[1:]
     kept = np.flatnonzero(confirmed > SAME_NUCLEUS * area)
     new_label = np.zeros(n + 1, np.int32)
     new_label[kept + 1] = np.arange(1, len(kept) + 1)
     merged = new_label[pseudo.labels]
 
-    size = np.bincount(labels.ravel(), minlength=detections + 1)[1:]
+    size = areas(labels, detections)
     covered = np.bincount(labels[merged > 0], minlength=detections + 1)[1:]
     joining = np.flatnonzero((scores >= score) & (covered <= SAME_NUCLEUS * size))
     joining = joining[np.argsort(-quality[joining], kind="stable")]
@@ -63,7 +99,7 @@ def extend_pseudo_masks(
 
 def _ranked(labels: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Renumber 1..n by falling confidence; ids without pixels left are dropped."""
-    present = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:] > 0
+    present = areas(labels, len(confidence)) > 0
     order = np.argsort(np.where(present, -confidence, np.inf), kind="stable")[: present.sum()]
     new_label = np.zeros(len(confidence) + 1, np.int32)
     new_label[order + 1] = np.arange(1, len(order) + 1)

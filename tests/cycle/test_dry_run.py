@@ -11,13 +11,13 @@ from cyclic.errors import InputError
 
 SUPERVISION = {
     "image": (),
-    "none": ("supervision=none", "pseudo.agreement=false"),
+    "none": ("supervision=none",),
     "instance": ("supervision=instance",),
 }
 STAGES = {
-    "image": ["_classifier", "_map", "_pseudo_masks", "_segmenter", "_detection"],
-    "none": ["_pseudo_masks", "_segmenter", "_detection"],
-    "instance": ["_segmenter", "_detection"],
+    "image": ["_classifier", "_map", "_pseudo_masks", "_mask_rcnn", "_detection"],
+    "none": ["_pseudo_masks", "_mask_rcnn", "_detection"],
+    "instance": ["_mask_rcnn", "_detection"],
 }
 
 
@@ -36,7 +36,7 @@ def quick(monkeypatch):
 
 @pytest.mark.parametrize("supervision", SUPERVISION)
 def test_tries_the_stages_that_the_run_has(quick, data, supervision):
-    config = load_config(None, SUPERVISION[supervision])
+    config = load_config((), SUPERVISION[supervision])
     rows = dry_run(config, data)
     assert [row["stage"] for row in rows] == [*STAGES[supervision], "total"]
     assert rows[-1]["hours"] == len(STAGES[supervision])
@@ -45,9 +45,9 @@ def test_tries_the_stages_that_the_run_has(quick, data, supervision):
 @pytest.mark.parametrize("supervision", SUPERVISION)
 def test_a_classifier_is_tried_where_the_run_trains_one(data, supervision):
     """The dry run against the run's own plan."""
-    config = load_config(None, SUPERVISION[supervision])
+    config = load_config((), SUPERVISION[supervision])
     train, val = module.open_splits(data)
-    keys = [key for key, _ in plan(module.Context(config, data, None, None, train, val, None))]
+    keys = [stage.key for stage in plan(module.Inputs(config, data, train, val))]
     tried = [stage.__name__ for stage in module._stages(config)]
     assert ("_classifier" in tried) == ("cycle_1/classifier" in keys)
     assert ("_map" in tried) == ("cycle_1/maps" in keys)
@@ -55,11 +55,11 @@ def test_a_classifier_is_tried_where_the_run_trains_one(data, supervision):
 
 def test_labels_are_asked_for_only_by_a_run_that_reads_them(quick, data):
     (data / "labels/train_001.png").unlink()
-    assert dry_run(load_config(None, SUPERVISION["none"]), data)
+    assert dry_run(load_config((), SUPERVISION["none"]), data)
     with pytest.raises(InputError, match="not every training image has labels; add them or set tiles.folder"):
         dry_run(load_config(), data)
     with pytest.raises(InputError, match="not every training image has labels; add them or choose another supervision"):
-        dry_run(load_config(None, SUPERVISION["instance"]), data)
+        dry_run(load_config((), SUPERVISION["instance"]), data)
 
 
 def test_sorted_tiles_stand_in_for_image_level_labels_alone(quick, data, tmp_path):
@@ -68,7 +68,7 @@ def test_sorted_tiles_stand_in_for_image_level_labels_alone(quick, data, tmp_pat
         (tmp_path / "tiles" / kind).mkdir(parents=True)
     folder = f"tiles.folder={tmp_path / 'tiles'}"
     with pytest.raises(InputError, match="tiles"):  # the folder is read, and found empty
-        dry_run(load_config(None, (folder,)), data)
-    assert dry_run(load_config(None, (*SUPERVISION["none"], folder)), data)
+        dry_run(load_config((), (folder,)), data)
+    assert dry_run(load_config((), (*SUPERVISION["none"], folder)), data)
     with pytest.raises(InputError, match="not every training image"):
-        dry_run(load_config(None, (*SUPERVISION["instance"], folder)), data)
+        dry_run(load_config((), (*SUPERVISION["instance"], folder)), data)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from cyclic.inference.detect import NETWORK_STRIDE, detect_tiles, predict_image, without_fragments
+from cyclic.config import DetectionConfig
+from cyclic.inference.detect import NETWORK_STRIDE, detect, detect_crops, drop_fragments, drop_unsure
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.utils import norm_boxes
 
@@ -34,6 +35,14 @@ class SquareFinder:
         return detections, masks
 
 
+# Nothing but tiles, network and suppression.
+BARE = {"shape_power": 0.0, "min_area_share": 0.0, "max_area_ratio": None}
+
+
+def detect_squares(model, image, scale=2, **settings):
+    return detect(model, image, DetectionConfig(**(BARE | settings)), scale)
+
+
 def squares(shape, places, size=12):
     """White image with dark squares, the first darkest, and its label map."""
     image, labels = np.full((*shape, 3), 255, np.uint8), np.zeros(shape, np.int32)
@@ -51,7 +60,7 @@ PLACES = [(3, 3), (26, 26), (26, 58), (60, 30), (80, 84), (84, 5)]
 @pytest.mark.parametrize("scale", [1, 2])
 def test_tiles_find_what_is_there_once(tile, overlap, batch, scale):
     image, expected = squares((100, 100), PLACES)
-    labels, scores = predict_image(SquareFinder(), image, scale=scale, tile=tile, overlap=overlap, batch=batch)
+    labels, scores = detect_squares(SquareFinder(), image, scale=scale, tile=tile, overlap=overlap, batch=batch)
     assert labels.dtype == np.int32 and scores.dtype == np.float32
     assert len(scores) == labels.max() == len(PLACES) and (np.diff(scores) <= 0).all()
     np.testing.assert_array_equal(labels > 0, expected > 0)
@@ -62,20 +71,20 @@ def test_tiles_find_what_is_there_once(tile, overlap, batch, scale):
 @pytest.mark.parametrize("shape", [(100, 37), (13, 100), (20, 20), (129, 65)])
 def test_images_that_no_tile_fits(shape):
     image, expected = squares(shape, [(1, 5)])
-    labels, _ = predict_image(SquareFinder(), image, tile=32, overlap=16, min_area=20)
+    labels, _ = detect_squares(SquareFinder(), image, tile=32, overlap=16, min_area=20)
     assert labels.shape == shape
     np.testing.assert_array_equal(labels, expected)
 
 
 def test_empty_image():
-    labels, scores = predict_image(SquareFinder(), np.full((70, 70, 3), 255, np.uint8), tile=32, overlap=16)
+    labels, scores = detect_squares(SquareFinder(), np.full((70, 70, 3), 255, np.uint8), tile=32, overlap=16)
     assert not labels.any() and scores.shape == (0,)
 
 
 def test_small_nuclei_are_dropped():
     image, expected = squares((64, 64), [(5, 5)], size=6)
-    assert not predict_image(SquareFinder(), image, tile=64, overlap=16, min_area=37)[0].any()
-    found = predict_image(SquareFinder(), image, tile=64, overlap=16, min_area=36)[0]
+    assert not detect_squares(SquareFinder(), image, tile=64, overlap=16, min_area=37)[0].any()
+    found = detect_squares(SquareFinder(), image, tile=64, overlap=16, min_area=36)[0]
     np.testing.assert_array_equal(found, expected)
 
 
@@ -83,14 +92,14 @@ def test_fragments_are_measured_against_the_better_detections():
     labels = np.zeros((40, 40), np.int32)
     labels[:10, :10], labels[:10, 20:30], labels[20:24, :10], labels[30:33, :10] = 1, 2, 3, 4  # 100, 100, 40 and 30 px
     scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-    some, kept = without_fragments(labels, scores, 0.35)
+    some, kept = drop_fragments(labels, scores, 0.35)
     np.testing.assert_array_equal(some, np.where(labels == 4, 0, labels))
     np.testing.assert_array_equal(kept, scores[:3])
     # Of 40, 100, 100 and 30 pixels the better two are 40 and 100, so 70 is what is usual.
     other = np.array([0, 2, 3, 1, 4], np.int32)[labels]
-    some, kept = without_fragments(other, scores, 0.5)
+    some, kept = drop_fragments(other, scores, 0.5)
     np.testing.assert_array_equal(some, np.where(other == 4, 0, other))
-    some, kept = without_fragments(other, scores, 0.6)
+    some, kept = drop_fragments(other, scores, 0.6)
     np.testing.assert_array_equal(some, np.where(other > 1, other - 1, 0) * (other < 4))
     np.testing.assert_array_equal(kept, scores[1:3])
 
@@ -100,12 +109,12 @@ def test_a_detection_far_larger_than_usual_goes():
     image[40:76, 60:96] = 120  # a pale square of 36 x 36 px, nine times as large as the others and last in rank
     options = {"scale": 1, "tile": 200, "overlap": 20}
     for ratio, count in ((None, 7), (10.0, 7), (8.0, 6)):
-        labels, scores = predict_image(SquareFinder(), image, **options, max_area_ratio=ratio)
+        labels, scores = detect_squares(SquareFinder(), image, **options, max_area_ratio=ratio)
         assert len(scores) == labels.max() == count, ratio
         np.testing.assert_array_equal(labels[expected > 0], expected[expected > 0])
     alone = np.full((60, 60, 3), 255, np.uint8)
     alone[10:50, 10:50] = 5
-    assert len(predict_image(SquareFinder(), alone, **options, max_area_ratio=2.0)[1]) == 1, "nothing to compare with"
+    assert len(detect_squares(SquareFinder(), alone, **options, max_area_ratio=2.0)[1]) == 1, "nothing to compare with"
 
 
 class SureOfSize(SquareFinder):
@@ -136,11 +145,11 @@ class SureOfSize(SquareFinder):
 def test_an_image_of_small_nuclei_is_enlarged_until_the_model_is_less_sure(side, usual_area, score, tried):
     image, expected = squares((100, 80), [(10, 10), (40, 50), (70, 20)])
     finder = SureOfSize(side)
-    labels, scores = predict_image(finder, image, scale=1, tile=400, overlap=20, usual_area=usual_area)
+    labels, scores = detect_squares(finder, image, scale=1, tile=400, overlap=20, usual_area=usual_area)
     np.testing.assert_allclose(scores, score, atol=0.002)
     assert len(finder.shapes) == tried
     if side == 12 or tried == 1:
-        plain, _ = predict_image(SureOfSize(side), image, scale=1, tile=400, overlap=20)
+        plain, _ = detect_squares(SureOfSize(side), image, scale=1, tile=400, overlap=20)
         np.testing.assert_array_equal(labels, plain)
     assert labels.shape == expected.shape and labels.dtype == np.int32 and labels.max() == 3
     assert (labels > 0).sum() == pytest.approx((expected > 0).sum(), rel=0.2)
@@ -149,7 +158,7 @@ def test_an_image_of_small_nuclei_is_enlarged_until_the_model_is_less_sure(side,
 
 def test_without_a_detection_no_image_is_enlarged():
     finder = SquareFinder()
-    labels, scores = predict_image(
+    labels, scores = detect_squares(
         finder, np.full((64, 64, 3), 255, np.uint8), scale=1, tile=64, overlap=20, usual_area=400
     )
     assert len(finder.shapes) == 1 and not labels.any() and len(scores) == 0
@@ -159,25 +168,32 @@ def test_without_a_detection_no_image_is_enlarged():
 def test_nothing_to_measure_against_keeps_all(count, share):
     labels = np.zeros((9, 9), np.int32)
     labels[0, :count] = np.arange(1, count + 1)
-    some, kept = without_fragments(labels, np.ones(count, np.float32), share)
+    some, kept = drop_fragments(labels, np.ones(count, np.float32), share)
     assert (some == labels).all() and len(kept) == count
 
 
 def test_a_detection_without_a_pixel_left_goes_with_its_score():
     labels = np.repeat(np.array([[0, 1, 1, 3, 3, 3]], np.int32), 4, axis=0)
-    some, kept = without_fragments(labels, np.array([0.9, 0.8, 0.7], np.float32), 0.0)
+    some, kept = drop_fragments(labels, np.array([0.9, 0.8, 0.7], np.float32), 0.0)
     np.testing.assert_array_equal(some, np.minimum(labels, 2))
     np.testing.assert_array_equal(kept, np.array([0.9, 0.7], np.float32))
 
 
+def test_unsure_detections_go_with_their_scores():
+    labels, scores = np.array([[0, 1, 2, 3]], np.int32), np.array([0.9, 0.5, 0.4], np.float32)
+    some, kept = drop_unsure(labels, scores, 0.5)
+    assert some.tolist() == [[0, 1, 2, 0]] and kept.tolist() == [np.float32(0.9), 0.5]
+    assert len(drop_unsure(labels, scores, 1.0)[1]) == 0
+
+
 def test_network_sees_scaled_tiles_padded_to_its_stride():
     model = SquareFinder()
-    detect_tiles(model, [np.full((30, 50, 3), 255, np.uint8)] * 2, scale=2)
+    detect_crops(model, [np.full((30, 50, 3), 255, np.uint8)] * 2, scale=2)
     assert model.shapes == [(2, NETWORK_STRIDE, 2 * NETWORK_STRIDE, 3)]
     assert model.windows == [(0, 0, 60, 100)] * 2
 
 
 def test_batches_hold_as_many_tiles_as_asked():
     model = SquareFinder()
-    predict_image(model, np.full((64, 96, 3), 255, np.uint8), tile=32, overlap=0, scale=2, batch=4)
+    detect_squares(model, np.full((64, 96, 3), 255, np.uint8), tile=32, overlap=0, scale=2, batch=4)
     assert [shape[0] for shape in model.shapes] == [4, 2]

@@ -1,3 +1,5 @@
+"""COCO, outlines and GeoJSON hold exactly the pixels of the label map."""
+
 import json
 
 import cv2
@@ -9,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as Outline
-from PIL import Image
 
 from cyclic.errors import InputError
-from cyclic.files import read_image
-from cyclic.inference.export import export_coco, export_geojson, export_overlay, polygons
+from cyclic.inference.export.coco import CocoFile
+from cyclic.inference.export.geojson import export_geojson
+from cyclic.inference.export.polygons import polygons
 
 small_labels = arrays(np.int32, (7, 9), elements=st.sampled_from([0, 0, 1, 2, 4]))
 
@@ -26,6 +28,13 @@ def rasterise(parts, shape):
     for ring in (ring for polygon in parts for ring in polygon):
         inside += Outline(ring).contains_points(centres)
     return (inside % 2 == 1).reshape(shape)
+
+
+def export_coco(path, predictions):
+    coco = CocoFile()
+    for name, (labels, scores) in predictions.items():
+        coco.add(name, labels, scores)
+    coco.write(path)
 
 
 def blobs():
@@ -130,11 +139,3 @@ def test_target_that_is_a_folder(tmp_path):
     (tmp_path / "a.geojson").mkdir()
     with pytest.raises(InputError, match="a.geojson"):
         export_geojson(tmp_path / "a.geojson", *blobs())
-
-
-def test_overlay(tmp_path):
-    labels, _ = blobs()
-    export_overlay(tmp_path / "a.png", np.full((60, 80, 3), 200, np.uint8), labels)
-    overlay = read_image(tmp_path / "a.png")
-    assert Image.open(tmp_path / "a.png").info["dpi"] == pytest.approx((300, 300), abs=0.1)
-    assert overlay.shape == (120, 160, 3) and (overlay != 200).any() and (overlay[:8] == 200).all()

@@ -1,10 +1,12 @@
+"""The CSV of an image's nuclei."""
+
 import csv
 
 import numpy as np
 import pytest
 import skimage.draw
 
-from cyclic.inference.export import export_csv
+from cyclic.inference.export.table import export_csv
 
 
 def blobs():

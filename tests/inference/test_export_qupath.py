@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from cyclic.inference.export import CLASS_COLOR, CLASS_NAME, export_geojson, measure
+from cyclic.inference.export.geojson import CLASS_COLOR, CLASS_NAME, export_geojson
+from cyclic.inference.export.measure import measure
 
 
 def read_0_3(properties):

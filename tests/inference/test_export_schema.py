@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cyclic.inference.export import export_geojson
+from cyclic.inference.export.geojson import export_geojson
 
 jsonschema = pytest.importorskip("jsonschema")  # it comes with nbmake, of the extra [dev]
 

@@ -6,30 +6,39 @@ import json
 import numpy as np
 import pytest
 
+from cyclic.config import merge_overrides
 from cyclic.errors import InputError
 from cyclic.files import read_image, read_label_map, write_image
-from cyclic.inference import folder
+from cyclic.inference import folder, predictor
 from cyclic.inference.folder import find_images, predict_folder
-from cyclic.networks import load_predictor
+from cyclic.networks import load_mask_rcnn
 
 
 @pytest.fixture(scope="module")
-def predictor(tiny_run):
-    """The tiny run's model, loaded once for all tests: `load_predictor` without its seconds."""
-    weights = tiny_run.run / "best.weights.h5"
-    model, config = load_predictor(weights)
-
-    def load(path, overrides=(), **detection):
-        assert path == weights and not overrides
-        return model, config.model_copy(update={"detection": config.detection.model_copy(update=detection)})
-
-    return load
+def loaded(tiny_run):
+    """The tiny run's model, loaded once for all tests."""
+    return load_mask_rcnn(tiny_run.run / "best.weights.h5")
 
 
 @pytest.fixture
-def predict(tiny_run, predictor, monkeypatch):
-    monkeypatch.setattr(folder, "load_predictor", predictor)
-    return lambda images, out, *more: predict_folder(images, tiny_run.run / "best.weights.h5", out, *more)
+def predict(tiny_run, loaded, monkeypatch):
+    """Predict with the loaded model; other settings of detection by name."""
+    model, config = loaded
+
+    def load_mask_rcnn(path, overrides=()):
+        assert path == tiny_run.run / "best.weights.h5"
+        return model, merge_overrides(config, overrides)
+
+    monkeypatch.setattr(predictor, "load_mask_rcnn", load_mask_rcnn)
+
+    def run(images, out, formats=folder.DEFAULT_FORMATS, classifier=None, pixel_size=None, **detection):
+        overrides = [f"detection.{key}={value}" for key, value in detection.items()]
+        weights = tiny_run.run / "best.weights.h5"
+        return predict_folder(
+            images, weights, out, formats, overrides=overrides, classifier=classifier, pixel_size=pixel_size
+        )
+
+    return run
 
 
 def measurement(feature, name):
@@ -48,7 +57,7 @@ def test_same_label_maps_as_the_run(tiny_run, predict, tmp_path):
 
 def test_formats_agree(tiny_run, predict, tmp_path):
     # Score 0: even a network trained for a few steps finds something.
-    counts = predict(tiny_run.data / "images", tmp_path, folder.FORMATS, None, 0.0)
+    counts = predict(tiny_run.data / "images", tmp_path, folder.FORMATS, score=0.0)
     assert sum(counts.values()) > 0
     coco = json.loads((tmp_path / "coco.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == [f"{name}.png" for name in counts]
@@ -63,8 +72,8 @@ def test_formats_agree(tiny_run, predict, tmp_path):
 
 
 def test_measurements_in_micrometres(tiny_run, predict, tmp_path):
-    for folder_, size in (("px", None), ("um", 0.25)):
-        predict(tiny_run.data / "images/val_000.png", tmp_path / folder_, ("csv", "geojson"), None, 0.0, size)
+    for folder_, size in (("px", {}), ("um", {"pixel_size": 0.25})):
+        predict(tiny_run.data / "images/val_000.png", tmp_path / folder_, ("csv", "geojson"), score=0.0, **size)
     pixels, micrometres = (list(csv.DictReader((tmp_path / f / "val_000.csv").open())) for f in ("px", "um"))
     assert [float(row["area_um2"]) for row in micrometres] == [float(row["area_px2"]) / 16 for row in pixels] != []
     (feature, *_) = json.loads((tmp_path / "um/val_000.geojson").read_text())["features"]
@@ -78,18 +87,18 @@ def test_only_the_formats_asked_for(tiny_run, predict, tmp_path):
 
 def test_score_drops_the_weaker(tiny_run, predict, tmp_path):
     image = tiny_run.data / "images/val_000.png"
-    every = predict(image, tmp_path / "all", ("geojson",), None, 0.0)["val_000"]
+    every = predict(image, tmp_path / "all", ("geojson",), score=0.0)["val_000"]
     features = json.loads((tmp_path / "all/val_000.geojson").read_text())["features"]
     scores = sorted(measurement(feature, "score") for feature in features)
     middle = scores[len(scores) // 2] - 1e-5  # they are written with six digits
-    some = predict(image, tmp_path / "some", ("tif",), None, middle)["val_000"]
+    some = predict(image, tmp_path / "some", ("tif",), score=middle)["val_000"]
     assert some == sum(score >= middle for score in scores) < every
-    assert predict(image, tmp_path / "none", ("tif",), None, 1.0)["val_000"] == 0
+    assert predict(image, tmp_path / "none", ("tif",), score=1.0)["val_000"] == 0
     assert not read_label_map(tmp_path / "none/val_000.tif").any()
 
 
 def test_tile_smaller_than_the_runs_overlap(tiny_run, predict, tmp_path):
-    predict(tiny_run.data / "images/val_000.png", tmp_path, ("tif",), 16)
+    predict(tiny_run.data / "images/val_000.png", tmp_path, ("tif",), tile=16, overlap=8)
     assert read_label_map(tmp_path / "val_000.tif").shape == (128, 128)
 
 
@@ -102,8 +111,8 @@ def test_views_vote(tiny_run, predict, tmp_path, monkeypatch):
         return np.zeros(image.shape[:2], np.int32), np.zeros(0, np.float32)
 
     monkeypatch.setattr("cyclic.inference.detect.detect_in_views", detect_in_views)
-    for views in (None, 2, 8):
-        predict(tiny_run.data / "images/val_000.png", tmp_path, ("tif",), None, None, None, views)
+    for views in ({}, {"views": 2}, {"views": 8}):
+        predict(tiny_run.data / "images/val_000.png", tmp_path, ("tif",), **views)
     assert seen == [1, 2, 8]
 
 
@@ -139,18 +148,17 @@ def test_find_images(tmp_path):
 def test_a_classifier_drops_what_lies_in_tiles_it_calls_empty(tiny_run, predict, tmp_path, monkeypatch):
     weights = tiny_run.run / "cycle_2/classifier.weights.h5"
     image = tiny_run.data / "images/val_000.png"
-    before = predict(image, tmp_path / "all", ("tif",), None, 0.0)["val_000"]
+    before = predict(image, tmp_path / "all", ("tif",), score=0.0)["val_000"]
     assert before > 0
     for empty, left in ((0.0, before), (1.1, 0)):  # every tile is full, every tile is empty
         monkeypatch.setattr("cyclic.inference.empty_tiles.EMPTY", empty)
         out = tmp_path / str(left)
-        assert predict(image, out, ("tif",), None, 0.0, None, None, (), weights)["val_000"] == left
+        assert predict(image, out, ("tif",), weights, score=0.0)["val_000"] == left
         found = read_label_map(out / "val_000.tif")
         assert np.isin(found, read_label_map(tmp_path / "all/val_000.tif") if left else 0).all()
 
 
 def test_a_mask_rcnn_is_no_classifier(tiny_run, predict, tmp_path):
+    weights = tiny_run.run / "best.weights.h5"
     with pytest.raises(InputError, match="best.weights.h5: no classifier of this run .*cycle_K/classifier.weights.h5"):
-        predict(
-            tiny_run.data / "images", tmp_path, ("tif",), None, None, None, None, (), tiny_run.run / "best.weights.h5"
-        )
+        predict(tiny_run.data / "images", tmp_path, ("tif",), weights)

@@ -1,8 +1,10 @@
+"""How much a component looks like one whole nucleus."""
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclic.pseudo.score import hull_mask, mean_within, score_components, typical_area
+from cyclic.pseudo.score import score_components, typical_area
 
 
 def scene(*parts, shape=(100, 100), inside=0.8, outside=0.1):
@@ -63,20 +65,6 @@ def test_odd_size_has_a_low_prior():
     assert scores.size_prior[:3].min() > 0.99 and scores.size_prior[3] < 0.2
 
 
-def test_second_map_that_disagrees_lowers_the_confidence():
-    labels, image_map = scene(disk(30, 30, 10), disk(70, 70, 10))
-    second = np.where(labels == 1, 0.9, 0.0).astype(np.float32)
-    scores = score_components(labels, image_map, second)
-    assert scores.agreement.tolist() == [1, 0]
-    assert scores.confidence[0] > 0.9 and scores.confidence[1] == 0
-    assert score_components(labels, image_map).agreement.tolist() == [1, 1]
-
-
-def test_constant_second_map_agrees_with_nothing():
-    labels, image_map = scene(disk(30, 30, 10))
-    assert score_components(labels, image_map, np.full_like(image_map, 0.5)).agreement.tolist() == [0]
-
-
 def test_nucleus_cut_by_the_image_border_scores_lower():
     scores = score_components(*scene(disk(0, 50, 12), disk(60, 50, 9)), expected_area=250.0)
     assert scores.on_border.tolist() == [True, False]
@@ -112,12 +100,6 @@ def test_typical_area_follows_the_nuclei_not_the_fragments():
     assert typical_area(np.array([])) == 1
 
 
-def test_hull_mask_fills_a_notch():
-    notched = np.ones((10, 10), bool)
-    notched[:5, 4:6] = False
-    assert hull_mask(notched).all()
-
-
 def test_random_components_stay_in_range():
     rng = np.random.default_rng(0)
     labels = ndimage.label(ndimage.gaussian_filter(rng.standard_normal((128, 128)), 2) > 0.1)[0]
@@ -125,10 +107,3 @@ def test_random_components_stay_in_range():
     assert len(scores) == labels.max() > 10
     for values in (scores.solidity, scores.ellipse_fit, scores.contrast, scores.isolation, scores.confidence):
         assert values.min() >= 0 and values.max() <= 1 and values.std() > 0
-
-
-def test_mean_within():
-    labels = np.array([[1, 1, 0], [3, 0, 0]], np.int32)
-    image_map = np.array([[0.2, 0.4, 1.0], [0.5, 1.0, 1.0]])
-    np.testing.assert_allclose(mean_within(image_map, labels), [0.3, 0.0, 0.5])
-    assert mean_within(np.ones((2, 2)), np.zeros((2, 2), np.int32)).shape == (0,)

@@ -1,4 +1,4 @@
-import pathlib
+"""Candidates over several thresholds, and which of them become pseudo masks."""
 
 import numpy as np
 import pytest
@@ -8,105 +8,88 @@ from hypothesis import strategies as st
 from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.files import read_image, write_json
+from cyclic.pseudo.candidates import Candidates, components_over_levels, find_candidates
+from cyclic.pseudo.masks import RING, load_pseudo_masks, save_pseudo_masks
+from cyclic.pseudo.recipe import RECIPES, Recipe
 from cyclic.pseudo.score import score_components
-from cyclic.pseudo.select import (
-    components_over_levels,
-    confidence_cut,
-    load_pseudo_masks,
-    save_pseudo_masks,
-    select_pseudo_masks,
-)
-from cyclic.stain import hematoxylin_map
+from cyclic.pseudo.select import pooled_cut, run_cut, select_pseudo_masks
 
-SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
+
+def select(candidates, cut=None, recipe="stain", **limits):
+    """Select with these limits alone."""
+    limits = {"share": None, "count": None} | limits
+    overrides = [f"pseudo.{key}={'null' if value is None else value}" for key, value in limits.items()]
+    return select_pseudo_masks(candidates, load_config((), (*overrides, f"pseudo.recipe={recipe}")), cut)
 
 
 @pytest.fixture
 def grid():
-    """Sixteen squares with rising contrast from the first to the last; (labels, map, scores)."""
+    """Sixteen squares with rising contrast from the first to the last, on a map that is low elsewhere."""
     labels = np.zeros((200, 200), np.int32)
-    image_map = np.full((200, 200), 0.05, np.float32)
+    source = np.full((200, 200), 0.05, np.float32)
     for index in range(16):
         y, x = 10 + 48 * (index // 4), 10 + 48 * (index % 4)
         labels[y : y + 16, x : x + 16] = index + 1
-        image_map[y : y + 16, x : x + 16] = 0.2 + 0.05 * index
-    return labels, image_map, score_components(labels, image_map)
+        source[y : y + 16, x : x + 16] = 0.2 + 0.05 * index
+    return Candidates(source, labels, score_components(labels, source))
 
 
 def test_best_come_first_and_are_renumbered(grid):
-    labels, _, scores = grid
-    pseudo = select_pseudo_masks(labels, scores, share=0.25)
+    pseudo = select(grid, share=0.25)
     assert pseudo.labels.dtype == np.int32 and pseudo.confidence.dtype == np.float32
     assert pseudo.labels.max() == len(pseudo.confidence) == 4
     assert (np.diff(pseudo.confidence) <= 0).all()
-    assert [labels[pseudo.labels == rank][0] for rank in (1, 2, 3, 4)] == [16, 15, 14, 13]
+    assert [grid.labels[pseudo.labels == rank][0] for rank in (1, 2, 3, 4)] == [16, 15, 14, 13]
 
 
 @pytest.mark.parametrize("count, kept", [(100, 4), (1, 1), (0, 0), (20, 1), (10_000, 16)])
 def test_count_is_for_a_million_pixels(grid, count, kept):
-    labels, _, scores = grid
-    assert len(select_pseudo_masks(labels, scores, count=count).confidence) == kept
+    assert len(select(grid, count=count).confidence) == kept
 
 
 def test_limits_hold_together(grid):
-    labels, _, scores = grid
-    limit = float(np.sort(scores.confidence)[-3])
-    assert len(select_pseudo_masks(labels, scores, min_confidence=limit).confidence) == 3
-    assert len(select_pseudo_masks(labels, scores, count=50, share=0.5, min_confidence=limit).confidence) == 2
+    cut = float(np.sort(grid.scores.confidence)[-3])
+    assert len(select(grid, cut).confidence) == 3
+    assert len(select(grid, cut, count=50).confidence) == 2
 
 
-def test_rank_by_another_score(grid):
-    labels, _, scores = grid
-    scores.solidity[4] = 2.0
-    pseudo = select_pseudo_masks(labels, scores, count=1, rank_by="solidity")
-    assert (pseudo.labels > 0)[labels == 5].all()
+def test_a_cut_of_all_images_stands_for_the_share_of_one(grid):
+    cut = float(np.sort(grid.scores.confidence)[-5])
+    assert len(select(grid, cut, share=0.125).confidence) == 5
+    assert len(select(grid, share=0.125).confidence) == 2
+
+
+def test_the_paper_ranks_by_solidity(grid):
+    grid.scores.solidity[4] = 2.0
+    assert (select(grid, count=1, recipe="paper").labels > 0)[grid.labels == 5].all()
+    assert (select(grid, count=1).labels > 0)[grid.labels == 16].all()
 
 
 def test_ignore_covers_unkept_components_and_their_rings_but_no_pseudo_mask(grid):
-    labels, _, scores = grid
-    pseudo = select_pseudo_masks(labels, scores, share=0.25, ring=2)
+    pseudo = select(grid, share=0.25)
     kept = pseudo.labels > 0
     assert pseudo.ignore.dtype == bool and not (pseudo.ignore & kept).any()
-    assert pseudo.ignore[(labels > 0) & ~kept].all()
-    y, x = np.argwhere((labels > 0) & ~kept)[0]
-    assert pseudo.ignore[y - 2, x] and not pseudo.ignore[y - 4, x]
+    assert pseudo.ignore[(grid.labels > 0) & ~kept].all()
+    y, x = np.argwhere((grid.labels > 0) & ~kept)[0]
+    assert pseudo.ignore[y - RING, x] and not pseudo.ignore[y - RING - 2, x]
     y, x = np.argwhere(pseudo.labels == 1)[0]
     assert not pseudo.ignore[y - 1, x]
 
 
 def test_border_of_a_pseudo_mask_is_background_though_the_map_is_high_there(grid):
-    labels, image_map, scores = grid
-    y, x = np.argwhere(labels == 16)[0]
-    image_map[y - 6 : y, x : x + 16] = 0.9
-    pseudo = select_pseudo_masks(labels, scores, share=0.25, image_map=image_map, ring=2)
-    assert not pseudo.ignore[y - 2 : y, x : x + 16].any()
-    assert pseudo.ignore[y - 6 : y - 3, x : x + 16].all()
+    y, x = np.argwhere(grid.labels == 16)[0]
+    grid.source[y - 6 : y, x : x + 16] = 0.9
+    pseudo = select(grid, share=0.25)
+    assert not pseudo.ignore[y - RING : y, x : x + 16].any()
+    assert pseudo.ignore[y - 6 : y - RING - 1, x : x + 16].all()
 
 
-def test_wider_ring_ignores_more(grid):
-    labels, _, scores = grid
-    pseudo = select_pseudo_masks(labels, scores, share=0.25, ring=2)
-    wide = select_pseudo_masks(labels, scores, share=0.25, ring=5)
-    assert wide.ignore.sum() > pseudo.ignore.sum()
-
-
-def test_bright_background_outside_the_components_is_ignored(grid):
-    labels, image_map, scores = grid
-    image_map[40:50, 40:50] = 0.6
-    plain = select_pseudo_masks(labels, scores, share=0.5)
-    with_map = select_pseudo_masks(labels, scores, share=0.5, image_map=image_map)
-    assert not plain.ignore[45, 45] and with_map.ignore[45, 45]
-    assert not with_map.ignore[198, 198]
-    strict = select_pseudo_masks(labels, scores, share=0.5, image_map=image_map, background_level=0.01, ring=0)
-    assert (strict.ignore | (strict.labels > 0)).all()
-
-
-def test_ignore_boxes(grid):
-    labels = grid[0].copy()
-    labels[10:26, 10:26] = np.tril(labels[10:26, 10:26])
-    scores = score_components(labels, grid[1])
-    assert not select_pseudo_masks(labels, scores, share=0.25).ignore[11, 23]
-    assert select_pseudo_masks(labels, scores, share=0.25, ignore_boxes=True).ignore[11, 23]
+def test_a_high_map_outside_the_components_is_ignored(grid):
+    plain = select(grid, share=0.5)
+    grid.source[40:50, 40:50] = 0.6
+    high = select(grid, share=0.5)
+    assert not plain.ignore[45, 45] and high.ignore[45, 45]
+    assert not high.ignore[198, 198]
 
 
 def test_hull_fills_a_notch_but_takes_no_other_component():
@@ -114,8 +97,9 @@ def test_hull_fills_a_notch_but_takes_no_other_component():
     labels[10:40, 10:40] = 1
     labels[10:25, 20:30] = 0
     labels[10:15, 23:27] = 2
-    scores = score_components(labels, (labels > 0).astype(np.float32))
-    plain, hull = (select_pseudo_masks(labels, scores, share=1.0, hull=value) for value in (False, True))
+    source = (labels > 0).astype(np.float32)
+    candidates = Candidates(source, labels, score_components(labels, source))
+    plain, hull = (select(candidates, recipe=recipe) for recipe in ("stain", "paper"))
     first = hull.labels[30, 30]
     assert plain.labels[20, 25] == 0 and hull.labels[20, 25] == first
     assert (hull.labels[10:15, 23:27] == hull.labels[12, 25]).all() and hull.labels[12, 25] not in (0, first)
@@ -123,59 +107,60 @@ def test_hull_fills_a_notch_but_takes_no_other_component():
 
 
 def test_all_kept(grid):
-    labels, _, scores = grid
-    pseudo = select_pseudo_masks(labels, scores)
-    assert np.array_equal(pseudo.labels > 0, labels > 0)
+    assert np.array_equal(select(grid).labels > 0, grid.labels > 0)
 
 
 def test_no_component_at_all():
-    labels = np.zeros((40, 40), np.int32)
-    image_map = np.zeros((40, 40), np.float32)
-    scores = score_components(labels, image_map)
-    pseudo = select_pseudo_masks(labels, scores, count=20, image_map=image_map)
+    labels, source = np.zeros((40, 40), np.int32), np.zeros((40, 40), np.float32)
+    candidates = Candidates(source, labels, score_components(labels, source))
+    pseudo = select(candidates, count=20)
     assert not pseudo.labels.any() and pseudo.confidence.shape == (0,) and not pseudo.ignore.any()
-    image_map[10:20, 10:20] = 0.9
-    assert np.array_equal(select_pseudo_masks(labels, scores, image_map=image_map).ignore, image_map > 0.5)
+    source[10:20, 10:20] = 0.9
+    assert np.array_equal(select(candidates).ignore, source > 0.5)
 
 
-@pytest.mark.parametrize("limits", [{"count": -1}, {"share": 1.2}, {"min_confidence": -0.1}])
-def test_bad_limit_names_its_key(grid, limits):
-    with pytest.raises(InputError, match=next(iter(limits))):
-        select_pseudo_masks(grid[0], grid[2], **limits)
+@pytest.mark.parametrize("limit", ["count=-1", "share=1.2", "share=-0.1"])
+def test_bad_limit_names_its_key(limit):
+    with pytest.raises(InputError, match=f"pseudo.{limit.partition('=')[0]}"):
+        load_config((), (f"pseudo.{limit}",))
 
 
 def two_levels() -> np.ndarray:
     """A pale nucleus that a high threshold loses, a dark pair that a low threshold merges, and three plain nuclei."""
     y, x = np.mgrid[:140, :140]
-    image_map = np.full((140, 140), 0.05, np.float32)
-    image_map[(y - 30) ** 2 + (x - 25) ** 2 <= 144] = 0.45
-    image_map[55:90, 40:100] = 0.48
+    source = np.full((140, 140), 0.05, np.float32)
+    source[(y - 30) ** 2 + (x - 25) ** 2 <= 144] = 0.45
+    source[55:90, 40:100] = 0.48
     for cy, cx in ((72, 55), (72, 85), (30, 60), (30, 100), (115, 30)):
-        image_map[(y - cy) ** 2 + (x - cx) ** 2 <= 144] = 1.0
-    return image_map
+        source[(y - cy) ** 2 + (x - cx) ** 2 <= 144] = 1.0
+    return source
+
+
+HALF = Recipe("hematoxylin", 0.5, split=True, max_hole=200, rank_by="confidence", hull=False, pooled=False)
 
 
 def test_levels_find_what_no_single_threshold_finds():
-    labels, scores = components_over_levels(two_levels(), "range", 0.5, factors=(0.7, 1.3))
+    labels, scores = components_over_levels(two_levels(), HALF, (0.7, 1.3), 40)
     assert labels[30, 25] > 0
     assert labels[72, 55] != labels[72, 85] and labels[72, 55] > 0 and labels[72, 85] > 0
     assert labels.max() == len(scores)
-    low, _ = components_over_levels(two_levels(), "range", 0.5, factors=(0.7,))
-    high, _ = components_over_levels(two_levels(), "range", 0.5, factors=(1.3,))
+    low, _ = components_over_levels(two_levels(), HALF, (0.7,), 40)
+    high, _ = components_over_levels(two_levels(), HALF, (1.3,), 40)
     assert low[72, 55] == low[72, 85] and high[30, 25] == 0
 
 
 def test_levels_of_an_empty_map():
-    labels, scores = components_over_levels(np.zeros((30, 30), np.float32))
+    labels, scores = components_over_levels(np.zeros((30, 30), np.float32), RECIPES["stain"], (0.8, 1.0), 40)
     assert not labels.any() and len(scores) == 0
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), share=st.floats(0, 1), hull=st.booleans())
-def test_pseudo_masks_lie_in_components_and_never_in_the_ignore_region(seed, share, hull):
+@given(seed=st.integers(0, 10_000), share=st.floats(0, 1), recipe=st.sampled_from(sorted(RECIPES)))
+def test_pseudo_masks_lie_in_components_and_never_in_the_ignore_region(seed, share, recipe):
     labels = np.random.default_rng(seed).integers(0, 4, (8, 8)).repeat(6, 0).repeat(6, 1).astype(np.int32)
-    scores = score_components(labels, np.random.default_rng(seed).random(labels.shape).astype(np.float32))
-    pseudo = select_pseudo_masks(labels, scores, share=share, hull=hull)
+    source = np.random.default_rng(seed).random(labels.shape).astype(np.float32)
+    scores = score_components(labels, source)
+    pseudo = select(Candidates(source, labels, scores), recipe=recipe, share=share)
     assert len(pseudo.confidence) == pseudo.labels.max() == round(share * len(scores))
     assert not (pseudo.ignore & (pseudo.labels > 0)).any()
     for rank in range(1, pseudo.labels.max() + 1):
@@ -183,8 +168,7 @@ def test_pseudo_masks_lie_in_components_and_never_in_the_ignore_region(seed, sha
 
 
 def test_save_and_load(grid, tmp_path):
-    labels, image_map, scores = grid
-    pseudo = select_pseudo_masks(labels, scores, share=0.4, image_map=image_map)
+    pseudo = select(grid, share=0.4)
     save_pseudo_masks(tmp_path, "a.b", pseudo)
     assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")} == {
         "labels/a.b.tif", "ignore/a.b.png", "scores/a.b.json",
@@ -197,32 +181,36 @@ def test_save_and_load(grid, tmp_path):
 def test_load_missing_or_mixed_files(grid, tmp_path):
     with pytest.raises(InputError, match="x.tif"):
         load_pseudo_masks(tmp_path, "x")
-    save_pseudo_masks(tmp_path, "x", select_pseudo_masks(grid[0], grid[2]))
+    save_pseudo_masks(tmp_path, "x", select(grid))
     write_json(tmp_path / "scores" / "x.json", {"confidence": [0.5]})
     with pytest.raises(InputError, match="x.json"):
         load_pseudo_masks(tmp_path, "x")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="shared data not present")
-def test_real_tissue_gives_plausible_pseudo_masks():
-    path = SHARED / "data" / "monuseg" / "images" / "TCGA-G9-6356-01Z-00-DX1.png"
-    prior = hematoxylin_map(read_image(path)[:400, :400])
-    labels, scores = components_over_levels(prior)
-    pseudo = select_pseudo_masks(labels, scores, share=0.45, image_map=prior)
+def test_real_tissue_gives_plausible_pseudo_masks(shared):
+    path = shared / "data" / "monuseg" / "images" / "TCGA-G9-6356-01Z-00-DX1.png"
+    pseudo = select(find_candidates(read_image(path)[:400, :400], None, load_config()), share=0.45)
     assert 15 < pseudo.labels.max() < 80
     assert 100 < np.median(np.bincount(pseudo.labels.ravel())[1:]) < 800
     background = ~pseudo.ignore & (pseudo.labels == 0)
     assert 0.3 < background.mean() < 0.95
 
 
+def test_the_paper_needs_a_map():
+    with pytest.raises(ValueError, match="activation map"):
+        find_candidates(np.zeros((8, 8, 3), np.uint8), None, load_config((), ("pseudo.recipe=paper",)))
+
+
 def test_one_cut_for_all_images():
     good, poor = np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.array([0.5, 0.4, 0.3, 0.65], np.float32)
-    cut = confidence_cut([good, poor], 0.5)
+    cut = pooled_cut([good, poor], 0.5)
     assert ((good >= cut).sum(), (poor >= cut).sum()) == (3, 1)
-    assert confidence_cut([good, poor], 1.0) == np.float32(0.3)
-    assert confidence_cut([good, poor], 0.0) == confidence_cut([], 0.5) == 1.0
+    assert pooled_cut([good, poor], 1.0) == np.float32(0.3)
+    assert pooled_cut([good, poor], 0.0) == pooled_cut([], 0.5) == 1.0
 
 
-def test_a_pooled_share_needs_a_rank_that_compares_images():
-    with pytest.raises(InputError, match=r"pseudo\.rank_by confidence"):
-        load_config(None, ("pseudo.pool=true", "pseudo.rank_by=solidity"))
+def test_only_the_stain_pools_and_only_where_there_is_a_share():
+    confidences = [np.array([0.9, 0.1], np.float32)]
+    assert run_cut(load_config((), ("pseudo.share=0.5",)), confidences) == np.float32(0.9)
+    assert run_cut(load_config((), ("pseudo.share=null",)), confidences) is None
+    assert run_cut(load_config((), ("pseudo.share=0.5", "pseudo.recipe=paper")), confidences) is None

@@ -1,10 +1,17 @@
+"""Foreground into nuclei: touching ones split, holes filled, outlines smoothed."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cyclic.pseudo.split import fill_small_holes, relabel, split_components
+from cyclic.pseudo.split import fill_small_holes
+from cyclic.pseudo.split import split_components as split_into_components
+
+
+def split_components(mask, min_area=40, max_area=None, split=True, max_hole=200):
+    return split_into_components(mask, min_area, max_area, split=split, max_hole=max_hole)
 
 
 def disks(shape, *circles):
@@ -30,23 +37,13 @@ def test_single_nucleus_and_ellipse_stay_whole():
 
 def test_no_split_keeps_connected_components():
     mask = disks((60, 80), (30, 25, 13), (30, 47, 13))
-    labels = split_components(mask, split=False, opening=0, max_hole=0, outline_sigma=0)
+    labels = split_components(mask, split=False, max_hole=0)
     assert labels.max() == 1 and np.array_equal(labels > 0, mask)
-
-
-def test_guide_splits_where_the_distance_does_not():
-    mask = np.zeros((40, 80), bool)
-    mask[10:30, 10:70] = True
-    guide = np.full(mask.shape, 0.9, np.float32)
-    guide[:, 34:46] = 0.0
-    assert split_components(mask).max() == 1
-    labels = split_components(mask, guide)
-    assert labels[20, 20] != labels[20, 60]
 
 
 def test_area_limits():
     mask = disks((100, 100), (15, 15, 4), (15, 60, 10), (65, 50, 28))
-    kept = split_components(mask, min_area=100, max_area=1000, outline_sigma=0)
+    kept = split_components(mask, min_area=100, max_area=1000)
     assert kept.max() == 1 and kept[15, 60] == 1
 
 
@@ -62,11 +59,10 @@ def test_small_hole_is_filled_large_hole_and_border_bay_are_not():
     assert split_components(mask, split=False, max_hole=50)[42, 32] > 0
 
 
-def test_outline_level_shrinks_by_about_a_pixel():
+def test_smoothed_outline_shrinks_by_about_a_pixel():
     mask = disks((60, 60), (30, 30, 13))
-    plain = split_components(mask, outline_sigma=0)
-    shrunk = split_components(mask, outline_level=0.6)
-    radius = [np.sqrt((labels > 0).sum() / np.pi) for labels in (plain, shrunk)]
+    plain, smoothed = (split_components(mask, split=split) for split in (False, True))
+    radius = [np.sqrt((labels > 0).sum() / np.pi) for labels in (plain, smoothed)]
     assert 0.3 < radius[0] - radius[1] < 1.5
 
 
@@ -81,11 +77,6 @@ def test_full_mask_and_image_border_component():
     cut = disks((60, 60), (0, 30, 14))
     labels = split_components(cut)
     assert labels.max() == 1 and labels[0, 30] == 1
-
-
-def test_relabel_closes_gaps():
-    labels = np.array([[0, 1, 2], [3, 3, 5]], np.int32)
-    assert relabel(labels, np.array([True, False, True, True, False, True])).tolist() == [[0, 0, 1], [2, 2, 3]]
 
 
 @settings(max_examples=20, deadline=None)

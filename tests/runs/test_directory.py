@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from first_version import OLD
 
+from cyclic.config import RunConfig
 from cyclic.errors import InputError
-from cyclic.runs.directory import RunDirectory
+from cyclic.runs.directory import RunDirectory, read_run_config
 
 CONFIG = {"seed": 3, "cycles": 2, "classifier": {"steps": 400, "tile": [64, 64], "rate": 1e-5}}
 
@@ -33,11 +35,13 @@ def run_stages(path, work, *, resume=False, kill_in=None):
             if run.is_finished(key):
                 continue
             with run.stage(key):
-                run.path(key, "result.txt").write_text("partial")
+                result = run.root / key / "result.txt"
+                result.parent.mkdir(parents=True, exist_ok=True)
+                result.write_text("partial")
                 if key == kill_in:
                     raise Killed
                 work.append(key)
-                run.path(key, "result.txt").write_text("whole")
+                result.write_text("whole")
 
 
 def test_kill_and_resume_does_finished_stages_once(tmp_path):
@@ -213,7 +217,19 @@ def test_failed_open_gives_the_lock_back(tmp_path):
     RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
 
 
-def test_path_makes_the_folder_around_it(tmp_path):
-    with RunDirectory(tmp_path / "run", CONFIG) as run:
-        path = run.path("cycle_1", "round_0", "model.weights.h5")
-    assert path.parent.is_dir() and not path.exists()
+def test_a_run_of_the_first_version_goes_on_with_the_settings_it_meant(tmp_path):
+    now = RunConfig(cycles=2, tiles={"size": 32}).model_dump(mode="json")
+    old = OLD | {"cycles": 2, "tiles": OLD["tiles"] | {"size": 32}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
+    assert read_run_config(tmp_path).model_dump(mode="json") == now
+    RunDirectory(tmp_path, now, resume=True).close()
+    with pytest.raises(InputError, match="cycles is 2 in this run and 3 in the configuration given"):
+        RunDirectory(tmp_path, now | {"cycles": 3}, resume=True)
+
+
+def test_a_run_that_this_version_would_continue_otherwise_is_refused(tmp_path):
+    old = OLD | {"pseudo": OLD["pseudo"] | {"agreement": True}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
+    with pytest.raises(InputError, match=r"began this run with pseudo\.agreement, which this one does not have"):
+        RunDirectory(tmp_path, RunConfig().model_dump(mode="json"), resume=True)
+    assert read_run_config(tmp_path) == RunConfig()  # to look at it is no harm

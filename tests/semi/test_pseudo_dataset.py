@@ -5,7 +5,7 @@ import pytest
 
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.data.loader import DataGenerator
-from cyclic.pseudo.select import PseudoMasks
+from cyclic.pseudo.masks import PseudoMasks
 from cyclic.semi.dataset import CropAugmentation, PseudoDataset
 
 

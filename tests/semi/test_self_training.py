@@ -6,8 +6,8 @@ import scipy.ndimage as ndi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclic.pseudo.select import PseudoMasks
-from cyclic.semi.self_training import RING, extend_pseudo_masks
+from cyclic.pseudo.masks import RING, PseudoMasks
+from cyclic.semi.self_training import extend_pseudo_masks
 
 SHAPE = (60, 60)
 A, B, C = np.s_[5:15, 5:15], np.s_[25:35, 25:35], np.s_[45:55, 45:55]
@@ -168,5 +168,5 @@ def test_any_label_maps(seed, n, detections, count):
 def test_tiny_images(shape):
     pseudo = PseudoMasks(np.zeros(shape, np.int32), np.zeros(0, np.float32), np.zeros(shape, bool))
     scores = np.array([0.9])
-    found = extend_pseudo_masks(pseudo, np.ones(shape, np.int32), scores, scores, 0.85, 0.3)
+    found = extend_pseudo_masks(pseudo, np.ones(shape, np.int32), scores, scores, 0.85, 0.3, None)
     assert (found.labels == 1).all() and not found.ignore.any()

@@ -1,0 +1,109 @@
+"""What the stages of a run share."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cyclic.config import RunConfig
+from cyclic.cycle.schedule import Schedule
+from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.tiles import negative_areas
+from cyclic.networks import Models
+from cyclic.runs.board import Board
+from cyclic.runs.directory import RunDirectory
+from cyclic.runs.paths import CyclePaths, RoundPaths, RunPaths
+from cyclic.runs.progress import Progress
+
+
+@dataclass
+class Inputs:
+    """What a run is given, and what follows from it without a file being written.
+
+    Attributes:
+        config: settings of the run.
+        data: folder of the data set.
+        train, val: images of the two splits. Instance labels are read by `stages.tiles`, by the scores, and by
+            `stages.pseudo_masks.take_instance_labels`, the upper bound; by nothing else.
+    """
+
+    config: RunConfig
+    data: Path
+    train: NucleiDataset
+    val: NucleiDataset | None
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """Steps and rates of every training."""
+        return Schedule(self.config)
+
+    @cached_property
+    def models(self) -> Models:
+        """The networks, built once a process."""
+        return Models(self.config)
+
+    @cached_property
+    def images(self) -> dict[str, np.ndarray]:
+        """`{image id: [H, W, 3] uint8}` of the training and the val images."""
+        sets = [self.train, *([self.val] if self.val else [])]
+        return {name: dataset.image(name) for dataset in sets for name in dataset.ids}
+
+    @property
+    def val_ids(self) -> list[str]:
+        """Ids of the val images."""
+        return self.val.ids if self.val else []
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether every val image has instance labels to compare with."""
+        return self.val is not None and all(map(self.val.has_labels, self.val.ids))
+
+
+@dataclass
+class Context(Inputs):
+    """What every stage works with.
+
+    Attributes:
+        run: the run directory.
+        progress: where to show how far a stage is.
+        board: TensorBoard's view of the run.
+    """
+
+    run: RunDirectory
+    progress: Progress
+    board: Board
+
+    @property
+    def paths(self) -> RunPaths:
+        """Paths of the run directory."""
+        return self.run.paths
+
+    @cached_property
+    def background(self) -> dict[str, np.ndarray]:
+        """`{training image id: [H, W] bool}`, True in its negative tiles; empty if the recipe does not trust them."""
+        if not self.config.trusts_negative_tiles:
+            return {}
+        shapes = {name: self.images[name].shape[:2] for name in self.train.ids}
+        return negative_areas(self.tiles, shapes)
+
+    @property
+    def tiles(self) -> Path:
+        """Folder of the tiles: the user's, or the run's own."""
+        return Path(self.config.tiles.folder) if self.config.tiles.folder else self.paths.tiles
+
+    def cycle(self, number: int) -> CyclePaths:
+        """Paths of a cycle."""
+        return self.paths.cycle(number)
+
+    def round(self, cycle: int, number: int) -> RoundPaths:
+        """Paths of a round."""
+        return self.cycle(cycle).round(number)
+
+    def last_round(self, cycle: int) -> RoundPaths:
+        """Paths of a cycle's last round."""
+        return self.round(cycle, self.config.rounds.students)
+
+    def seed(self, *parts: int) -> int:
+        """Return a seed of its own for each stage, the same on every start."""
+        return int(np.random.SeedSequence([self.config.seed, *parts]).generate_state(1)[0] % 2**31)

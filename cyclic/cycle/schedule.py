@@ -1,0 +1,73 @@
+"""How long and how fast each network trains, by cycle and round."""
+
+from dataclasses import dataclass
+
+from cyclic.config import RunConfig
+
+# Training steps between two reports of the losses, at most.
+STEPS_PER_EPOCH = 100
+# Warm-up of the classifier: at most this many steps, and at most this share of the training.
+CLASSIFIER_WARMUP, WARMUP_SHARE = 50, 10
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a network.
+
+    Attributes:
+        epochs: epochs of `steps_per_epoch` steps.
+        steps_per_epoch: training steps of an epoch.
+        learning_rate: the peak.
+        warmup: steps until the peak.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    warmup: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Training steps in all."""
+        return self.epochs * self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The trainings of a run.
+
+    Attributes:
+        config: settings of the run.
+    """
+
+    config: RunConfig
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a cycle: the teacher and its students."""
+        return self.config.rounds.students + 1
+
+    def classifier(self, cycle: int) -> Training:
+        """Return the classifier's training; without `later_steps` it grows with the cycle (paper)."""
+        settings = self.config.classifier
+        if cycle == 1:
+            steps, rate = settings.steps, settings.learning_rate
+        else:
+            steps, rate = settings.later_steps or settings.steps * cycle, settings.later_learning_rate
+        return Training(1, steps, rate, min(CLASSIFIER_WARMUP, steps // WARMUP_SHARE))
+
+    def mask_rcnn(self, cycle: int, round_: int) -> Training:
+        """Return the training of a teacher (round 0) or a student.
+
+        Keras trains whole epochs, so they are made as even as the steps allow.
+        """
+        settings = self.config.mask_rcnn
+        first = (cycle, round_) == (1, 0)
+        steps = settings.steps if first else settings.later_steps
+        epochs = -(-steps // STEPS_PER_EPOCH)
+        rate = settings.learning_rate if first else settings.later_learning_rate
+        return Training(epochs, round(steps / epochs), rate)
+
+    def rounds_before(self, cycle: int, round_: int = 0) -> int:
+        """Return how many rounds come before this one: the step of its scores and pictures in TensorBoard."""
+        return (cycle - 1) * self.rounds + round_

@@ -1,0 +1,45 @@
+"""Detection in the images of a run, and the next student's pseudo masks."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cyclic.cycle.context import Context
+from cyclic.files import read_json, read_label_map, write_json, write_label_map
+from cyclic.inference.detect import detect, drop_unsure
+from cyclic.pseudo.masks import load_pseudo_masks, save_pseudo_masks
+from cyclic.semi.self_training import join_detections
+
+
+def make(context: Context, cycle: int, round_: int) -> None:
+    """Detect nuclei in the images; before another student, let those of the training images join its pseudo masks.
+
+    After the last round of all, only the val images are detected.
+    """
+    config, here = context.config, context.round(cycle, round_)
+    context.models.load(here.weights)
+    last = round_ == config.rounds.students
+    names = context.val_ids if last and cycle == config.cycles else list(context.images)
+    for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
+        image = context.images[name]
+        labels, scores = detect(context.models.detector, image, config.detection, config.scale)
+        save_detections(here.detections, name, labels, scores)
+        write_label_map(here.prediction(name), drop_unsure(labels, scores, config.detection.score)[0])
+        if not last and name in context.train.ids:
+            pseudo = load_pseudo_masks(context.cycle(cycle).pseudo(round_), name)
+            joined = join_detections(
+                pseudo, *load_detections(here.detections, name), image, config, context.background.get(name)
+            )
+            save_pseudo_masks(context.cycle(cycle).pseudo(round_ + 1), name, joined)
+
+
+def save_detections(folder: Path, name: str, labels: np.ndarray, scores: np.ndarray) -> None:
+    """Write all detections, also weak ones: `<name>.tif` and `<name>.json`."""
+    write_label_map(folder / f"{name}.tif", labels)
+    write_json(folder / f"{name}.json", {"scores": [float(score) for score in scores]})
+
+
+def load_detections(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and scores that `save_detections` wrote."""
+    scores = read_json(folder / f"{name}.json")["scores"]
+    return read_label_map(folder / f"{name}.tif"), np.array(scores, np.float32)

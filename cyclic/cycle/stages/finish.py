@@ -1,0 +1,23 @@
+"""The end of a run: the finished weights, and pictures of the val images."""
+
+import shutil
+
+from cyclic.cycle.context import Context
+from cyclic.draw.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
+from cyclic.files import atomic_path, read_label_map, write_image
+
+
+def finish(context: Context) -> None:
+    """Keep the last model as `best.weights.h5` (selection: last) and draw the overlays of the val images."""
+    cycles = context.config.cycles
+    with atomic_path(context.paths.best) as temporary:
+        shutil.copyfile(context.cycle(cycles).weights, temporary)
+    for name in context.val_ids:
+        labels, image = read_label_map(context.last_round(cycles).prediction(name)), context.images[name]
+        scale = print_upscale(image)
+        pictures = [("image", enlarge(image, scale)), ("prediction", contour_overlay(image, labels, scale))]
+        if context.val is not None and context.val.has_labels(name):
+            true = context.val.label_map(name)
+            pictures.append(("ground truth", contour_overlay(image, true, scale)))
+            pictures.append(("errors", error_overlay(image, true, labels, scale)))
+        write_image(context.paths.overlay(name), side_by_side(pictures), PRINT_DPI)

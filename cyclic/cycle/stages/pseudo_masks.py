@@ -1,0 +1,61 @@
+"""Pseudo masks of a cycle: the best candidates, and from the second cycle on the last model's detections."""
+
+import numpy as np
+from skimage.segmentation import relabel_sequential
+
+from cyclic.cycle.context import Context
+from cyclic.cycle.stages import maps
+from cyclic.cycle.stages.detections import load_detections
+from cyclic.files import write_json
+from cyclic.pseudo.background import clear_background
+from cyclic.pseudo.candidates import find_candidates
+from cyclic.pseudo.masks import PseudoMasks, load_pseudo_masks, save_pseudo_masks
+from cyclic.pseudo.recipe import recipe_of
+from cyclic.pseudo.select import run_cut, select_pseudo_masks
+from cyclic.semi.self_training import join_detections
+
+
+def make(context: Context, cycle: int) -> None:
+    """Write the pseudo masks that the cycle's teacher trains on, of the training and the val images.
+
+    Candidates of the stain are the same in every cycle, so the first cycle's choice serves the later ones.
+    """
+    folder = context.cycle(cycle).pseudo()
+    if cycle == 1 or recipe_of(context.config).source == "activation":
+        chosen = _choose(context, cycle)
+    else:
+        chosen = {name: load_pseudo_masks(context.cycle(1).pseudo(), name) for name in context.images}
+    for name, pseudo in chosen.items():
+        if cycle > 1 and name in context.train.ids:
+            detected = load_detections(context.last_round(cycle - 1).detections, name)
+            pseudo = join_detections(
+                pseudo, *detected, context.images[name], context.config, context.background.get(name)
+            )
+        save_pseudo_masks(folder, name, pseudo)
+
+
+def _choose(context: Context, cycle: int) -> dict[str, PseudoMasks]:
+    """Return the best candidates of every image as pseudo masks."""
+    config, background = context.config, context.background
+    candidates = {}
+    for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
+        activation = maps.read(context, cycle, name) if recipe_of(config).source == "activation" else None
+        candidates[name] = find_candidates(image, activation, config, background.get(name))
+    cut = run_cut(config, [candidates[name].scores.confidence for name in context.train.ids])
+    if cut is not None:
+        write_json(context.cycle(cycle).cut, {"min_confidence": cut})
+    chosen = {}
+    for name in context.images:
+        pseudo = select_pseudo_masks(candidates.pop(name), config, cut)
+        chosen[name] = clear_background(pseudo, background[name]) if name in background else pseudo
+    return chosen
+
+
+def take_instance_labels(context: Context, cycle: int) -> None:
+    """Make the instance labels of the training images the pseudo masks: the fully supervised upper bound."""
+    context.run.log("instance_labels", cycle=cycle, images=context.train.ids)
+    for name in context.train.ids:
+        labels, _, _ = relabel_sequential(context.train.label_map(name))
+        labels = labels.astype(np.int32)
+        pseudo = PseudoMasks(labels, np.ones(labels.max(initial=0), np.float32), np.zeros(labels.shape, bool))
+        save_pseudo_masks(context.cycle(cycle).pseudo(), name, pseudo)

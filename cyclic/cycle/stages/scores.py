@@ -1,0 +1,41 @@
+"""Scores of a run on its val images. The only reader of val's instance labels; nothing is selected by them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cyclic.cycle.context import Context
+from cyclic.evaluation.baseline import no_label_baseline
+from cyclic.evaluation.compare import BASELINE
+from cyclic.evaluation.metrics import evaluate_pair
+from cyclic.files import read_label_map
+
+REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou")
+
+
+def score_baseline(context: Context) -> None:
+    """Add the row of the no-label baseline (hematoxylin, Otsu, watershed)."""
+    _add_row(context, {name: no_label_baseline(context.images[name]) for name in context.val_ids}, BASELINE, 0, 0)
+
+
+def score_pseudo_masks(context: Context, cycle: int) -> None:
+    """Add the row of a cycle's pseudo masks on val."""
+    folder = context.cycle(cycle).pseudo() / "labels"
+    _add_row(context, _read(context, lambda name: folder / f"{name}.tif"), "pseudo_masks", cycle, 0)
+
+
+def score_model(context: Context, cycle: int, round_: int) -> None:
+    """Add the row of the Mask R-CNN after a round."""
+    _add_row(context, _read(context, context.round(cycle, round_).prediction), "model", cycle, round_)
+
+
+def _read(context: Context, path: Callable[[str], Path]) -> dict[str, np.ndarray]:
+    return {name: read_label_map(path(name)) for name in context.val_ids}
+
+
+def _add_row(context: Context, predictions: dict[str, np.ndarray], source: str, cycle: int, round_: int) -> None:
+    assert context.val is not None, "scores are asked for without val images"
+    pairs = [evaluate_pair(context.val.label_map(name), labels) for name, labels in predictions.items()]
+    means = {metric: float(np.mean([pair[metric] for pair in pairs])) for metric in REPORTED}
+    context.run.add_rows([{"source": source, "cycle": cycle, "round": round_, "split": "val", **means}])

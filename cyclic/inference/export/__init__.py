@@ -1,0 +1,5 @@
+"""Write predictions for other tools: QuPath (GeoJSON), COCO (JSON with RLE), spreadsheets (CSV) and the eye.
+
+In all functions `labels` is `[H, W]` int, 0 = background, with the labels 1..N, and `scores` is `[N]` float in [0, 1],
+of label i at i - 1. Label maps themselves are written by `cyclic.files.write_label_map`.
+"""

@@ -1,0 +1,87 @@
+"""Arithmetic of label maps: `[H, W]` integer, 0 = background, labels 1..N."""
+
+import cv2
+import numpy as np
+
+
+def relabel(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Return `labels` with only the labels where `keep` (`[largest label + 1]` bool) is True, renumbered 1..n.
+
+    >>> relabel(np.array([0, 1, 2, 3]), np.array([True, False, True, True])).tolist()
+    [0, 0, 1, 2]
+    """
+    keep = keep.copy()
+    keep[0] = False
+    return (np.cumsum(keep) * keep).astype(np.int32)[labels]
+
+
+def areas(labels: np.ndarray, count: int | None = None) -> np.ndarray:
+    """Return the pixels of each of the labels 1..N, `[N]` int64.
+
+    Args:
+        labels: `[H, W]` integer.
+        count: N, if labels without pixels may come last; None for the largest label.
+    """
+    return np.bincount(labels.ravel(), minlength=(count or 0) + 1)[1:]
+
+
+def mean_within(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the mean of `values` (`[H, W]` float or bool) in each of the labels 1..N, `[N]` float64.
+
+    It is 0 for a label without pixels.
+    """
+    return np.bincount(labels.ravel(), values.ravel())[1:] / np.maximum(areas(labels), 1)
+
+
+def widen(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Return `mask` (`[H, W]` bool) dilated by a disk of `radius` pixels."""
+    return cv2.dilate(mask.astype(np.uint8), disk(radius)) > 0
+
+
+def disk(radius: int) -> np.ndarray:
+    """Return a disk as OpenCV's morphology takes it, `[2 * radius + 1, 2 * radius + 1]` uint8."""
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def hull_mask(component: np.ndarray) -> np.ndarray:
+    """Return the convex hull of the True pixels of `component` (`[h, w]` bool, at least one True) as `[h, w]` bool."""
+    points = np.argwhere(component)[:, ::-1].astype(np.int32)
+    hull = np.zeros(component.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    return (hull > 0) | component
+
+
+def ellipse_fit(component: np.ndarray) -> float:
+    """Return how well an ellipse describes a component, in (0, 1]; 1 for an ellipse.
+
+    It is the component's area over the area of the ellipse with the same second moments.
+
+    Args:
+        component: `[h, w]` bool, at least one True.
+    """
+    y, x = np.nonzero(component)
+    # A pixel is a unit square: its own second moment is 1/12.
+    var_y, var_x = y.var() + 1 / 12, x.var() + 1 / 12
+    cov = np.mean((y - y.mean()) * (x - x.mean()))
+    ellipse_area = 4.0 * np.pi * np.sqrt(max(var_y * var_x - cov**2, 1e-9))
+    return float(min(len(y) / ellipse_area, 1.0))
+
+
+def paint_largest_part(labels: np.ndarray, mask: np.ndarray, label: int, min_area: int) -> bool:
+    """Write `label` where `mask` is True and nothing lies yet, and return whether it was done.
+
+    Of what is free, only the largest connected part is painted, if it has enough pixels.
+
+    Args:
+        labels: `[h, w]` int32, changed in place.
+        mask: `[h, w]` bool.
+        label: the label to write.
+        min_area: pixels that must be free and connected; at least one is needed always.
+    """
+    free = mask & (labels == 0)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=8)
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    if sizes.max(initial=0) < max(min_area, 1):
+        return False
+    labels[parts == 1 + sizes.argmax()] = label
+    return True
