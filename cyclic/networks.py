@@ -39,7 +39,6 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         IMAGE_RESIZE_MODE = "crop"
         IMAGE_MIN_DIM = IMAGE_MAX_DIM = segmenter.crop
         IMAGE_MIN_SCALE = config.scale
-        CROP_ZOOM = segmenter.zoom
         MEAN_PIXEL = np.array(config.mean_pixel)
         MINI_MASK_SHAPE = (28, 28)
         MAX_GT_INSTANCES = segmenter.max_instances

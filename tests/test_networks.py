@@ -37,10 +37,10 @@ def test_configuration_reaches_mask_rcnn():
     assert config.DETECTION_MIN_CONFIDENCE == 0.2 and config.norm() == "frozen" and config.NUM_CLASSES == 2
 
 
-def test_mask_margin_zoom_and_both_suppressions_reach_mask_rcnn():
-    overrides = ("detection.mask_margin=0.15", "segmenter.zoom=0.25", "detection.box_nms_threshold=0.7")
+def test_mask_margin_and_both_suppressions_reach_mask_rcnn():
+    overrides = ("detection.mask_margin=0.15", "detection.box_nms_threshold=0.7")
     config = mask_rcnn_config(load_config(None, (*overrides, "detection.nms_threshold=0.4")))
-    assert config.DETECTION_MASK_MARGIN == 0.15 and config.CROP_ZOOM == 0.25
+    assert config.DETECTION_MASK_MARGIN == 0.15
     assert config.DETECTION_NMS_THRESHOLD == 0.7  # masks are compared afterwards, by detection.nms_threshold
 
 

@@ -135,8 +135,6 @@ class Config:
     # Normalisation layers: "batch", "frozen" (batch statistics never updated) or "group"; None follows TRAIN_BN:
     # False means "frozen", None and True mean "batch".
     NORM: str | None = None
-    # In mode "crop": each crop is enlarged or shrunk by a random factor of up to 1 + CROP_ZOOM.
-    CROP_ZOOM = 0.0
     # Channels of the RPN's shared convolution and of the mask head; fewer make a smaller, faster network.
     RPN_CHANNELS = 512
     MASK_CHANNELS = 256

@@ -134,9 +134,6 @@ def _prepare_labels(image, labels, ignore, config, augmentation, rng):
     side = config.IMAGE_MIN_DIM
     height, width = image.shape[:2]
     scale = image_scale(height, width, side, min_scale=config.IMAGE_MIN_SCALE, mode="crop")
-    if config.CROP_ZOOM:
-        zoomed = scale * (1 + config.CROP_ZOOM) ** rng.uniform(-1, 1)
-        scale = max(zoomed, side / min(height, width))  # no crop is larger than the image
     source_side = round(side / scale)
     y, x = (int(rng.integers(size - source_side + 1)) for size in (height, width))
     cut = (slice(y, y + source_side), slice(x, x + source_side))
