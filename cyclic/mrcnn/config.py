@@ -11,8 +11,6 @@ import numpy as np
 
 from cyclic.errors import InputError
 
-NORMS = ("batch", "frozen", "group")
-
 
 class Config:
     """Settings of the network, its training and its data; names and defaults are Matterport's.
@@ -180,6 +178,9 @@ class Config:
         Raises:
             ValueError: NORM is none of them.
         """
+        # Not at the top: it loads Keras, which a program may still want to choose a backend for.
+        from cyclic.backbones.norm import NORMS
+
         if self.NORM is None:
             return "frozen" if self.TRAIN_BN is False else "batch"
         if self.NORM not in NORMS:
