@@ -76,7 +76,7 @@ def _tensorflow_convolution(inputs, kernel):
                 padded = tf.pad(inputs, [[0, 0], [top, rows - 1 - top], [left, columns - 1 - left], [0, 0]])
             flat = tf.reshape(upstream, (-1, filters))
             height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
-            products = []
+            products: list[tf.Tensor] = []
             for y, x in itertools.product(range(rows), range(columns)):
                 # One after the other: nine copies of the map at once would be the peak of the whole step's memory.
                 with tf.control_dependencies(products[-1:]):

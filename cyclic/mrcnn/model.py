@@ -1,20 +1,19 @@
-"""`MaskRCNN`: Matterport's model class, for training, detection (`detector`) and a look inside (`inspection`)."""
+"""`MaskRCNN`: Matterport's model class. Training is here, detection in `detect`, the look inside in `matterport`."""
 
 import logging
 
 from cyclic.errors import InputError
-from cyclic.mrcnn.data.loader import DataGenerator, load_image_gt
+from cyclic.mrcnn.data.loader import DataGenerator
+from cyclic.mrcnn.data.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from cyclic.mrcnn.data.rpn_targets import build_rpn_targets
-from cyclic.mrcnn.detect.detector import Detector
+from cyclic.mrcnn.data.sample import load_image_gt
 from cyclic.mrcnn.geometry.anchors_numpy import compute_backbone_shapes
-from cyclic.mrcnn.kernels.on_device import on_device
-from cyclic.mrcnn.layers.network import Network, detection_model, mask_model, training_model
+from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.matterport.inspection import Inspection, log
 from cyclic.mrcnn.train import checkpoint
 from cyclic.mrcnn.train.callbacks import Checkpoint, NaNGuard, tensorboard
 from cyclic.mrcnn.train.optimizer import build_optimizer, jit_compile, set_trainable
 from cyclic.mrcnn.train.run_folder import RunFolder
-from cyclic.mrcnn.utils import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from cyclic.mrcnn.weights import downloads, h5
 
 __all__ = [
@@ -33,7 +32,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-class MaskRCNN(Detector, Inspection):
+class MaskRCNN(Inspection):
     """Mask R-CNN with Matterport's names and calls.
 
     Args:
@@ -53,20 +52,11 @@ class MaskRCNN(Detector, Inspection):
     def __init__(self, mode, config, model_dir=None, network=None):
         if mode not in ("training", "inference"):
             raise ValueError(f"mode = {mode!r}: use training or inference")
-        self.mode, self.config = mode, config
         self.folder = RunFolder(model_dir, config.NAME)
-        self.network = network or Network(config)
         self.epoch, self.last_checkpoint = 0, None
         self._resume_from = None
-        if mode == "training":
-            self.keras_model = training_model(self.network)
-        else:
-            self.keras_model = detection_model(self.network)
-            self._mask_model = mask_model(self.network)
-            for model in (self.keras_model, self._mask_model):
-                # Keras' own choice is XLA where TensorFlow has a GPU, but XLA lacks TensorFlow's crops.
-                model.jit_compile = jit_compile(config.JIT_COMPILE)
-            self._detect, self._mask = on_device(self.keras_model), on_device(self._mask_model)
+        compiled = mode == "inference" and jit_compile(config.JIT_COMPILE)
+        super().__init__(mode, config, network or Network(config), compiled)
 
     @property
     def model_dir(self):
@@ -215,7 +205,7 @@ class MaskRCNN(Detector, Inspection):
         set_trainable(self.network, layer_regex)
 
     def compile(self, learning_rate, momentum, total_steps=None):
-        """Give `keras_model` a new optimizer, see `training.build_optimizer`; the losses are part of the model.
+        """Give `keras_model` a new optimizer, see `optimizer.build_optimizer`; the losses are part of the model.
 
         Under the dtype policy "mixed_float16" Keras scales the loss, and skips a step whose gradients overflow.
         """

@@ -335,7 +335,7 @@ def test_only_jax_compiles_inference(trained):
 
 @pytest.mark.parametrize(("count", "slots", "on_jax"), [(0, 16, 16), (16, 16, 16), (33, 48, 64), (65, 80, 100)])
 def test_mask_head_runs_on_few_different_numbers_of_boxes(count, slots, on_jax):
-    assert detector._slots(count, 100) == (on_jax if keras.backend.backend() == "jax" else slots)
+    assert detector._mask_slots(count, 100) == (on_jax if keras.backend.backend() == "jax" else slots)
 
 
 def test_nothing_detected(trained, image, monkeypatch):

@@ -67,7 +67,7 @@ def instances_of_masks(class_ids: np.ndarray, masks: np.ndarray, mini_shape=None
     are those of `instances_of_labels`."""
     present = np.flatnonzero(masks.any(axis=(0, 1)))
     kept = choose(present, limit, rng)
-    left_out = masks[..., np.setdiff1d(present, kept)].any(axis=-1)
+    left_out = np.asarray(masks[..., np.setdiff1d(present, kept)].any(axis=-1))
     masks = masks[..., kept]
     boxes = extract_bboxes(masks)
     if mini_shape is not None:

@@ -94,7 +94,8 @@ def _overlapping_pairs(anchors, boxes, grid_shapes, config) -> tuple[np.ndarray,
             cell, box, overlap = _grid_pairs(level[:, 0, ratio, 0::2], level[0, :, ratio, 1::2], boxes)
             parts.append((first + cell * ratios + ratio, box, overlap))
         first += rows * columns * ratios
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+    pair_anchor, pair_box, overlap = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return pair_anchor, pair_box, overlap
 
 
 def _grid_pairs(row_spans, column_spans, boxes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from cyclic.backbones import build_backbone
+from cyclic.mrcnn.data.molding import read_meta
 from cyclic.mrcnn.geometry.boxes import normalize_boxes
 from cyclic.mrcnn.layers.anchors import PyramidAnchors
 from cyclic.mrcnn.layers.detections import DetectionLayer
@@ -20,6 +21,9 @@ from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
 from cyclic.mrcnn.layers.rpn import build_rpn
 from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
 from cyclic.mrcnn.weights import h5
+
+# Names of the pyramid levels that ROIs are pooled from; P6 serves the RPN alone.
+MASK_LEVELS = ("p2", "p3", "p4", "p5")
 
 
 class Network:
@@ -176,7 +180,7 @@ def training_model(network):
         rpn_deltas=rpn_deltas,
         class_ids=class_ids,
         roi_weights=roi_weights,
-        active_class_ids=inputs["image_meta"][:, 12:],
+        active_class_ids=read_meta(inputs["image_meta"], "active_class_ids"),
         class_logits=logits,
         target_deltas=target_deltas,
         deltas=deltas,
@@ -218,7 +222,7 @@ def detection_model(network):
         "rpn_rois": rois,
         "rpn_class": rpn_class,
         "rpn_bbox": rpn_bbox,
-        **{f"p{index}": level for index, level in enumerate(pyramid[:4], 2)},
+        **dict(zip(MASK_LEVELS, pyramid[:4], strict=True)),
     }
     return keras.Model({"image": image, "window": window}, outputs, name="mask_rcnn")
 
@@ -230,6 +234,6 @@ def mask_model(network):
     """
     channels = network.config.TOP_DOWN_PYRAMID_SIZE
     boxes = keras.Input((None, 4), dtype="float32", name="boxes")
-    pyramid = {f"p{level}": keras.Input((None, None, channels), name=f"p{level}") for level in range(2, 6)}
+    pyramid = {level: keras.Input((None, None, channels), name=level) for level in MASK_LEVELS}
     masks = network.mask(boxes, list(pyramid.values()))
     return keras.Model({"boxes": boxes, **pyramid}, masks, name="mask_rcnn_masks")

@@ -8,8 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from cyclic.mrcnn.data.molding import read_meta
+from cyclic.mrcnn.detect.detector import Detector
 from cyclic.mrcnn.geometry.anchors_numpy import pyramid_anchors, pyramid_anchors_normalized
 from cyclic.mrcnn.geometry.boxes_numpy import norm_boxes
+from cyclic.mrcnn.layers.network import MASK_LEVELS
 from cyclic.mrcnn.weights.h5 import leaf_layers
 
 
@@ -22,8 +25,8 @@ def log(text, array=None):
     print(text)
 
 
-class Inspection:
-    """The methods of `MaskRCNN` that look into its `network` and `keras_model`."""
+class Inspection(Detector):
+    """A `Detector` with the methods of `MaskRCNN` that look into its `network` and `keras_model`."""
 
     def get_anchors(self, image_shape):
         """Return the anchors of a molded image of `image_shape` (H, W, ...), `[A, 4]` float32, normalized.
@@ -75,19 +78,19 @@ class Inspection:
         """
         if image_metas is None:
             images, image_metas, _ = self.mold_inputs(images)
-        windows = [norm_boxes(meta[7:11], images.shape[1:3]) for meta in np.asarray(image_metas)]
-        given = {"image": np.asarray(images, "float32"), "window": np.stack(windows), "image_meta": image_metas}
+        windows = norm_boxes(read_meta(np.asarray(image_metas), "window"), images.shape[1:3])
+        given = {"image": np.asarray(images, "float32"), "window": windows, "image_meta": image_metas}
         wanted = {name: self._in_graph(what) for name, what in outputs}
         used = {id(node.output_tensors[0]) for node in _history(keras.tree.flatten(wanted)) if node.is_input}
         inputs = {name: tensor for name, tensor in self.keras_model.input.items() if id(tensor) in used}
         if not inputs.keys() <= given.keys():
             raise ValueError(f"an output depends on {sorted(inputs.keys() - given.keys())}: use the inference mode")
-        found = keras.Model(inputs, wanted)({name: given[name] for name in inputs}, training=False)
-        found = keras.tree.map_structure(ops.convert_to_numpy, found)
-        for name, value in found.items():
+        computed = keras.Model(inputs, wanted)({name: given[name] for name in inputs}, training=False)
+        computed = keras.tree.map_structure(ops.convert_to_numpy, computed)
+        for name, value in computed.items():
             for array in value if isinstance(value, list) else [value]:
                 log(name, array)
-        return found
+        return computed
 
     @functools.cached_property
     def _named_outputs(self):
@@ -95,7 +98,7 @@ class Inspection:
         outputs = dict(self.keras_model.output)
         if self.mode == "inference":
             boxes = outputs["detections"][..., :4]
-            masks = self.network.mask(boxes, [outputs[f"p{level}"] for level in range(2, 6)])
+            masks = self.network.mask(boxes, [outputs[level] for level in MASK_LEVELS])
             outputs["mrcnn_mask"] = ops.reshape(masks, (-1, boxes.shape[1], *masks.shape[1:]))
         return outputs
 
