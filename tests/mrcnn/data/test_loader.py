@@ -1,8 +1,9 @@
-import pathlib
+"""Batches of the data loader: what they hold, their crops, order and seeds, and instances left out."""
 
 import keras
 import numpy as np
 import pytest
+from golden import SHARED
 from skimage.draw import disk
 
 from cyclic.errors import InputError
@@ -11,8 +12,6 @@ from cyclic.mrcnn.data.instances import instances_of_labels, instances_of_masks
 from cyclic.mrcnn.data.loader import DataGenerator, load_image_gt
 from cyclic.mrcnn.data.sample import load_sample
 from cyclic.mrcnn.utils import Dataset, expand_mask, extract_bboxes
-
-SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 
 
 class CropConfig(Config):
