@@ -37,8 +37,10 @@ class Network:
     def __init__(self, config, backbone=None):
         norm, channels = config.norm(), config.TOP_DOWN_PYRAMID_SIZE
         if backbone is None:
-            callable_backbone = callable(config.BACKBONE)
-            backbone = config.BACKBONE(norm=norm) if callable_backbone else build_backbone(config.BACKBONE, norm=norm)
+            if callable(config.BACKBONE):
+                backbone = config.BACKBONE(norm=norm)
+            else:
+                backbone = build_backbone(config.BACKBONE, norm=norm)
         self.config, self.backbone = config, backbone
         self.fpn = build_fpn([output.shape[-1] for output in backbone.outputs], channels)
         self.rpn = build_rpn(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), channels, config.RPN_CHANNELS)
@@ -51,7 +53,7 @@ class Network:
 
     @property
     def layers(self):
-        """The parts as a list, so that weights and trainability are handled as for a Keras model."""
+        """The parts as a list, so that functions which walk through a model's layers take a `Network`, too."""
         return [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
 
     def propose(self, image, proposal_count):
@@ -95,6 +97,8 @@ class Network:
 @keras.saving.register_keras_serializable(package="cyclic")
 class TrainingModel(keras.Model):
     """Functional model whose outputs are the five losses; `fit` minimises their weighted sum and reports each.
+
+    `training_model(Network(config))` builds it.
 
     Args (beside inputs and outputs):
         loss_weights: `{loss name: factor}`.
@@ -228,7 +232,7 @@ def detection_model(network):
 
 
 def mask_model(network):
-    """Build the graph from boxes and pyramid to masks: it runs on as many boxes as there are.
+    """Build the graph from boxes and pyramid to masks, for any number of boxes.
 
     Inputs: boxes `[B, R, 4]` normalized, p2..p5. Output: `[B * R, M, M, K]` float32.
     """
