@@ -69,15 +69,15 @@ class MaskRCNN(Inspection):
         return self.folder.log_dir
 
     def set_log_dir(self, model_path=None):
-        """Go on in the folder of the checkpoint `model_path`, from its epoch; else at epoch 0 in a new folder."""
+        """Go on from the epoch and in the folder of the checkpoint `model_path`; else at epoch 0 in a new folder."""
         self.epoch = self.folder.adopt(model_path)
 
     # --- weights ---
     def load_weights(self, filepath, by_name=True, exclude=None):
         """Load weights by layer name; see `h5.load_weights`.
 
-        A checkpoint brings its epoch and its folder along, and the next `train` with the same layers and learning rate
-        goes on with its optimizer.
+        From a checkpoint, the model takes over the epoch and the folder as well. The next `train` with the same layers
+        and learning rate then goes on with its optimizer.
 
         Args:
             filepath: h5 file in Matterport's layout; "coco" or "imagenet" for public weights, see `downloads`.
@@ -91,7 +91,7 @@ class MaskRCNN(Inspection):
             InputError: a file that is missing, unreadable or of another network; public weights cannot be downloaded.
         """
         if filepath == "coco":
-            filepath = downloads.cached("coco")
+            filepath = downloads.fetch_cached("coco")
         elif filepath == "imagenet":
             filepath = self.get_imagenet_weights()
         report = h5.load_weights(filepath, self.network, exclude or ())
@@ -124,7 +124,7 @@ class MaskRCNN(Inspection):
             raise InputError(f"no ImageNet weights for the backbone {backbone!r}; use one of {', '.join(norms)}")
         if norm not in norms[backbone]:
             raise InputError(f"ImageNet weights of {backbone} need NORM = {' or '.join(norms[backbone])}, not {norm}")
-        return str(downloads.cached(backbone))
+        return str(downloads.fetch_cached(backbone))
 
     # --- training ---
     def train(
@@ -147,7 +147,7 @@ class MaskRCNN(Inspection):
         Args:
             train_dataset, val_dataset: prepared `utils.Dataset` objects; val_dataset may be None.
             learning_rate: peak learning rate.
-            epochs: epoch to train to; a model that stands at epoch 10 trains 10 more for `epochs=20`.
+            epochs: epoch to train to: after 10 epochs, `epochs=20` trains 10 more.
             layers: "heads", "3+", "4+", "5+", "all" or a regular expression of layer names.
             augmentation: imgaug augmenter or callable, see `loader.DataGenerator`.
             custom_callbacks: more Keras callbacks.
@@ -201,7 +201,7 @@ class MaskRCNN(Inspection):
         return history
 
     def set_trainable(self, layer_regex):
-        """Train the layers that `train` calls `layers`, freeze the others."""
+        """Train the layers that match `layer_regex` (see `layers` of `train`), and freeze the others."""
         set_trainable(self.network, layer_regex)
 
     def compile(self, learning_rate, momentum, total_steps=None):
@@ -211,5 +211,5 @@ class MaskRCNN(Inspection):
         """
         optimizer = build_optimizer(self.config, learning_rate, momentum, total_steps)
         self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile(self.config.JIT_COMPILE))
-        # Variables made within the first step would have TensorFlow trace it twice.
+        # If the first step had to create the optimizer's variables, TensorFlow would trace the step twice.
         self.keras_model.optimizer.build(self.keras_model.trainable_variables)

@@ -53,7 +53,7 @@ class Detector:
         """Detect instances.
 
         Args:
-            images: list of at most any number of `[H, W, 3]` uint8 RGB images; their molded shapes must agree.
+            images: list of `[H, W, 3]` uint8 RGB images, any number; their molded shapes must agree.
             verbose: 1 logs the shapes.
 
         Returns:
@@ -69,7 +69,10 @@ class Detector:
         return [_with_full_masks(detections, image.shape) for image, detections in zip(images, crops, strict=True)]
 
     def detect_crops(self, images):
-        """Like `detect`, but masks are lists of N bool crops of the size of their ROI: no stack of full images."""
+        """Detect instances as `detect` does, but return each mask as a bool crop of the size of its ROI.
+
+        So no stack of masks of the whole image is built; masks is a list of N crops.
+        """
         molded, metas, windows = self.mold_inputs(images)
         detections, masks = self.predict_molded(molded, metas)
         return [
@@ -172,7 +175,7 @@ def _with_full_masks(detections, shape):
 
 
 def _mask_slots(count, most):
-    """Return how many boxes the mask head runs on for `count` detections of `most` that there may be."""
+    """Return how many boxes the mask head runs on: `count` detections, rounded up; `most` is the highest count."""
     buckets = max(-(-count // MASK_BUCKET), 1)
     if keras.backend.backend() == "jax":  # compiles anew for each number
         return min(MASK_BUCKET * 2 ** (buckets - 1).bit_length(), max(most, MASK_BUCKET))

@@ -9,8 +9,8 @@ from skimage.draw import disk
 from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.data.instances import instances_of_labels, instances_of_masks
-from cyclic.mrcnn.data.loader import DataGenerator, load_image_gt
-from cyclic.mrcnn.data.sample import load_sample
+from cyclic.mrcnn.data.loader import DataGenerator
+from cyclic.mrcnn.data.sample import load_image_gt, load_sample
 from cyclic.mrcnn.utils import Dataset, expand_mask, extract_bboxes
 
 
@@ -244,8 +244,9 @@ def test_same_seed_same_batches_in_any_order(dataset):
 
 
 def test_workers_change_nothing(dataset):
-    expected = [DataGenerator(dataset, CropConfig(), shuffle=False, steps=4)[i][0]["image"] for i in range(4)]
-    threaded = DataGenerator(dataset, CropConfig(), shuffle=False, steps=4, workers=3)
+    config = type("FourSteps", (CropConfig,), {"VALIDATION_STEPS": 4})()
+    expected = [DataGenerator(dataset, config, shuffle=False)[i][0]["image"] for i in range(4)]
+    threaded = DataGenerator(dataset, config, shuffle=False, workers=3)
     adapter = keras.src.trainers.data_adapters.py_dataset_adapter.PyDatasetAdapter(threaded)
     adapter.on_epoch_begin()
     batches = [batch[0]["image"] for batch in adapter._get_iterator()]

@@ -139,7 +139,7 @@ def test_names_at_their_usual_places(capsys):
 def test_coco_and_imagenet_are_taken_from_the_cache(model, monkeypatch, tmp_path):
     asked = []
     model.save_weights(tmp_path / "public.h5")
-    monkeypatch.setattr(downloads, "cached", lambda key: asked.append(key) or tmp_path / "public.h5")
+    monkeypatch.setattr(downloads, "fetch_cached", lambda key: asked.append(key) or tmp_path / "public.h5")
     resnet = type("ResNetConfig", (InferenceConfig,), {"BACKBONE": "resnet50", "NORM": None})()
     monkeypatch.setattr(model, "config", resnet)
     assert not model.load_weights("coco").missing and not model.load_weights("imagenet").missing
