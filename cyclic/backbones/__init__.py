@@ -18,7 +18,8 @@ def build_backbone(name: str, norm: str = "batch", input_shape: tuple = (None, N
     """Return the backbone `name` as a functional Keras model called "backbone".
 
     Input: image `[B, H, W, 3]` float32, RGB with the mean pixel already subtracted, H and W divisible by 32.
-    Outputs: list [C2, C3, C4, C5] of feature maps `[B, H / s, W / s, channels]` at the strides s = 4, 8, 16, 32, >= 0.
+    Outputs: list [C2, C3, C4, C5] of feature maps `[B, H / s, W / s, channels]` with s = 4, 8, 16, 32; no value is
+    negative.
     The layers follow Keras' global dtype policy at the time of the call.
 
     Args:
@@ -32,8 +33,6 @@ def build_backbone(name: str, norm: str = "batch", input_shape: tuple = (None, N
     """
     if name not in BACKBONES:
         raise InputError(f"unknown backbone {name!r}: use one of {', '.join(BACKBONES)}")
-    if norm not in NORMS:
-        raise InputError(f"unknown norm {norm!r}: use one of {', '.join(NORMS)}")
     if any(side is not None and side % 32 for side in input_shape[:2]):
         raise InputError(f"backbone input {tuple(input_shape)}: height and width must be divisible by 32")
     if name == "vgg16":

@@ -1,13 +1,13 @@
 """Convolutions that are faster than Keras' own on some backends, with the same weights and results.
 
-Beside `norm.py`, `mrcnn/kernels` and `activation/gradient.py` the only module that reaches below Keras.
+Only this module, `norm.py`, `mrcnn/kernels` and `activation/gradient.py` call a backend directly.
 """
 
 import itertools
 
 import keras
 
-# Fewer channels than these make products too thin to be worth their copies.
+# With fewer channels the matrix products are too thin to be worth the copies they need.
 MIN_CHANNELS = 128
 
 
@@ -15,8 +15,12 @@ MIN_CHANNELS = 128
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, on PyTorch without Keras' copies of the map.
 
-    There Keras copies the input to channels first and back again before it convolves, and the backward pass keeps a
-    copy. Here the axes are named in PyTorch's order, and no pixel moves.
+    On PyTorch, Keras copies the input to channels first before it convolves, and copies the result back. The backward
+    pass keeps one of the copies. Here only the order of the axes changes, and no pixel is copied.
+
+    Example:
+        >>> tuple(Conv2D(8, 3, padding="same")(keras.random.normal((2, 16, 16, 4))).shape)
+        (2, 16, 16, 8)
     """
 
     def call(self, inputs):
@@ -43,13 +47,17 @@ class Conv2D(keras.layers.Conv2D):
 class Conv2DSame(Conv2D):
     """`Conv2D` of stride 1 and padding "same".
 
-    On TensorFlow and a CPU, both gradients of such a layer run at half the speed of its forward pass where the map is
-    large, and at a tenth of it where a batch of maps is small. There the input's gradient is computed as a forward
-    convolution with the turned kernel, the kernel's as one matrix product for each of its places; elsewhere this is
-    `Conv2D`.
+    With TensorFlow on a CPU, the two gradients of Keras' layer are slow: half the speed of the forward pass for large
+    maps, a tenth of it for a batch of small maps. There this layer computes the input's gradient as a forward
+    convolution with the turned kernel, and the kernel's gradient as one matrix product for each of its positions.
+    Elsewhere it is `Conv2D`.
 
     Args:
         filters, kernel_size: see `keras.layers.Conv2D`.
+
+    Example:
+        >>> tuple(Conv2DSame(8, 3)(keras.random.normal((2, 16, 16, 4))).shape)
+        (2, 16, 16, 8)
     """
 
     def __init__(self, filters, kernel_size, **kwargs):
@@ -70,15 +78,15 @@ def _tensorflow_convolution(inputs, kernel):
         def gradients(upstream):
             rows, columns, channels, filters = kernel.shape
             top, left = rows // 2, columns // 2
-            # Neither copy needs the upstream gradient, so both would be made in the forward pass and kept until here.
+            # Neither copy depends on the gradient, so TensorFlow would make both in the forward pass and keep them.
             with tf.control_dependencies([upstream]):
                 turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
                 padded = tf.pad(inputs, [[0, 0], [top, rows - 1 - top], [left, columns - 1 - left], [0, 0]])
             flat = tf.reshape(upstream, (-1, filters))
             height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
-            products = []
+            products: list[tf.Tensor] = []
             for y, x in itertools.product(range(rows), range(columns)):
-                # One after the other: nine copies of the map at once would be the peak of the whole step's memory.
+                # One after the other: nine copies of the map at once would need the most memory of the whole step.
                 with tf.control_dependencies(products[-1:]):
                     part = tf.reshape(padded[:, y : y + height, x : x + width], (-1, channels))
                 products.append(tf.matmul(part, flat, transpose_a=True))

@@ -19,6 +19,11 @@ class FrozenBatchNormalization(keras.layers.BatchNormalization):
 
     It stays frozen inside a parent model that trains, also after `parent.trainable = True`. The weights keep the
     names and the order of `keras.layers.BatchNormalization`: gamma, beta, moving_mean, moving_variance.
+
+    Example:
+        >>> layer = FrozenBatchNormalization()
+        >>> tuple(layer(keras.random.normal((2, 8, 8, 16))).shape), len(layer.trainable_weights)
+        ((2, 8, 8, 16), 0)
     """
 
     def __init__(self, **kwargs):
@@ -41,7 +46,7 @@ class FrozenBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if keras.backend.backend() != "torch":
             return super().call(inputs, training=False, mask=mask)
-        # PyTorch runs each of Keras' operations by itself: three passes over the map in place of one.
+        # PyTorch runs each of Keras' operations alone: three passes over the map instead of one.
         import torch
 
         weights = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
@@ -54,8 +59,12 @@ class FrozenBatchNormalization(keras.layers.BatchNormalization):
 class FoldedGroupNormalization(keras.layers.GroupNormalization):
     """Group normalisation (Wu & He 2018) of feature maps `[B, H, W, C]` in one scale and shift for each channel.
 
-    Keras' layer passes over the map several times; here mean and variance come from two sums a channel, and are folded
-    with gamma and beta into `x * scale + shift`. Statistics are float32 under every dtype policy.
+    Keras' layer passes over the map several times. Here mean and variance come from two sums for each channel, and
+    gamma and beta are folded in: `x * scale + shift`. Statistics are float32 under every dtype policy.
+
+    Example:
+        >>> tuple(FoldedGroupNormalization(groups=4)(keras.random.normal((2, 8, 8, 16))).shape)
+        (2, 8, 8, 16)
     """
 
     def call(self, inputs):
@@ -63,14 +72,14 @@ class FoldedGroupNormalization(keras.layers.GroupNormalization):
         channels = inputs.shape[-1]
         x = ops.cast(inputs, "float32")
         mean, square = ops.mean(x, axis=(1, 2)), ops.mean(ops.square(x), axis=(1, 2))
-        mean, square = (self._over_groups(each, channels) for each in (mean, square))
+        mean, square = self._average_groups(mean, channels), self._average_groups(square, channels)
         variance = ops.maximum(square - mean * mean, 0.0)
         scale = ops.cast(self.gamma, "float32") * ops.rsqrt(variance + self.epsilon)
         shift = ops.cast(self.beta, "float32") - mean * scale
-        scale, shift = (ops.cast(each[:, None, None], inputs.dtype) for each in (scale, shift))
+        scale, shift = (ops.cast(factor[:, None, None], inputs.dtype) for factor in (scale, shift))
         return inputs * scale + shift
 
-    def _over_groups(self, values, channels):
+    def _average_groups(self, values, channels):
         """Return `[B, C]`: each channel's value replaced by the mean over its group."""
         grouped = ops.reshape(values, (-1, self.groups, channels // self.groups))
         return ops.repeat(ops.mean(grouped, axis=-1), channels // self.groups, axis=-1)

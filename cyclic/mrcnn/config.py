@@ -11,8 +11,6 @@ import numpy as np
 
 from cyclic.errors import InputError
 
-NORMS = ("batch", "frozen", "group")
-
 
 class Config:
     """Settings of the network, its training and its data; names and defaults are Matterport's.
@@ -135,8 +133,6 @@ class Config:
     # Normalisation layers: "batch", "frozen" (batch statistics never updated) or "group"; None follows TRAIN_BN:
     # False means "frozen", None and True mean "batch".
     NORM: str | None = None
-    # In mode "crop": each crop is enlarged or shrunk by a random factor of up to 1 + CROP_ZOOM.
-    CROP_ZOOM = 0.0
     # Channels of the RPN's shared convolution and of the mask head; fewer make a smaller, faster network.
     RPN_CHANNELS = 512
     MASK_CHANNELS = 256
@@ -182,6 +178,9 @@ class Config:
         Raises:
             ValueError: NORM is none of them.
         """
+        # Not at the top: it loads Keras, which a program may still want to choose a backend for.
+        from cyclic.backbones.norm import NORMS
+
         if self.NORM is None:
             return "frozen" if self.TRAIN_BN is False else "batch"
         if self.NORM not in NORMS:

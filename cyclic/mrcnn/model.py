@@ -1,20 +1,19 @@
-"""`MaskRCNN`: Matterport's model class, for training, detection (`detector`) and a look inside (`inspection`)."""
+"""`MaskRCNN`: Matterport's model class. Training is here, detection in `detect`, the look inside in `matterport`."""
 
 import logging
 
 from cyclic.errors import InputError
-from cyclic.mrcnn.data.loader import DataGenerator, load_image_gt
+from cyclic.mrcnn.data.loader import DataGenerator
+from cyclic.mrcnn.data.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from cyclic.mrcnn.data.rpn_targets import build_rpn_targets
-from cyclic.mrcnn.detect.detector import Detector
+from cyclic.mrcnn.data.sample import load_image_gt
 from cyclic.mrcnn.geometry.anchors_numpy import compute_backbone_shapes
-from cyclic.mrcnn.kernels.on_device import on_device
-from cyclic.mrcnn.layers.network import Network, detection_model, mask_model, training_model
+from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.matterport.inspection import Inspection, log
 from cyclic.mrcnn.train import checkpoint
 from cyclic.mrcnn.train.callbacks import Checkpoint, NaNGuard, tensorboard
 from cyclic.mrcnn.train.optimizer import build_optimizer, jit_compile, set_trainable
 from cyclic.mrcnn.train.run_folder import RunFolder
-from cyclic.mrcnn.utils import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from cyclic.mrcnn.weights import downloads, h5
 
 __all__ = [
@@ -33,7 +32,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-class MaskRCNN(Detector, Inspection):
+class MaskRCNN(Inspection):
     """Mask R-CNN with Matterport's names and calls.
 
     Args:
@@ -53,20 +52,11 @@ class MaskRCNN(Detector, Inspection):
     def __init__(self, mode, config, model_dir=None, network=None):
         if mode not in ("training", "inference"):
             raise ValueError(f"mode = {mode!r}: use training or inference")
-        self.mode, self.config = mode, config
         self.folder = RunFolder(model_dir, config.NAME)
-        self.network = network or Network(config)
         self.epoch, self.last_checkpoint = 0, None
         self._resume_from = None
-        if mode == "training":
-            self.keras_model = training_model(self.network)
-        else:
-            self.keras_model = detection_model(self.network)
-            self._mask_model = mask_model(self.network)
-            for model in (self.keras_model, self._mask_model):
-                # Keras' own choice is XLA where TensorFlow has a GPU, but XLA lacks TensorFlow's crops.
-                model.jit_compile = jit_compile(config.JIT_COMPILE)
-            self._detect, self._mask = on_device(self.keras_model), on_device(self._mask_model)
+        compiled = mode == "inference" and jit_compile(config.JIT_COMPILE)
+        super().__init__(mode, config, network or Network(config), compiled)
 
     @property
     def model_dir(self):
@@ -79,15 +69,15 @@ class MaskRCNN(Detector, Inspection):
         return self.folder.log_dir
 
     def set_log_dir(self, model_path=None):
-        """Go on in the folder of the checkpoint `model_path`, from its epoch; else at epoch 0 in a new folder."""
+        """Go on from the epoch and in the folder of the checkpoint `model_path`; else at epoch 0 in a new folder."""
         self.epoch = self.folder.adopt(model_path)
 
     # --- weights ---
     def load_weights(self, filepath, by_name=True, exclude=None):
         """Load weights by layer name; see `h5.load_weights`.
 
-        A checkpoint brings its epoch and its folder along, and the next `train` with the same layers and learning rate
-        goes on with its optimizer.
+        From a checkpoint, the model takes over the epoch and the folder as well. The next `train` with the same layers
+        and learning rate then goes on with its optimizer.
 
         Args:
             filepath: h5 file in Matterport's layout; "coco" or "imagenet" for public weights, see `downloads`.
@@ -101,7 +91,7 @@ class MaskRCNN(Detector, Inspection):
             InputError: a file that is missing, unreadable or of another network; public weights cannot be downloaded.
         """
         if filepath == "coco":
-            filepath = downloads.cached("coco")
+            filepath = downloads.fetch_cached("coco")
         elif filepath == "imagenet":
             filepath = self.get_imagenet_weights()
         report = h5.load_weights(filepath, self.network, exclude or ())
@@ -134,7 +124,7 @@ class MaskRCNN(Detector, Inspection):
             raise InputError(f"no ImageNet weights for the backbone {backbone!r}; use one of {', '.join(norms)}")
         if norm not in norms[backbone]:
             raise InputError(f"ImageNet weights of {backbone} need NORM = {' or '.join(norms[backbone])}, not {norm}")
-        return str(downloads.cached(backbone))
+        return str(downloads.fetch_cached(backbone))
 
     # --- training ---
     def train(
@@ -157,7 +147,7 @@ class MaskRCNN(Detector, Inspection):
         Args:
             train_dataset, val_dataset: prepared `utils.Dataset` objects; val_dataset may be None.
             learning_rate: peak learning rate.
-            epochs: epoch to train to; a model that stands at epoch 10 trains 10 more for `epochs=20`.
+            epochs: epoch to train to: after 10 epochs, `epochs=20` trains 10 more.
             layers: "heads", "3+", "4+", "5+", "all" or a regular expression of layer names.
             augmentation: imgaug augmenter or callable, see `loader.DataGenerator`.
             custom_callbacks: more Keras callbacks.
@@ -211,15 +201,15 @@ class MaskRCNN(Detector, Inspection):
         return history
 
     def set_trainable(self, layer_regex):
-        """Train the layers that `train` calls `layers`, freeze the others."""
+        """Train the layers that match `layer_regex` (see `layers` of `train`), and freeze the others."""
         set_trainable(self.network, layer_regex)
 
     def compile(self, learning_rate, momentum, total_steps=None):
-        """Give `keras_model` a new optimizer, see `training.build_optimizer`; the losses are part of the model.
+        """Give `keras_model` a new optimizer, see `optimizer.build_optimizer`; the losses are part of the model.
 
         Under the dtype policy "mixed_float16" Keras scales the loss, and skips a step whose gradients overflow.
         """
         optimizer = build_optimizer(self.config, learning_rate, momentum, total_steps)
         self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile(self.config.JIT_COMPILE))
-        # Variables made within the first step would have TensorFlow trace it twice.
+        # If the first step had to create the optimizer's variables, TensorFlow would trace the step twice.
         self.keras_model.optimizer.build(self.keras_model.trainable_variables)

@@ -1,3 +1,5 @@
+"""Group normalisation folded into one scale and shift equals Keras' own layer."""
+
 import keras
 import numpy as np
 import pytest

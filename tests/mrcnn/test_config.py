@@ -1,6 +1,9 @@
+"""`Config`: values derived on construction, printing, and the choice of normalisation."""
+
 import numpy as np
 import pytest
 
+from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
 
 
@@ -50,3 +53,12 @@ def test_norm_follows_train_bn_unless_set(norm, train_bn, expected):
 def test_unknown_norm_is_refused():
     with pytest.raises(ValueError, match="layer.*batch, frozen, group"):
         type("C", (Config,), {"NORM": "layer"})().norm()
+
+
+def test_rois_from_outside_are_refused():
+    with pytest.raises(InputError, match="USE_RPN_ROIS = False: .*remove this setting"):
+        type("Debug", (Config,), {"USE_RPN_ROIS": False})()
+
+
+def test_more_gpus_make_a_larger_batch():
+    assert type("Two", (Config,), {"GPU_COUNT": 2, "IMAGES_PER_GPU": 3})().BATCH_SIZE == 6

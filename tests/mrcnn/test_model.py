@@ -7,17 +7,14 @@ import h5py
 import keras
 import numpy as np
 import pytest
-import skimage.transform
 from keras import ops
 from tiny_model import InferenceConfig, OneImage, TinyConfig, small_network
 
 from cyclic.errors import InputError
 from cyclic.mrcnn import utils
 from cyclic.mrcnn.data.loader import DataGenerator
-from cyclic.mrcnn.detect import detector
-from cyclic.mrcnn.detect.unmolding import unmold_crops
 from cyclic.mrcnn.layers.losses import LOSS_NAMES
-from cyclic.mrcnn.layers.network import Network, TrainingModel
+from cyclic.mrcnn.layers.network import TrainingModel
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.train import callbacks, checkpoint
 from cyclic.mrcnn.train.optimizer import set_trainable
@@ -333,11 +330,6 @@ def test_only_jax_compiles_inference(trained):
         assert model.jit_compile == (keras.backend.backend() == "jax")
 
 
-@pytest.mark.parametrize(("count", "slots", "on_jax"), [(0, 16, 16), (16, 16, 16), (33, 48, 64), (65, 80, 100)])
-def test_mask_head_runs_on_few_different_numbers_of_boxes(count, slots, on_jax):
-    assert detector._slots(count, 100) == (on_jax if keras.backend.backend() == "jax" else slots)
-
-
 def test_nothing_detected(trained, image, monkeypatch):
     inference = trained[1]
     detect = inference._detect
@@ -387,24 +379,6 @@ def test_modes_are_kept_apart(trained, image):
 # --- parts ---
 
 
-def test_unmolding_equals_matterports_for_each_mask():
-    rng = np.random.default_rng(0)
-    boxes = np.array([[0, 0, 9, 30], [10, 4, 50, 60], [30, 40, 37, 45], [5, 5, 5, 20]])
-    window, shape = (7, 0, 57, 64), (100, 128)  # the image fills rows 7..57 of the molded one, at half its size
-    masks = rng.random((4, 28, 28)).astype("float32")
-    molded = boxes + [7, 0, 7, 0]
-    detections = np.zeros((6, 6), "float32")
-    detections[:4, :4] = utils.norm_boxes(molded, (64, 64))
-    detections[:4, 4:] = [[1, 0.9], [2, 0.8], [1, 0.7], [1, 0.6]]
-    found = unmold_crops(detections, masks, shape, (64, 64, 3), window)
-    assert found["class_ids"].tolist() == [1, 2, 1] and found["scores"].tolist() == pytest.approx([0.9, 0.8, 0.7])
-    assert np.abs(found["rois"] - 2 * boxes[:3]).max() <= 1
-    for roi, crop, mask in zip(found["rois"], found["masks"], masks, strict=False):
-        resized = skimage.transform.resize(mask, crop.shape, order=1, mode="constant", anti_aliasing=False)
-        assert crop.shape == (roi[2] - roi[0], roi[3] - roi[1])
-        np.testing.assert_array_equal(crop, resized >= 0.5)
-
-
 def test_unmold_detections_takes_the_mask_of_the_detected_class(trained):
     detections = np.zeros((3, 6), "float32")
     detections[0] = [*utils.norm_boxes(np.array([8, 8, 40, 48]), (64, 64)), 1, 0.9]
@@ -415,11 +389,6 @@ def test_unmold_detections_takes_the_mask_of_the_detected_class(trained):
     )
     assert rois.tolist() == [[8, 8, 40, 48]] and class_ids.tolist() == [1] and scores == pytest.approx([0.9])
     assert full.shape == (64, 64, 1) and full[12:36, 12:44].all() and full.sum() <= 32 * 40
-
-
-def test_missing_tensorboard_costs_the_events_alone(monkeypatch, caplog, tmp_path):
-    monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
-    assert callbacks.tensorboard(tmp_path) == [] and "TensorBoard is not installed" in caplog.text
 
 
 def test_log_dir_follows_the_checkpoint(trained, stopped):
@@ -436,27 +405,3 @@ def test_find_last_without_a_checkpoint(trained, tmp_path):
     model = MaskRCNN("inference", InferenceConfig(), tmp_path, network=trained[0].network)
     with pytest.raises(FileNotFoundError, match="no checkpoint of tiny"):
         model.find_last()
-
-
-def test_loss_weights_left_out_are_one():
-    x = keras.Input((1,))
-    scale = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", name="scale")(x)
-    model = TrainingModel(
-        x, dict.fromkeys(LOSS_NAMES, scale), loss_weights={"rpn_class_loss": 3.0, "mrcnn_mask_loss": 0}
-    )
-    model.compile(optimizer=keras.optimizers.SGD(0.0))
-    logs = model.train_on_batch(np.ones((1, 1), "float32"), return_dict=True)
-    assert logs["loss"] == pytest.approx(6.0) and logs["mrcnn_bbox_loss"] == pytest.approx(1.0)
-
-
-def test_callable_backbone_is_given_the_norm():
-    def build(norm):
-        image = keras.Input((None, None, 3))
-        levels = [keras.layers.Conv2D(side, 3, strides=side, name=f"{norm}{side}")(image) for side in (4, 8, 16, 32)]
-        return keras.Model(image, levels, name="backbone")
-
-    class CallableConfig(TinyConfig):
-        BACKBONE = staticmethod(build)
-
-    assert [output.shape[-1] for output in Network(CallableConfig()).backbone.outputs] == [4, 8, 16, 32]
-    assert Network(CallableConfig()).backbone.get_layer("group4")

@@ -43,7 +43,7 @@ def test_images_follow_the_pseudo_masks(dataset):
 
 
 def test_batches_hold_masks_and_ignore(dataset):
-    data = DataGenerator(dataset, TinyConfig(), shuffle=False, steps=1)
+    data = DataGenerator(dataset, TinyConfig(), shuffle=False)
     (inputs,) = data[0]
     assert inputs["image"].shape == (2, 64, 64, 3)
     counts = (inputs["gt_class_ids"] == 1).sum(axis=1)

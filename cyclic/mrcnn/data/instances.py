@@ -1,4 +1,4 @@
-"""Instances of a label map: their boxes and masks, built for the few labels present without a stack of masks.
+"""Instances of one image: boxes and masks, from a label map (without a stack of masks) or from a stack of masks.
 
 Shape shorthand: N instances.
 """
@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cyclic.mrcnn.geometry.masks_numpy import extract_bboxes, minimize_mask
 
-# An instance that the image border cuts to fewer pixels shows no shape to learn from.
+# With fewer pixels left, an instance that the image border cuts shows no shape to learn from.
 MIN_CUT_AREA = 10
 
 
@@ -35,8 +35,8 @@ class Instances:
 def instances_of_labels(labels: np.ndarray, mini_shape=None, limit=None, rng=None) -> Instances:
     """Return the instances of a label map, all of class 1, in the order of their labels.
 
-    Left out are instances that the border cuts to fewer than `MIN_CUT_AREA` pixels, and a random choice of those
-    over `limit`.
+    Two kinds of instances are left out: those that the border cuts to fewer than `MIN_CUT_AREA` pixels and, where more
+    than `limit` are left, random ones.
 
     Args:
         labels: `[H, W]` integer, 0 background.
@@ -44,14 +44,14 @@ def instances_of_labels(labels: np.ndarray, mini_shape=None, limit=None, rng=Non
         limit: the most instances to return, or None.
         rng: `numpy.random.Generator` of the choice.
     """
-    labels, count = _consecutive(labels)
+    labels, count = _renumber(labels)
     height, width = labels.shape
     # Consecutive labels: none of the slices is None.
     slices = ndimage.find_objects(labels, count)
     boxes = np.array([(y.start, x.start, y.stop, x.stop) for y, x in slices], dtype=np.int32).reshape(-1, 4)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     cut = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1)
-    kept = choose(np.flatnonzero(~cut | (areas >= MIN_CUT_AREA)), limit, rng)
+    kept = draw_at_most(np.flatnonzero(~cut | (areas >= MIN_CUT_AREA)), limit, rng)
 
     left_out = np.ones(count + 1, dtype=bool)
     left_out[0] = left_out[kept + 1] = False
@@ -63,11 +63,16 @@ def instances_of_labels(labels: np.ndarray, mini_shape=None, limit=None, rng=Non
 
 
 def instances_of_masks(class_ids: np.ndarray, masks: np.ndarray, mini_shape=None, limit=None, rng=None) -> Instances:
-    """Return the instances of a `[H, W, N]` stack of masks; empty masks vanish. The other arguments and the choice
-    are those of `instances_of_labels`."""
+    """Return the instances of a stack of masks, without empty ones; where more than `limit` are left, random ones.
+
+    Args:
+        class_ids: `[N]` int.
+        masks: `[H, W, N]` bool.
+        mini_shape, limit, rng: see `instances_of_labels`.
+    """
     present = np.flatnonzero(masks.any(axis=(0, 1)))
-    kept = choose(present, limit, rng)
-    left_out = masks[..., np.setdiff1d(present, kept)].any(axis=-1)
+    kept = draw_at_most(present, limit, rng)
+    left_out = np.asarray(masks[..., np.setdiff1d(present, kept)].any(axis=-1))
     masks = masks[..., kept]
     boxes = extract_bboxes(masks)
     if mini_shape is not None:
@@ -76,19 +81,19 @@ def instances_of_masks(class_ids: np.ndarray, masks: np.ndarray, mini_shape=None
     return Instances(np.asarray(class_ids)[kept].astype(np.int32), boxes, masks, left_out)
 
 
-def choose(indices: np.ndarray, limit, rng) -> np.ndarray:
-    """Return `limit` of `indices`, drawn from `rng` and sorted; all of them where they are no more than that."""
+def draw_at_most(indices: np.ndarray, limit, rng) -> np.ndarray:
+    """Return `limit` of `indices`, drawn from `rng` and sorted, or all of them if there are no more than that."""
     if limit is None or len(indices) <= limit:
         return indices
     return np.sort(rng.choice(indices, limit, replace=False))
 
 
-def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, int]:
+def _renumber(labels: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the label map with its labels renamed 1..count in their order (int32), and the count."""
     flat = labels.ravel()
     highest = int(flat.max(initial=0))
     if highest > 8 * flat.size:
-        # A table over all possible labels would be larger than the image is worth.
+        # A table with an entry for each possible label would be far larger than the image.
         values, flat = np.unique(np.append(flat, 0), return_inverse=True)
         return flat[:-1].reshape(labels.shape).astype(np.int32), len(values) - 1
     present = np.bincount(flat, minlength=1) > 0
@@ -97,6 +102,7 @@ def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _mini_masks(labels: np.ndarray, slices, kept: np.ndarray, mini_shape) -> np.ndarray:
+    """Return `[N, height, width]` uint8, 0 or 1: each kept instance, cut to its box and resized."""
     height, width = mini_shape
     soft = np.empty((len(kept), height, width), dtype=np.uint8)
     for mask, index in zip(soft, kept, strict=True):

@@ -2,6 +2,19 @@
 
 import numpy as np
 
+from cyclic.errors import InputError
+from cyclic.mrcnn.geometry.resizing import resize_image
+
+# Where each part of an image description stands in the vector of `compose_image_meta`.
+_META_PARTS = {
+    "image_id": slice(0, 1),
+    "original_image_shape": slice(1, 4),
+    "image_shape": slice(4, 7),
+    "window": slice(7, 11),
+    "scale": slice(11, 12),
+    "active_class_ids": slice(12, None),
+}
+
 
 def mold_image(images: np.ndarray, config) -> np.ndarray:
     """Return RGB `images` (`[..., 3]`, 0 to 255) less the mean pixel, float32."""
@@ -11,6 +24,41 @@ def mold_image(images: np.ndarray, config) -> np.ndarray:
 def unmold_image(normalized_images: np.ndarray, config) -> np.ndarray:
     """Undo `mold_image`: return `[..., 3]` uint8."""
     return np.clip(np.rint(normalized_images + config.MEAN_PIXEL), 0, 255).astype(np.uint8)
+
+
+def mold_images(images, config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Resize and pad a list of images and subtract the mean pixel.
+
+    Args:
+        images: list of `[H, W, 3]` uint8 RGB images.
+        config: `Config`.
+
+    Returns:
+        molded: `[B, H', W', 3]` float32.
+        metas: `[B, 12 + NUM_CLASSES]` float64, see `compose_image_meta`.
+        windows: `[B, 4]` int (y1, x1, y2, x2), the part of the molded image that is not padding.
+
+    Raises:
+        InputError: no image, or images of different molded shapes.
+    """
+    if not len(images):
+        raise InputError("no image to detect in; pass a list of one image or more")
+    molded, metas, windows = [], [], []
+    for image in images:
+        resized, window, scale, _, _ = resize_image(
+            image,
+            min_dim=config.IMAGE_MIN_DIM,
+            min_scale=config.IMAGE_MIN_SCALE,
+            max_dim=config.IMAGE_MAX_DIM,
+            mode=config.IMAGE_RESIZE_MODE,
+        )
+        active = np.zeros(config.NUM_CLASSES, np.int32)
+        metas.append(compose_image_meta(0, image.shape, resized.shape, window, scale, active))
+        molded.append(mold_image(resized, config))
+        windows.append(window)
+    if len({image.shape for image in molded}) > 1:
+        raise InputError("images of different sizes in one batch: pass them to detect() one by one")
+    return np.stack(molded).astype("float32"), np.stack(metas), np.stack(windows)
 
 
 def compose_image_meta(image_id, original_image_shape, image_shape, window, scale, active_class_ids) -> np.ndarray:
@@ -31,10 +79,23 @@ def compose_image_meta(image_id, original_image_shape, image_shape, window, scal
 def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
     """Split image descriptions (`[B, 12 + NUM_CLASSES]`) into the arguments of `compose_image_meta`, by name."""
     return {
-        "image_id": meta[:, 0].astype(np.int32),
-        "original_image_shape": meta[:, 1:4].astype(np.int32),
-        "image_shape": meta[:, 4:7].astype(np.int32),
-        "window": meta[:, 7:11].astype(np.int32),
-        "scale": meta[:, 11].astype(np.float32),
-        "active_class_ids": meta[:, 12:].astype(np.int32),
+        "image_id": read_meta(meta, "image_id")[:, 0].astype(np.int32),
+        "original_image_shape": read_meta(meta, "original_image_shape").astype(np.int32),
+        "image_shape": read_meta(meta, "image_shape").astype(np.int32),
+        "window": read_meta(meta, "window").astype(np.int32),
+        "scale": read_meta(meta, "scale")[:, 0].astype(np.float32),
+        "active_class_ids": read_meta(meta, "active_class_ids").astype(np.int32),
     }
+
+
+def read_meta(metas, part: str):
+    """Return one part of image descriptions, with the type that it has there.
+
+    Args:
+        metas: `[B, 12 + NUM_CLASSES]`, an array or a tensor.
+        part: name of an argument of `compose_image_meta`.
+
+    Returns:
+        `[B, length of the part]`.
+    """
+    return metas[:, _META_PARTS[part]]

@@ -1,9 +1,9 @@
 """Targets of the region proposal network: which anchors are positive, negative or neutral, and their box refinements.
 
-An anchor overlaps only the few instances near it, so overlaps are computed for the pairs that meet: on the regular grid
-of one anchor size, the anchors that meet a box fill a rectangle of rows and columns.
+An anchor overlaps only the few instances near it, so only the overlaps of such pairs are computed. Anchors of one size
+form a regular grid, and those that overlap a box fill a rectangle of its rows and columns.
 
-Shape shorthand: A anchors, G instances, P pairs of an anchor and an instance that meet.
+Shape shorthand: A anchors, G instances, P pairs of an anchor and an instance that overlap.
 """
 
 import cv2
@@ -29,7 +29,7 @@ def build_rpn_targets(
     Args:
         image_shape: (H, W, ...) of the image the anchors are made for.
         anchors: `[A, 4]` float64 (y1, x1, y2, x2) in pixels, `anchors.pyramid_anchors(config, image_shape)`.
-        gt_class_ids: `[G]` int; negative ids mark crowd boxes, near which no anchor is negative. None at all is fine.
+        gt_class_ids: `[G]` int; negative ids mark crowd boxes, near which no anchor is negative. G may be 0.
         gt_boxes: `[G, 4]` (y1, x1, y2, x2) in pixels.
         config: `Config`.
         ignore: `[H, W]` bool or None; an anchor with more than IGNORE_OVERLAP of its area inside the image in this
@@ -52,7 +52,7 @@ def build_rpn_targets(
     anchor_best, box_best = np.zeros(len(anchors)), np.zeros(len(boxes))
     np.maximum.at(anchor_best, pair_anchor, overlap)
     np.maximum.at(box_best, pair_box, overlap)
-    # Where several boxes overlap an anchor equally, the first counts: written last, it stays.
+    # Where several boxes overlap an anchor equally, the first one counts. The order is reversed, so it is written last.
     best_pairs = np.flatnonzero(overlap == anchor_best[pair_anchor])[::-1]
     matched_box = np.zeros(len(anchors), dtype=np.int64)
     matched_box[pair_anchor[best_pairs]] = pair_box[best_pairs]
@@ -79,7 +79,7 @@ def build_rpn_targets(
 
 
 def _overlapping_pairs(anchors, boxes, grid_shapes, config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pairs that meet: anchor index `[P]`, box index `[P]`, intersection over union `[P]` float64.
+    """Return the pairs that overlap: anchor index `[P]`, box index `[P]`, intersection over union `[P]` float64.
 
     The pairs of one anchor are in the order of the boxes.
     """
@@ -94,11 +94,12 @@ def _overlapping_pairs(anchors, boxes, grid_shapes, config) -> tuple[np.ndarray,
             cell, box, overlap = _grid_pairs(level[:, 0, ratio, 0::2], level[0, :, ratio, 1::2], boxes)
             parts.append((first + cell * ratios + ratio, box, overlap))
         first += rows * columns * ratios
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+    pair_anchor, pair_box, overlap = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return pair_anchor, pair_box, overlap
 
 
 def _grid_pairs(row_spans, column_spans, boxes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the cells of a grid of equal anchors that meet each box: cell index, box index, intersection over union.
+    """Return the pairs of a grid of equal anchors: cell index, box index, intersection over union, each `[P]`.
 
     Args:
         row_spans, column_spans: `[rows, 2]` (y1, y2) and `[columns, 2]` (x1, x2) of the anchors, rising.
@@ -122,7 +123,13 @@ def _grid_pairs(row_spans, column_spans, boxes) -> tuple[np.ndarray, np.ndarray,
 
 
 def _shared_lengths(spans, box_spans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return `[G, spans]` the length each box shares with each span, and the first and the number of those it meets."""
+    """Intersect boxes with spans along one axis.
+
+    Returns:
+        shared: `[G, spans]` the length that each box shares with each span.
+        first: `[G]` the first span that the box overlaps.
+        count: `[G]` how many spans it overlaps.
+    """
     ends = np.minimum(spans[None, :, 1], box_spans[:, 1:])
     shared = np.maximum(ends - np.maximum(spans[None, :, 0], box_spans[:, :1]), 0)
     meets = shared > 0
@@ -140,13 +147,14 @@ def _ignored_share(anchors, ignore) -> np.ndarray:
 
 
 def _keep_at_most(match, value, limit, rng) -> None:
-    """Make a random choice of the anchors with `value` neutral, so that `limit` are left."""
-    found = np.flatnonzero(match == value)
-    if len(found) > limit:
-        match[rng.choice(found, len(found) - limit, replace=False)] = 0
+    """Set random anchors with `value` to neutral, in place, until `limit` are left."""
+    anchors = np.flatnonzero(match == value)
+    if len(anchors) > limit:
+        match[rng.choice(anchors, len(anchors) - limit, replace=False)] = 0
 
 
 def _refinements(anchors, boxes) -> np.ndarray:
+    """Return the deltas (dy, dx, log dh, log dw) that take each anchor to its box, `[N, 4]` float64."""
     anchor_sizes, box_sizes = anchors[:, 2:] - anchors[:, :2], boxes[:, 2:] - boxes[:, :2]
     shift = (boxes[:, :2] + 0.5 * box_sizes) - (anchors[:, :2] + 0.5 * anchor_sizes)
     return np.concatenate([shift / anchor_sizes, np.log(box_sizes / anchor_sizes)], axis=1)

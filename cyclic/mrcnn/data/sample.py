@@ -1,4 +1,4 @@
-"""One training sample: image and ground truth, cropped, augmented and resized for the network."""
+"""One training sample: image and ground truth, cropped, apply_augmentation and resized for the network."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def load_image_gt(dataset, config, image_id, augmentation=None, use_mini_mask=No
         config: `Config`.
         image_id: one of `dataset.image_ids`.
         augmentation: None, an imgaug augmenter or a function, see `loader.DataGenerator`.
-        use_mini_mask: in place of config.USE_MINI_MASK; Matterport's programs pass False for full masks.
+        use_mini_mask: overrides config.USE_MINI_MASK; Matterport's programs pass False for full masks.
         rng: `numpy.random.Generator` of crop and augmentation.
         augment: True mirrors every second image, as Matterport did before it took augmenters.
 
@@ -47,7 +47,7 @@ def load_image_gt(dataset, config, image_id, augmentation=None, use_mini_mask=No
         bbox: `[N, 4]` int32 (y1, x1, y2, x2) in pixels.
         mask: `[H, W, N]` bool, or `[*MINI_MASK_SHAPE, N]` with USE_MINI_MASK.
     """
-    augmentation = _mirrored if augment and augmentation is None else augmentation
+    augmentation = _mirror_half if augment and augmentation is None else augmentation
     rng = rng or np.random.default_rng()
     sample = load_sample(dataset, config, image_id, augmentation, rng, use_mini_mask=use_mini_mask)
     truth = sample.instances
@@ -55,13 +55,13 @@ def load_image_gt(dataset, config, image_id, augmentation=None, use_mini_mask=No
 
 
 def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mini_mask=None) -> Sample:
-    """Load one sample; from the label map where the data set has `load_label_map`, else from `load_mask`.
+    """Load one sample, from the label map if the data set has `load_label_map`, else from the masks of `load_mask`.
 
     Args:
         dataset, config, image_id, augmentation: see `load_image_gt`.
         rng: `numpy.random.Generator`.
-        limit: the most instances, drawn at random, or None; the others join `ignore`.
-        use_mini_mask: in place of config.USE_MINI_MASK.
+        limit: the most instances, or None; where there are more, random ones are left out and join `ignore`.
+        use_mini_mask: None follows config.USE_MINI_MASK; True and False override it.
 
     Raises:
         InputError: the label map or the masks are not of the image's size.
@@ -81,7 +81,7 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
         _check_shape(dataset, image_id, "masks", masks, image)
         resized, window, scale, padding, crop = _resize(image, config, rng)
         masks = resize_mask(masks.astype(bool), scale, padding, crop)
-        resized, masks, _ = augmented(augmentation, resized, masks, None, rng)
+        resized, masks, _ = apply_augmentation(augmentation, resized, masks, None, rng)
         instances = instances_of_masks(class_ids, masks, mini_shape, limit, rng)
         ignore = instances.left_out
     active = np.zeros(config.NUM_CLASSES, dtype=np.int32)
@@ -90,8 +90,8 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
     return Sample(resized, meta, instances, ignore)
 
 
-def augmented(augmentation, image, labels, ignore, rng):
-    """Return image, labels and ignore map after `augmentation`, an imgaug augmenter or a function.
+def apply_augmentation(augmentation, image, labels, ignore, rng):
+    """Augment an image with its labels and ignore map, and return the three.
 
     Args:
         augmentation: None; an imgaug augmenter; or a function `(image, labels, ignore, rng)` that returns the first
@@ -115,7 +115,8 @@ def augmented(augmentation, image, labels, ignore, rng):
     return image, np.where(labels == extra, 0, labels), labels == extra
 
 
-def _mirrored(image, labels, ignore, rng):
+def _mirror_half(image, labels, ignore, rng):
+    """Mirror left and right with probability 0.5, as a function that `apply_augmentation` takes."""
     if rng.random() < 0.5:
         return image, labels, ignore
     return image[:, ::-1], labels[:, ::-1], None if ignore is None else ignore[:, ::-1]
@@ -124,23 +125,20 @@ def _mirrored(image, labels, ignore, rng):
 def _prepare_labels(image, labels, ignore, config, augmentation, rng):
     """Return image, labels and ignore map at network scale, window and scale.
 
-    In crop mode the crop comes first, so that everything after it costs by the crop and not by the image.
+    In crop mode the crop comes first, so that all later steps work on the crop instead of the whole image.
     """
     if config.IMAGE_RESIZE_MODE != "crop":
-        image, labels, ignore = augmented(augmentation, image, labels, ignore, rng)
+        image, labels, ignore = apply_augmentation(augmentation, image, labels, ignore, rng)
         image, window, scale, padding, crop = _resize(image, config, rng)
         labels, ignore = (resize_mask(array, scale, padding, crop) for array in (labels, ignore))
         return image, labels, ignore, window, scale
     side = config.IMAGE_MIN_DIM
     height, width = image.shape[:2]
     scale = image_scale(height, width, side, min_scale=config.IMAGE_MIN_SCALE, mode="crop")
-    if config.CROP_ZOOM:
-        zoomed = scale * (1 + config.CROP_ZOOM) ** rng.uniform(-1, 1)
-        scale = max(zoomed, side / min(height, width))  # no crop is larger than the image
     source_side = round(side / scale)
     y, x = (int(rng.integers(size - source_side + 1)) for size in (height, width))
     cut = (slice(y, y + source_side), slice(x, x + source_side))
-    image, labels, ignore = augmented(augmentation, image[cut], labels[cut], ignore[cut], rng)
+    image, labels, ignore = apply_augmentation(augmentation, image[cut], labels[cut], ignore[cut], rng)
     if source_side != side:
         image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
         labels, ignore = resize_nearest(labels, (side, side)), resize_nearest(ignore, (side, side))

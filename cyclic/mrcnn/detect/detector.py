@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from cyclic.allocator import release_freed_memory
-from cyclic.errors import InputError
-from cyclic.mrcnn import utils
+from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.data.molding import mold_images, read_meta
 from cyclic.mrcnn.detect.unmolding import paste_crops, unmold_crops
-from cyclic.mrcnn.geometry.boxes_numpy import enlarge_boxes
-from cyclic.mrcnn.utils import compose_image_meta, mold_image
+from cyclic.mrcnn.geometry.boxes_numpy import enlarge_boxes, norm_boxes
+from cyclic.mrcnn.kernels.on_device import on_device
+from cyclic.mrcnn.layers.network import MASK_LEVELS, Network, detection_model, mask_model, training_model
 
 logger = logging.getLogger(__name__)
 
@@ -22,16 +23,37 @@ MASK_BUCKET = 16
 
 
 class Detector:
-    """The methods of `MaskRCNN` that detect; they need its inference mode."""
+    """A network with its Keras model of one mode, and the methods that detect: the base class of `MaskRCNN`.
 
-    # Shape of the images that the network ran on last.
-    _last_shape = None
+    Args:
+        mode: "training" or "inference"; detection needs the latter.
+        config: `cyclic.mrcnn.config.Config`.
+        network: `Network` whose weights to use.
+        jit_compile: True has XLA compile the graphs of detection.
+
+    Attributes:
+        mode, config, network: the arguments.
+        keras_model: the Keras model of the mode, see `network.training_model` and `network.detection_model`.
+    """
+
+    def __init__(self, mode: str, config: Config, network: Network, jit_compile: bool = False):
+        self.mode, self.config, self.network = mode, config, network
+        # Shape of the images that the network ran on last.
+        self._last_shape: tuple[int, ...] | None = None
+        if mode == "training":
+            self.keras_model = training_model(network)
+            return
+        self.keras_model, self._mask_model = detection_model(network), mask_model(network)
+        for model in (self.keras_model, self._mask_model):
+            # Keras' own choice is XLA where TensorFlow has a GPU, but XLA lacks TensorFlow's crops.
+            model.jit_compile = jit_compile
+        self._detect, self._mask = on_device(self.keras_model), on_device(self._mask_model)
 
     def detect(self, images, verbose=0):
         """Detect instances.
 
         Args:
-            images: list of at most any number of `[H, W, 3]` uint8 RGB images; their molded shapes must agree.
+            images: list of `[H, W, 3]` uint8 RGB images, any number; their molded shapes must agree.
             verbose: 1 logs the shapes.
 
         Returns:
@@ -43,13 +65,14 @@ class Detector:
         """
         if verbose:
             logger.info("detecting in images of shape %s", [image.shape for image in images])
-        results = []
-        for image, found in zip(images, self.detect_crops(images), strict=True):
-            results.append({**found, "masks": paste_crops(found["rois"], found["masks"], image.shape)})
-        return results
+        crops = self.detect_crops(images)
+        return [_with_full_masks(detections, image.shape) for image, detections in zip(images, crops, strict=True)]
 
     def detect_crops(self, images):
-        """Like `detect`, but masks are lists of N bool crops of the size of their ROI: no stack of full images."""
+        """Detect instances as `detect` does, but return each mask as a bool crop of the size of its ROI.
+
+        So no stack of masks of the whole image is built; masks is a list of N crops.
+        """
         molded, metas, windows = self.mold_inputs(images)
         detections, masks = self.predict_molded(molded, metas)
         return [
@@ -72,11 +95,12 @@ class Detector:
         if verbose:
             logger.info("detecting in molded images of shape %s", molded_images.shape)
         shape = molded_images.shape[1:]
-        results = []
-        for boxes, crops in zip(*self.predict_molded(molded_images, np.asarray(image_metas)), strict=True):
-            found = unmold_crops(boxes, crops, shape, shape, (0, 0, *shape[:2]))
-            results.append({**found, "masks": paste_crops(found["rois"], found["masks"], shape)})
-        return results
+        window = (0, 0, *shape[:2])
+        predictions = zip(*self.predict_molded(molded_images, np.asarray(image_metas)), strict=True)
+        return [
+            _with_full_masks(unmold_crops(detections, masks, shape, shape, window), shape)
+            for detections, masks in predictions
+        ]
 
     def predict_molded(self, molded_images, image_metas):
         """Run the network on prepared images.
@@ -86,31 +110,36 @@ class Detector:
             image_metas: `[B, meta]`.
 
         Returns:
-            detections `[B, D, 6]` float32, normalized, boxes enlarged by DETECTION_MASK_MARGIN, and a list of B mask
-            arrays `[N, M, M]` float32: for each of the image's N detections the mask of its class in that box.
+            detections: `[B, D, 6]` float32, normalized, boxes enlarged by DETECTION_MASK_MARGIN.
+            masks: list of B arrays `[N, M, M]` float32: for each of the image's N detections, the mask of its class in
+                that box.
+
+        Raises:
+            ValueError: the model is in training mode.
         """
         if self.mode != "inference":
             raise ValueError("detection needs a model in inference mode")
-        shape = molded_images.shape[1:3]
         if molded_images.shape != self._last_shape:
             release_freed_memory()
             self._last_shape = molded_images.shape
-        windows = np.stack([utils.norm_boxes(meta[7:11], shape) for meta in image_metas]).astype("float32")
+        windows = norm_boxes(read_meta(np.asarray(image_metas), "window"), molded_images.shape[1:3])
         output = self._detect({"image": molded_images.astype("float32"), "window": windows})
         detections = np.array(keras.ops.convert_to_numpy(output["detections"]))
         margin = self.config.DETECTION_MASK_MARGIN
         if margin:
             detections[..., :4] = enlarge_boxes(detections[..., :4], margin, windows[:, None])
+        return detections, self._predict_masks(detections, {level: output[level] for level in MASK_LEVELS})
+
+    def _predict_masks(self, detections, pyramid):
+        """Return for each image the `[N, M, M]` masks of its detections' classes."""
         counts = (detections[..., 4] > 0).sum(axis=1)
-        slots = _slots(int(counts.max()), detections.shape[1])
+        slots = _mask_slots(int(counts.max()), detections.shape[1])
         boxes = np.zeros((len(detections), slots, 4), "float32")
         boxes[:, : detections.shape[1]] = detections[:, :slots, :4]
-        pyramid = {name: output[name] for name in ("p2", "p3", "p4", "p5")}
         masks = keras.ops.convert_to_numpy(self._mask({"boxes": boxes, **pyramid}))
         masks = masks.reshape(len(boxes), slots, *masks.shape[1:])
         class_ids = detections[..., 4].astype(int)
-        chosen = [masks[i, np.arange(n), :, :, class_ids[i, :n]] for i, n in enumerate(counts)]
-        return detections, chosen
+        return [masks[i, np.arange(count), :, :, class_ids[i, :count]] for i, count in enumerate(counts)]
 
     def mold_inputs(self, images):
         """Resize and pad images for the network.
@@ -121,24 +150,7 @@ class Detector:
         Raises:
             InputError: no image, or images of different molded shapes, which have to be detected one by one.
         """
-        if not len(images):
-            raise InputError("no image to detect in; pass a list of one image or more")
-        config, molded, metas, windows = self.config, [], [], []
-        for image in images:
-            resized, window, scale, _, _ = utils.resize_image(
-                image,
-                min_dim=config.IMAGE_MIN_DIM,
-                min_scale=config.IMAGE_MIN_SCALE,
-                max_dim=config.IMAGE_MAX_DIM,
-                mode=config.IMAGE_RESIZE_MODE,
-            )
-            active = np.zeros(config.NUM_CLASSES, np.int32)
-            metas.append(compose_image_meta(0, image.shape, resized.shape, window, scale, active))
-            molded.append(mold_image(resized, config))
-            windows.append(window)
-        if len({image.shape for image in molded}) > 1:
-            raise InputError("images of different sizes in one batch: pass them to detect() one by one")
-        return np.stack(molded).astype("float32"), np.stack(metas), np.stack(windows)
+        return mold_images(images, self.config)
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
         """Return boxes, class ids, scores and full masks `[H, W, N]`, as Matterport's method of this name.
@@ -152,13 +164,18 @@ class Detector:
         count = int((detections[:, 4] > 0).sum())
         class_ids = detections[:count, 4].astype(int)
         masks = mrcnn_mask[np.arange(count), :, :, class_ids]
-        found = unmold_crops(detections, masks, original_image_shape, image_shape, window)
-        full = paste_crops(found["rois"], found["masks"], original_image_shape)
-        return found["rois"], found["class_ids"], found["scores"], full
+        crops = unmold_crops(detections, masks, original_image_shape, image_shape, window)
+        result = _with_full_masks(crops, original_image_shape)
+        return result["rois"], result["class_ids"], result["scores"], result["masks"]
 
 
-def _slots(count, most):
-    """Return how many boxes the mask head runs on for `count` detections of `most` that there may be."""
+def _with_full_masks(detections, shape):
+    """Return the detections of `unmold_crops` with masks `[H, W, N]` in place of crops."""
+    return {**detections, "masks": paste_crops(detections["rois"], detections["masks"], shape)}
+
+
+def _mask_slots(count, most):
+    """Return how many boxes the mask head runs on: `count` detections, rounded up; `most` is the highest count."""
     buckets = max(-(-count // MASK_BUCKET), 1)
     if keras.backend.backend() == "jax":  # compiles anew for each number
         return min(MASK_BUCKET * 2 ** (buckets - 1).bit_length(), max(most, MASK_BUCKET))

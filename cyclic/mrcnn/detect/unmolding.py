@@ -1,4 +1,4 @@
-"""Unmolding: the network's detections of one image, back in pixels of the original image.
+"""Unmolding as Matterport does it: the network's detections of one image, back in pixels of the original image.
 
 Shape shorthand: D detections with padding, N real ones, M mask side.
 """
@@ -10,7 +10,10 @@ from cyclic.mrcnn.geometry.resizing import resize_linear
 
 
 def unmold_crops(detections, masks, original_shape, image_shape, window):
-    """Convert one image's detections to pixels of the original image.
+    """Convert one image's detections to pixels of the original image; detections without area are left out.
+
+    The arithmetic is Matterport's. Where the image was scaled, a box may be up to half a pixel too large. Tiles that are
+    enlarged before detection have an exact version, `cyclic.inference.unmold.unmold_tile`.
 
     Args:
         detections: `[D, 6]` normalized, zero rows at the end.

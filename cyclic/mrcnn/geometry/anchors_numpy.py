@@ -67,7 +67,7 @@ def pyramid_anchors(config, image_shape) -> np.ndarray:
 def pyramid_anchors_normalized(config, image_shape) -> np.ndarray:
     """Return the anchors of an image of `image_shape`: `[A, 4]` float32, normalized, cached and read-only.
 
-    Normalized coordinates are those of `utils.norm_boxes`: 0 is the first pixel's, 1 the last pixel's place.
+    Normalized coordinates are those of `boxes_numpy.norm_boxes`: 0 is the centre of the first pixel, 1 of the last.
     """
     return _cached_anchors(*_cache_key(config, image_shape))[1]
 

@@ -29,7 +29,7 @@ def apply_box_deltas(boxes, deltas):
 def box_refinement(boxes, targets):
     """Return the deltas `[..., 4]` that move `boxes` onto `targets`, the inverse of `apply_box_deltas`.
 
-    Boxes of no size (padding) yield finite but meaningless deltas.
+    The deltas of boxes without area (padding) are finite, but mean nothing.
     """
     size = ops.maximum(boxes[..., 2:] - boxes[..., :2], 1e-7)
     target_size = ops.maximum(targets[..., 2:] - targets[..., :2], 1e-7)
@@ -60,7 +60,7 @@ def overlaps(boxes1, boxes2):
 
 
 def box_area(boxes):
-    """Return the area `[...]` of `boxes` (`[..., 4]`)."""
+    """Return the area of each box: `[..., 4]` -> `[...]`."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 

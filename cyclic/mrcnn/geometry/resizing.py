@@ -108,7 +108,7 @@ def resize_image(image: np.ndarray, min_dim=None, max_dim=None, min_scale=None, 
     scale = image_scale(height, width, min_dim, max_dim, min_scale, mode)
     scaled = image
     if scale != 1:
-        # Whole numbers may come out a trifle low; they must not lose a grey level when the fraction is cut off.
+        # A grey level of 57 may be computed as 56.99999. The cast cuts the fraction off, so a little is added first.
         scaled = (resize_linear(image, (round(height * scale), round(width * scale))) + 1e-4).astype(image.dtype)
     height, width = scaled.shape[:2]
     if mode == "crop":
@@ -117,18 +117,19 @@ def resize_image(image: np.ndarray, min_dim=None, max_dim=None, min_scale=None, 
         crop = (y, x, min_dim, min_dim)
         return scaled[y : y + min_dim, x : x + min_dim], (0, 0, min_dim, min_dim), scale, padding, crop
     if mode == "square":
-        padding = [_both_ends(max_dim - height), _both_ends(max_dim - width), (0, 0)]
+        padding = [_split_padding(max_dim - height), _split_padding(max_dim - width), (0, 0)]
     elif mode == "pad64":
         if min_dim and min_dim % 64:
             raise ValueError(f"IMAGE_MIN_DIM = {min_dim}: mode pad64 needs a multiple of 64")
-        padding = [_both_ends(-height % 64), _both_ends(-width % 64), (0, 0)]
+        padding = [_split_padding(-height % 64), _split_padding(-width % 64), (0, 0)]
     else:
         raise ValueError(f"IMAGE_RESIZE_MODE = {mode!r}: use none, square, pad64 or crop")
     top, left = padding[0][0], padding[1][0]
     return np.pad(scaled, padding), (top, left, top + height, left + width), scale, padding, crop
 
 
-def _both_ends(total: int) -> tuple[int, int]:
+def _split_padding(total: int) -> tuple[int, int]:
+    """Return how many of `total` pixels go before and how many behind the image."""
     return total // 2, total - total // 2
 
 

@@ -1,9 +1,9 @@
-"""ROI features from a pyramid with the backend's own crop operation, where it has one."""
+"""Crops from a pyramid with the backend's own operation, where it has one; the reference is in `layers.roi_align`."""
 
 import keras
 
 
-def pyramid_crops(feature_maps, boxes, image, level, size):
+def crop_pyramid(feature_maps, boxes, image, level, size):
     """Crop each box from the map of its level and its image.
 
     Args:
@@ -20,11 +20,9 @@ def pyramid_crops(feature_maps, boxes, image, level, size):
         return None
     import tensorflow as tf
 
-    places, crops = [], []
+    rows, crops = [], []
     for index, feature_map in enumerate(feature_maps):
-        place = tf.cast(tf.where(tf.equal(level, index))[:, 0], tf.int32)
-        places.append(place)
-        crops.append(
-            tf.image.crop_and_resize(feature_map, tf.gather(boxes, place), tf.gather(image, place), (size, size))
-        )
-    return tf.reshape(tf.dynamic_stitch(places, crops), (-1, size, size, feature_maps[0].shape[-1]))
+        row = tf.cast(tf.where(tf.equal(level, index))[:, 0], tf.int32)
+        rows.append(row)
+        crops.append(tf.image.crop_and_resize(feature_map, tf.gather(boxes, row), tf.gather(image, row), (size, size)))
+    return tf.reshape(tf.dynamic_stitch(rows, crops), (-1, size, size, feature_maps[0].shape[-1]))

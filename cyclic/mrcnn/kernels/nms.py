@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
-# Boxes that `tiled_nms` decides on at once.
+from cyclic.mrcnn.geometry.boxes import box_area
+
+# How many boxes `tiled_nms` decides on at once.
 TILE = 512
 
 
@@ -31,13 +33,13 @@ def non_max_suppression(boxes, scores, max_boxes, iou_threshold):
 def reference_nms(boxes, scores, max_boxes, iou_threshold):
     """`non_max_suppression` in plain `keras.ops`: one pass over all boxes for every selected box."""
     batch = ops.shape(boxes)[0]
-    areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    areas = box_area(boxes)
     slots = ops.arange(max_boxes)
 
     def select(step, state):
         remaining, indices, valid = state
         best = ops.argmax(remaining, axis=1)[:, None]
-        found = ops.take_along_axis(remaining, best, axis=1) >= 0
+        any_left = ops.take_along_axis(remaining, best, axis=1) >= 0
         box = ops.take_along_axis(boxes, best[..., None], axis=1)
         sides = ops.minimum(boxes[..., 2:], box[..., 2:]) - ops.maximum(boxes[..., :2], box[..., :2])
         intersection = ops.prod(ops.maximum(sides, 0.0), axis=-1)
@@ -46,8 +48,8 @@ def reference_nms(boxes, scores, max_boxes, iou_threshold):
         chosen = ops.arange(ops.shape(remaining)[1])[None] == ops.cast(best, "int32")
         remaining = ops.where(overlapping | chosen, -1.0, remaining)
         here = (slots == step)[None]
-        indices = ops.where(here & found, ops.cast(best, "int32"), indices)
-        return remaining, indices, valid | (here & found)
+        indices = ops.where(here & any_left, ops.cast(best, "int32"), indices)
+        return remaining, indices, valid | (here & any_left)
 
     start = (scores, ops.zeros((batch, max_boxes), "int32"), ops.zeros((batch, max_boxes), "bool"))
     _, indices, valid = ops.fori_loop(0, max_boxes, select, start)
@@ -55,11 +57,13 @@ def reference_nms(boxes, scores, max_boxes, iou_threshold):
 
 
 def tiled_nms(boxes, scores, max_boxes, iou_threshold):
-    """`non_max_suppression` in a few large steps, for devices where thousands of small ones take long.
+    """`non_max_suppression` in a few large steps, for devices where thousands of small steps take long.
 
-    Best first, `TILE` boxes are decided on at once: those that no selected box of an earlier tile overlaps stay in
-    question; each of them is selected if no better one of the tile is, which is asked again until nothing changes. By
-    then the best k are settled after k times at most, and in practice all are after a few.
+    The boxes are sorted by score and cut into tiles of `TILE` boxes. One tile after the other is decided:
+    1. A box that overlaps a selected box of an earlier tile is out. The others are candidates.
+    2. Every candidate is marked selected if it overlaps no better box of the tile that is marked now.
+    3. Step 2 is repeated until no mark changes.
+    The k best boxes of a tile have their final marks after k repeats at most; in practice a few repeats are enough.
     """
     batch, count = ops.shape(boxes)[0], boxes.shape[1]
     tile = min(TILE, count)
@@ -68,7 +72,7 @@ def tiled_nms(boxes, scores, max_boxes, iou_threshold):
     ranked = ops.take_along_axis(boxes, order[..., None], axis=1)
     ranked = ops.pad(ranked, [[0, 0], [0, missing], [0, 0]])
     selected = ops.pad(ops.take_along_axis(scores, order, axis=1) >= 0, [[0, 0], [0, missing]])
-    areas = (ranked[..., 2] - ranked[..., 0]) * (ranked[..., 3] - ranked[..., 1])
+    areas = box_area(ranked)
     rank = ops.arange(count + missing, dtype="int32")
 
     def decide(index, selected):
@@ -80,22 +84,22 @@ def tiled_nms(boxes, scores, max_boxes, iou_threshold):
         overlapping = intersection > iou_threshold * (own_area + areas[:, None] - intersection)
         overlapping = overlapping & (rank < (start + ops.arange(tile, dtype="int32"))[:, None])
         before = selected & (rank < start)
-        question = ops.slice(selected, (0, start), (batch, tile)) & ~ops.any(overlapping & before[:, None], axis=-1)
+        candidate = ops.slice(selected, (0, start), (batch, tile)) & ~ops.any(overlapping & before[:, None], axis=-1)
         within = ops.slice(overlapping, (0, 0, start), (batch, tile, tile))
 
-        def changed(last, now):
+        def differ(last, now):
             return ops.any(ops.not_equal(last, now))
 
-        def ask(last, now):
-            return now, question & ~ops.any(within & now[:, None], axis=-1)
+        def mark_again(last, now):
+            return now, candidate & ~ops.any(within & now[:, None], axis=-1)
 
-        _, settled = ops.while_loop(changed, ask, (~question, question))
+        _, settled = ops.while_loop(differ, mark_again, (~candidate, candidate))
         return ops.slice_update(selected, (0, start), settled)
 
     selected = ops.fori_loop(0, (count + missing) // tile, decide, selected)[:, :count]
-    _, places = ops.top_k(ops.where(selected, count - rank[:count], 0), min(max_boxes, count))
-    valid = ops.take_along_axis(selected, places, axis=1)
-    indices = ops.where(valid, ops.take_along_axis(order, places, axis=1), 0)
+    _, positions = ops.top_k(ops.where(selected, count - rank[:count], 0), min(max_boxes, count))
+    valid = ops.take_along_axis(selected, positions, axis=1)
+    indices = ops.where(valid, ops.take_along_axis(order, positions, axis=1), 0)
     padding = [[0, 0], [0, max_boxes - min(max_boxes, count)]]
     return ops.pad(indices, padding), ops.pad(valid, padding)
 
@@ -109,7 +113,7 @@ def _on_cpu():
 def _tensorflow_nms(boxes, scores, max_boxes, iou_threshold):
     import tensorflow as tf
 
-    def one(arguments):
+    def suppress_one_image(arguments):
         indices, count = tf.raw_ops.NonMaxSuppressionV4(
             boxes=arguments[0],
             scores=arguments[1],
@@ -120,7 +124,7 @@ def _tensorflow_nms(boxes, scores, max_boxes, iou_threshold):
         )
         return indices, tf.range(max_boxes) < count
 
-    return tf.map_fn(one, (boxes, scores), fn_output_signature=(tf.int32, tf.bool))
+    return tf.map_fn(suppress_one_image, (boxes, scores), fn_output_signature=(tf.int32, tf.bool))
 
 
 def _torch_nms(boxes, scores, max_boxes, iou_threshold):
@@ -133,8 +137,8 @@ def _torch_nms(boxes, scores, max_boxes, iou_threshold):
     indices = torch.zeros((len(boxes), max_boxes), dtype=torch.int32, device=boxes.device)
     valid = torch.zeros((len(boxes), max_boxes), dtype=torch.bool, device=boxes.device)
     for image in range(len(boxes)):
-        # Boxes with a negative score come last, so they suppress none that counts: they may take part. To leave them
-        # out first, the host would have to wait for their number.
+        # Boxes with a negative score come last, so they suppress no box that counts. Leaving them out first would make
+        # the host wait for their number.
         kept = nms(boxes[image].float(), scores[image].float(), iou_threshold)[:max_boxes]
         indices[image, : len(kept)] = kept.int()
         valid[image, : len(kept)] = scores[image, kept] >= 0

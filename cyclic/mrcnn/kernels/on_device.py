@@ -6,10 +6,10 @@ import keras
 def on_device(model):
     """Return the compiled function `inputs -> model(inputs, training=False)`.
 
-    Unlike `predict_on_batch` it copies no output to the host, so one model's maps go to the next where they are.
+    Unlike `predict_on_batch`, it leaves the outputs on the device, where the next model can read them.
 
     Args:
-        model: built `keras.Model`; the function follows its weights.
+        model: built `keras.Model`; the function always uses its current weights.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":

@@ -11,7 +11,7 @@ from cyclic.mrcnn.geometry.boxes import normalize_boxes
 class PyramidAnchors(keras.layers.Layer):
     """Normalized anchors of all pyramid levels for the images of a batch.
 
-    Gives the values of `anchors.generate_pyramid_anchors`, in the same order.
+    These are the anchors of `anchors_numpy.pyramid_anchors_normalized`, in the same order.
 
     Args:
         scales: anchor side in pixels, one for each level.
@@ -24,6 +24,10 @@ class PyramidAnchors(keras.layers.Layer):
 
     Returns:
         `[1, A, 4]` float32 normalized boxes.
+
+    Example:
+        >>> tuple(PyramidAnchors((8, 16), (0.5, 1, 2), (4, 8))(keras.ops.zeros((1, 32, 48, 3))).shape)
+        (1, 360, 4)
     """
 
     def __init__(self, scales, ratios, strides, anchor_stride=1, **kwargs):
@@ -36,7 +40,7 @@ class PyramidAnchors(keras.layers.Layer):
         height, width = ops.shape(images)[1], ops.shape(images)[2]
         if keras.backend.backend() != "torch":
             return self._anchors(height, width)
-        # PyTorch would compute them again in every step, and wait for each constant to come to the device.
+        # PyTorch would compute them again in every step, and would wait while each constant is copied to the device.
         key = (height, width, str(images.device))
         if self._last is None or self._last[0] != key:
             self._last = key, self._anchors(height, width)

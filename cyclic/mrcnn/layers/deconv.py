@@ -13,15 +13,23 @@ FACTOR = 2
 class DoublingConv2D(keras.layers.Conv2DTranspose):
     """`Conv2DTranspose` of kernel 2 and stride 2 whose four pixels for each input pixel stay side by side.
 
-    No two places of the kernel meet in one pixel, so the layer is one matrix product. What comes after it pixel by
-    pixel, such as a 1 x 1 convolution, need not wait for the pixels to be put in place: `in_place` does that at last,
-    with fewer channels. The weights are those of `Conv2DTranspose`, so Matterport's files load.
+    Kernel and stride are equal, so no two input pixels reach the same output pixel, and the layer is one matrix
+    product. `arrange_pixels` moves the four pixels to their places. Layers that treat each pixel alone, such as a 1 x 1
+    convolution, can come before that; then fewer channels are moved. The weights are those of `Conv2DTranspose`, so
+    Matterport's files load.
 
     Args:
         filters: F.
 
-    Returns (of a call):
-        `[N, P, 4 P, F]` for an input of `[N, P, P, C]`.
+    Call arguments:
+        inputs: `[N, P, P, C]`.
+
+    Returns:
+        `[N, P, 4 P, F]`.
+
+    Example:
+        >>> tuple(DoublingConv2D(8)(keras.random.normal((2, 14, 14, 4))).shape)
+        (2, 14, 56, 8)
     """
 
     def __init__(self, filters, **kwargs):
@@ -38,8 +46,8 @@ class DoublingConv2D(keras.layers.Conv2DTranspose):
         return (*input_shape[:2], input_shape[2] * FACTOR * FACTOR, self.filters)
 
 
-def in_place(pixels):
-    """Return `[N, P, 4 P, K]`, four pixels for each one side by side, as `[N, 2 P, 2 P, K]`."""
+def arrange_pixels(pixels):
+    """Return the map `[N, 2 P, 2 P, K]` from the pixels `[N, P, 4 P, K]` that `DoublingConv2D` leaves side by side."""
     height, width, channels = pixels.shape[1], pixels.shape[2] // FACTOR**2, pixels.shape[3]
     blocks = ops.reshape(pixels, (-1, height, width, FACTOR, FACTOR, channels))
     return ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, height * FACTOR, width * FACTOR, channels))

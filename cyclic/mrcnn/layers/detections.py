@@ -1,4 +1,4 @@
-"""Classified ROIs to final detections."""
+"""Detections: the classified ROIs that are left after refinement and suppression."""
 
 import keras
 from keras import ops
@@ -16,8 +16,8 @@ class DetectionLayer(keras.layers.Layer):
         min_confidence: lowest score kept.
         nms_threshold: IoU over which the weaker of two detections of one class is dropped.
         bbox_std_dev: standard deviations that divide the box deltas.
-        any_foreground: take each ROI's best foreground class even where background is likelier, so that
-            `min_confidence` alone decides; else such ROIs are background, as in Matterport.
+        any_foreground: False drops ROIs whose likeliest class is background, as Matterport does. True looks at the best
+            foreground class instead, so that `min_confidence` alone decides.
 
     Call arguments:
         rois: `[B, R, 4]` normalized.
@@ -27,6 +27,12 @@ class DetectionLayer(keras.layers.Layer):
 
     Returns:
         `[B, D, 6]` float32: (y1, x1, y2, x2, class id, score), boxes normalized, best score first.
+
+    Example:
+        >>> roi, window = keras.ops.convert_to_tensor([[[0.1, 0.1, 0.4, 0.4]]]), keras.ops.ones((1, 4))
+        >>> layer = DetectionLayer(5, 0.7, 0.3, (0.1, 0.1, 0.2, 0.2))
+        >>> tuple(layer(roi, keras.ops.convert_to_tensor([[[0.1, 0.9]]]), keras.ops.zeros((1, 1, 2, 4)), window).shape)
+        (1, 5, 6)
     """
 
     def __init__(self, max_instances, min_confidence, nms_threshold, bbox_std_dev, any_foreground=False, **kwargs):
@@ -45,7 +51,7 @@ class DetectionLayer(keras.layers.Layer):
         boxes = clip_boxes(boxes, window[:, None])
         keep = (class_ids > 0) & (scores >= self.min_confidence) & ops.any(rois != 0, axis=-1)
         ranking = ops.where(keep, scores, -1.0)
-        # Classes are moved two image sizes apart, so that one suppression never lets them meet.
+        # Each class is moved two image sizes away from the last, so that boxes of different classes never overlap.
         apart = boxes + 2.0 * ops.cast(ops.maximum(class_ids - 1, 0), "float32")[..., None]
         indices, valid = non_max_suppression(apart, ranking, self.max_instances, self.nms_threshold)
         table = ops.concatenate([boxes, ops.cast(class_ids, "float32")[..., None], scores[..., None]], axis=-1)

@@ -5,7 +5,7 @@ import keras
 from cyclic.backbones.conv import Conv2D, Conv2DSame
 
 
-def build_fpn(channels_in, channels=256):
+def build_fpn(channels_in, channels):
     """Build the top-down pyramid (Lin et al. 2017) with Matterport's layer names.
 
     Args:

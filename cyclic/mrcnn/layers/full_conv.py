@@ -8,13 +8,17 @@ from keras import ops
 class FullConv2D(keras.layers.Conv2D):
     """`Conv2D` for inputs of the kernel's own size: `[N, k, k, C]` -> `[N, 1, 1, filters]`.
 
-    The weights are those of `Conv2D`, so Matterport's files load. Convolution routines slide a window even where there
-    is one place for it: TensorFlow on a CPU takes a hundred times as long for the gradient of the box head's 7 x 7
-    layer as for this product.
+    The weights are those of `Conv2D`, so Matterport's files load. A convolution routine slides its window even where
+    only one position is left: TensorFlow on a CPU then needs a hundred times as long for the gradient of the box head's
+    7 x 7 layer as for this product.
 
     Args:
         filters: number of output channels.
         kernel_size: k, the height and width of the input.
+
+    Example:
+        >>> tuple(FullConv2D(8, 7)(keras.random.normal((3, 7, 7, 4))).shape)
+        (3, 1, 1, 8)
 
     Raises:
         ValueError: the input is not `kernel_size` high and wide.
@@ -25,7 +29,7 @@ class FullConv2D(keras.layers.Conv2D):
 
     def build(self, input_shape):
         if tuple(input_shape[1:3]) != self.kernel_size:
-            raise ValueError(f"input {input_shape} of a kernel of size {self.kernel_size}: they have to agree")
+            raise ValueError(f"input {input_shape}, kernel of size {self.kernel_size}: their sides have to agree")
         super().build(input_shape)
 
     def call(self, inputs):

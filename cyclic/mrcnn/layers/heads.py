@@ -9,11 +9,11 @@ import keras
 
 from cyclic.backbones.conv import Conv2D, Conv2DSame
 from cyclic.backbones.norm import EPSILON, norm_layer
-from cyclic.mrcnn.layers.deconv import DoublingConv2D, in_place
+from cyclic.mrcnn.layers.deconv import DoublingConv2D, arrange_pixels
 from cyclic.mrcnn.layers.full_conv import FullConv2D
 
 
-def build_box_head(num_classes, pool_size, channels, norm, fc_size=1024):
+def build_box_head(num_classes, pool_size, channels, norm, fc_size):
     """Build the class and box head with Matterport's layer names.
 
     Args:
@@ -42,14 +42,24 @@ def build_box_head(num_classes, pool_size, channels, norm, fc_size=1024):
 
 
 def _vector_norm(norm, channels, name):
-    """Return the normalisation layer of a 1 x 1 map: there a group of one channel would always be 0."""
+    """Return the normalisation layer of a 1 x 1 map.
+
+    A group has 8 channels or more: a single value less its own mean would always be 0.
+    """
     if norm == "group":
         return keras.layers.GroupNormalization(math.gcd(32, max(channels // 8, 1)), epsilon=EPSILON, name=name)
     return norm_layer(norm, channels, name)
 
 
-def build_mask_head(num_classes, pool_size, channels, norm, width=256):
+def build_mask_head(num_classes, pool_size, channels, norm, width):
     """Build the mask head with Matterport's layer names.
+
+    Args:
+        num_classes: K, background included.
+        pool_size: P.
+        channels: C.
+        norm: "batch", "frozen" or "group".
+        width: channels of the hidden layers.
 
     Returns:
         `keras.Model` "mrcnn_mask_head": `[N, P, P, C]` -> mask probabilities `[N, 2P, 2P, K]` float32.
@@ -61,5 +71,5 @@ def build_mask_head(num_classes, pool_size, channels, norm, width=256):
         x = keras.layers.ReLU(name=f"mrcnn_mask_relu{index}")(x)
     x = DoublingConv2D(width, activation="relu", name="mrcnn_mask_deconv")(x)
     x = Conv2D(num_classes, 1, name="mrcnn_mask")(x)
-    masks = in_place(keras.layers.Activation("sigmoid", dtype="float32", name="mrcnn_mask_sigmoid")(x))
+    masks = arrange_pixels(keras.layers.Activation("sigmoid", dtype="float32", name="mrcnn_mask_sigmoid")(x))
     return keras.Model(pooled, masks, name="mrcnn_mask_head")

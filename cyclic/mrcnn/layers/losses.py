@@ -1,7 +1,7 @@
 """The five losses of Mask R-CNN, as Matterport defines them, with optional weights for ignored parts.
 
 Shape shorthand: B images, A anchors, N positive anchors at most, T ROIs, K classes, M mask side.
-Every function returns a float32 scalar that is 0, with zero gradient, where nothing takes part.
+Every loss is a float32 scalar. Where no anchor or ROI counts, it is 0 and so is its gradient.
 """
 
 import keras
@@ -103,10 +103,19 @@ LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox
 class LossLayer(keras.layers.Layer):
     """The five losses as one layer, in float32 whatever the dtype policy.
 
-    Call arguments: the arguments of the loss functions, by name; P positive ROIs stand before the others.
+    Call arguments:
+        rpn_match `[B, A, 1]`, rpn_bbox `[B, N, 4]`, rpn_class_logits `[B, A, 2]`, rpn_deltas `[B, A, 4]`: see
+            `rpn_class_loss` and `rpn_bbox_loss`.
+        class_ids `[B, T]`, roi_weights `[B, T]`, active_class_ids `[B, K]`, class_logits `[B, T, K]`: see
+            `mrcnn_class_loss`.
+        target_deltas `[B, P, 4]`, deltas `[B, T, K, 4]`: see `mrcnn_bbox_loss`; the first P of the T ROIs are the
+            positive ones.
+        target_masks, mask_weights `[B, P, M, M]`, masks `[B, P, M, M, K]`: see `mrcnn_mask_loss`.
 
     Returns:
         dict of `LOSS_NAMES`, each `[1]` float32.
+
+    Example: see `network.training_model`, which calls it with the outputs of all parts.
     """
 
     def __init__(self, **kwargs):

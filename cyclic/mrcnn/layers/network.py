@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from cyclic.backbones import build_backbone
+from cyclic.mrcnn.data.molding import read_meta
 from cyclic.mrcnn.geometry.boxes import normalize_boxes
 from cyclic.mrcnn.layers.anchors import PyramidAnchors
 from cyclic.mrcnn.layers.detections import DetectionLayer
@@ -21,6 +22,9 @@ from cyclic.mrcnn.layers.rpn import build_rpn
 from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
 from cyclic.mrcnn.weights import h5
 
+# Names of the pyramid levels that ROIs are pooled from; P6 serves the RPN alone.
+MASK_LEVELS = ("p2", "p3", "p4", "p5")
+
 
 class Network:
     """Backbone, FPN, RPN and heads of one Mask R-CNN; every graph built from it shares their weights.
@@ -33,8 +37,10 @@ class Network:
     def __init__(self, config, backbone=None):
         norm, channels = config.norm(), config.TOP_DOWN_PYRAMID_SIZE
         if backbone is None:
-            callable_backbone = callable(config.BACKBONE)
-            backbone = config.BACKBONE(norm=norm) if callable_backbone else build_backbone(config.BACKBONE, norm=norm)
+            if callable(config.BACKBONE):
+                backbone = config.BACKBONE(norm=norm)
+            else:
+                backbone = build_backbone(config.BACKBONE, norm=norm)
         self.config, self.backbone = config, backbone
         self.fpn = build_fpn([output.shape[-1] for output in backbone.outputs], channels)
         self.rpn = build_rpn(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), channels, config.RPN_CHANNELS)
@@ -47,7 +53,7 @@ class Network:
 
     @property
     def layers(self):
-        """The parts as a list, so that weights and trainability are handled as for a Keras model."""
+        """The parts as a list, so that functions which walk through a model's layers take a `Network`, too."""
         return [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
 
     def propose(self, image, proposal_count):
@@ -91,6 +97,8 @@ class Network:
 @keras.saving.register_keras_serializable(package="cyclic")
 class TrainingModel(keras.Model):
     """Functional model whose outputs are the five losses; `fit` minimises their weighted sum and reports each.
+
+    `training_model(Network(config))` builds it.
 
     Args (beside inputs and outputs):
         loss_weights: `{loss name: factor}`.
@@ -176,7 +184,7 @@ def training_model(network):
         rpn_deltas=rpn_deltas,
         class_ids=class_ids,
         roi_weights=roi_weights,
-        active_class_ids=inputs["image_meta"][:, 12:],
+        active_class_ids=read_meta(inputs["image_meta"], "active_class_ids"),
         class_logits=logits,
         target_deltas=target_deltas,
         deltas=deltas,
@@ -218,18 +226,18 @@ def detection_model(network):
         "rpn_rois": rois,
         "rpn_class": rpn_class,
         "rpn_bbox": rpn_bbox,
-        **{f"p{index}": level for index, level in enumerate(pyramid[:4], 2)},
+        **dict(zip(MASK_LEVELS, pyramid[:4], strict=True)),
     }
     return keras.Model({"image": image, "window": window}, outputs, name="mask_rcnn")
 
 
 def mask_model(network):
-    """Build the graph from boxes and pyramid to masks: it runs on as many boxes as there are.
+    """Build the graph from boxes and pyramid to masks, for any number of boxes.
 
     Inputs: boxes `[B, R, 4]` normalized, p2..p5. Output: `[B * R, M, M, K]` float32.
     """
     channels = network.config.TOP_DOWN_PYRAMID_SIZE
     boxes = keras.Input((None, 4), dtype="float32", name="boxes")
-    pyramid = {f"p{level}": keras.Input((None, None, channels), name=f"p{level}") for level in range(2, 6)}
+    pyramid = {level: keras.Input((None, None, channels), name=level) for level in MASK_LEVELS}
     masks = network.mask(boxes, list(pyramid.values()))
     return keras.Model({"boxes": boxes, **pyramid}, masks, name="mask_rcnn_masks")

@@ -1,4 +1,4 @@
-"""Anchors plus RPN output to proposals."""
+"""Proposals: the best anchors, refined by the RPN."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from cyclic.mrcnn.kernels.nms import non_max_suppression
 
 @keras.saving.register_keras_serializable(package="cyclic")
 class ProposalLayer(keras.layers.Layer):
-    """Select proposals: best anchors, moved by their deltas, clipped to the image, without near duplicates.
+    """Take the best anchors, move them by their deltas, clip them to the image and drop near duplicates.
 
     Args:
         proposal_count: proposals an image, zero-padded.
@@ -24,6 +24,12 @@ class ProposalLayer(keras.layers.Layer):
 
     Returns:
         `[B, proposal_count, 4]` float32 normalized boxes; gradients stop here.
+
+    Example:
+        >>> anchors = keras.ops.convert_to_tensor([[[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]]])
+        >>> layer = ProposalLayer(5, 0.7, 6000, (0.1, 0.1, 0.2, 0.2))
+        >>> tuple(layer(keras.ops.ones((1, 2, 2)), keras.ops.zeros((1, 2, 4)), anchors).shape)
+        (1, 5, 4)
     """
 
     def __init__(self, proposal_count, nms_threshold, pre_nms_limit, bbox_std_dev, **kwargs):

@@ -8,11 +8,12 @@ import math
 import keras
 from keras import ops
 
-from cyclic.mrcnn.kernels.crops import pyramid_crops
+from cyclic.mrcnn.geometry.boxes import box_area
+from cyclic.mrcnn.kernels.crops import crop_pyramid
 
 
-def bilinear_crops(flat, boxes, base, height, width, size):
-    """Crop and resize boxes out of maps that lie one after the other in one table.
+def crop_bilinear(flat, boxes, base, height, width, size):
+    """Crop and resize boxes, each out of its own map; all maps stand in one table, one after the other.
 
     A crop's sample points run from the centre of the box's first pixel to that of its last, both included, as in
     TensorFlow's `crop_and_resize`; points outside the map read 0.
@@ -29,7 +30,8 @@ def bilinear_crops(flat, boxes, base, height, width, size):
     """
     steps = ops.arange(size, dtype="float32") / max(size - 1, 1)
 
-    def axis(low, high, length):
+    def sample_axis(low, high, length):
+        """Return index and weight of the two pixels that each sample point lies between."""
         last = ops.cast(length - 1, "float32")[:, None]
         points = (low[:, None] + steps[None] * (high - low)[:, None]) * last
         if size == 1:
@@ -43,8 +45,8 @@ def bilinear_crops(flat, boxes, base, height, width, size):
         inside = ops.cast(inside, "float32")
         return (first, (1 - share) * inside), (second, share * inside)
 
-    rows = axis(boxes[:, 0], boxes[:, 2], height)
-    columns = axis(boxes[:, 1], boxes[:, 3], width)
+    rows = sample_axis(boxes[:, 0], boxes[:, 2], height)
+    columns = sample_axis(boxes[:, 1], boxes[:, 3], width)
     dtype = flat.dtype if keras.backend.is_float_dtype(flat.dtype) else "float32"
     crops = 0.0
     for y, y_weight in rows:
@@ -56,30 +58,42 @@ def bilinear_crops(flat, boxes, base, height, width, size):
 
 
 def crop_and_resize(maps, boxes, size):
-    """Crop each map's own boxes: `maps` `[B, H, W, C]`, `boxes` `[B, R, 4]` normalized -> `[B * R, size, size, C]`."""
+    """Crop R boxes out of each map and resize them.
+
+    Args:
+        maps: `[B, H, W, C]`.
+        boxes: `[B, R, 4]` normalized.
+        size: side of a crop in samples.
+
+    Returns:
+        `[B * R, size, size, C]`, map by map.
+    """
     batch, height, width = ops.shape(maps)[0], ops.shape(maps)[1], ops.shape(maps)[2]
     rois = ops.shape(boxes)[1]
     base = ops.repeat(ops.arange(batch, dtype="int32") * (height * width), rois)
     full = ops.ones_like(base)
     flat = ops.reshape(maps, (-1, ops.shape(maps)[3]))
-    return bilinear_crops(flat, ops.reshape(boxes, (-1, 4)), base, full * height, full * width, size)
+    return crop_bilinear(flat, ops.reshape(boxes, (-1, 4)), base, full * height, full * width, size)
 
 
-def pixel_table(feature_maps):
-    """Return `[rows, C]`: the pixels of maps `[B, h, w, C]`, map after map, each image by image in row-major order."""
-    return ops.concatenate([ops.reshape(each, (-1, each.shape[-1])) for each in feature_maps], axis=0)
+def flatten_maps(feature_maps):
+    """Return the pixels of maps `[B, h, w, C]` as one table `[rows, C]`.
+
+    Map follows map; inside a map image follows image, in row-major order.
+    """
+    return ops.concatenate([ops.reshape(level, (-1, level.shape[-1])) for level in feature_maps], axis=0)
 
 
-def reference_crops(feature_maps, boxes, image, level, size):
-    """`kernels.crops.pyramid_crops` in plain `keras.ops`."""
-    shapes = [ops.shape(each) for each in feature_maps]
+def crop_pyramid_reference(feature_maps, boxes, image, level, size):
+    """`kernels.crops.crop_pyramid` in plain `keras.ops`."""
+    shapes = [ops.shape(level) for level in feature_maps]
     heights = ops.stack([ops.cast(shape[1], "int32") for shape in shapes])
     widths = ops.stack([ops.cast(shape[2], "int32") for shape in shapes])
     pixels = heights * widths
     first_row = (ops.cumsum(pixels) - pixels) * ops.cast(shapes[0][0], "int32")
     base = ops.take(first_row, level) + image * ops.take(pixels, level)
-    flat = pixel_table(feature_maps)
-    return bilinear_crops(flat, boxes, base, ops.take(heights, level), ops.take(widths, level), size)
+    flat = flatten_maps(feature_maps)
+    return crop_bilinear(flat, boxes, base, ops.take(heights, level), ops.take(widths, level), size)
 
 
 @keras.saving.register_keras_serializable(package="cyclic")
@@ -95,6 +109,11 @@ class PyramidROIAlign(keras.layers.Layer):
 
     Returns:
         `[B * R, P, P, C]`: all ROIs of the batch, image by image.
+
+    Example:
+        >>> pyramid = [keras.random.normal((1, side, side, 16)) for side in (32, 16, 8, 4)]
+        >>> tuple(PyramidROIAlign(7)(keras.ops.convert_to_tensor([[[0.0, 0.0, 0.5, 0.5]]]), pyramid).shape)
+        (1, 7, 7, 16)
     """
 
     def __init__(self, pool_size, **kwargs):
@@ -104,22 +123,21 @@ class PyramidROIAlign(keras.layers.Layer):
     def call(self, rois, feature_maps):
         batch, count = ops.shape(rois)[0], ops.shape(rois)[1]
         image_height, image_width = (4 * side for side in ops.shape(feature_maps[0])[1:3])
-        # The guard against NaN has to report weights that are no numbers, not a look-up that fails.
+        # With NaN among the weights, the pooling must not fail: the guard against NaN is to report them.
         rois = ops.stop_gradient(ops.where(ops.isfinite(rois), rois, 0.0))
         level = self._levels(rois, image_height, image_width)
 
         level = ops.reshape(level, (-1,))
         image = ops.repeat(ops.arange(batch, dtype="int32"), count)
         boxes = ops.reshape(rois, (-1, 4))
-        crops = pyramid_crops(feature_maps, boxes, image, level, self.pool_size)
-        return reference_crops(feature_maps, boxes, image, level, self.pool_size) if crops is None else crops
+        crops = crop_pyramid(feature_maps, boxes, image, level, self.pool_size)
+        return crop_pyramid_reference(feature_maps, boxes, image, level, self.pool_size) if crops is None else crops
 
     @staticmethod
     def _levels(rois, image_height, image_width):
         """Return the index into `feature_maps` (`[B, R]` int32): a 224 pixel ROI belongs to P4, half of it to P3."""
-        area = (rois[..., 2] - rois[..., 0]) * (rois[..., 3] - rois[..., 1])
         image_area = ops.cast(image_height * image_width, "float32")
-        relative = ops.sqrt(ops.maximum(area, 1e-12)) * ops.sqrt(image_area) / 224.0
+        relative = ops.sqrt(ops.maximum(box_area(rois), 1e-12)) * ops.sqrt(image_area) / 224.0
         level = ops.round(ops.log(relative) / math.log(2.0))
         return ops.cast(ops.clip(level + 2, 0, 3), "int32")
 

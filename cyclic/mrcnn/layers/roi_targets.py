@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from cyclic.mrcnn.geometry.boxes import box_refinement, ignored_share, overlaps
-from cyclic.mrcnn.layers.roi_align import bilinear_crops, crop_and_resize
+from cyclic.mrcnn.layers.roi_align import crop_and_resize, crop_bilinear
 
 POSITIVE_IOU = 0.5
 CROWD_IOU = 0.001
@@ -17,8 +17,8 @@ CROWD_IOU = 0.001
 class DetectionTargetLayer(keras.layers.Layer):
     """Sample positive and negative ROIs and give each its target, as Matterport's layer of this name does.
 
-    The first P slots are for positive ROIs, the rest for negatives, so the mask head runs on P slots alone. A slot that
-    found no ROI has zero coordinates and weight 0. An image without positives still trains T - P negatives.
+    The first P slots are for positive ROIs, the others for negative ones, so the mask head runs on P slots only. An
+    empty slot has zero coordinates and weight 0. An image without positives still trains T - P negatives.
 
     Args:
         rois_per_image: T.
@@ -39,6 +39,12 @@ class DetectionTargetLayer(keras.layers.Layer):
     Returns:
         rois `[B, T, 4]`, class ids `[B, T]` int32, weights `[B, T]` float32 (1 real, 0 empty), box deltas `[B, P, 4]`,
         masks `[B, P, M, M]` and mask weights `[B, P, M, M]`.
+
+    Example:
+        >>> layer = DetectionTargetLayer(6, 0.34, (28, 28), (0.1, 0.1, 0.2, 0.2), True, 0.3)
+        >>> box, ids = keras.ops.convert_to_tensor([[[0.1, 0.1, 0.4, 0.4]]]), keras.ops.ones((1, 1), "int32")
+        >>> [tuple(target.shape) for target in layer(box, ids, box, keras.ops.ones((1, 1, 28, 28)))]
+        [(1, 6, 4), (1, 6), (1, 6), (1, 2, 4), (1, 2, 28, 28), (1, 2, 28, 28)]
     """
 
     def __init__(
@@ -70,13 +76,13 @@ class DetectionTargetLayer(keras.layers.Layer):
         if ignore is not None:
             negative = negative & (ignored_share(proposals, ignore) <= self.ignore_overlap)
 
-        chosen, is_positive = self._sample(positive, self.positives)
-        others, is_negative = self._sample(negative, self.rois_per_image - self.positives)
+        positives, is_positive = self._sample(positive, self.positives)
+        negatives, is_negative = self._sample(negative, self.rois_per_image - self.positives)
         is_negative = is_negative & self._wanted_negatives(is_positive)
 
-        positive_rois = self._take(proposals, chosen, is_positive)
-        negative_rois = self._take(proposals, others, is_negative)
-        iou = ops.where((gt_class_ids > 0)[:, None], ops.take_along_axis(iou, chosen[..., None], axis=1), -1.0)
+        positive_rois = self._take(proposals, positives, is_positive)
+        negative_rois = self._take(proposals, negatives, is_negative)
+        iou = ops.where((gt_class_ids > 0)[:, None], ops.take_along_axis(iou, positives[..., None], axis=1), -1.0)
         assigned = ops.argmax(iou, axis=-1)
         class_ids = ops.take_along_axis(ops.cast(gt_class_ids, "int32"), assigned, axis=1)
         class_ids = ops.where(is_positive, class_ids, 0)
@@ -86,7 +92,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         masks = self._masks(positive_rois, boxes, gt_masks, assigned, is_positive)
         return (
             ops.concatenate([positive_rois, negative_rois], axis=1),
-            ops.concatenate([class_ids, ops.zeros_like(others, dtype="int32")], axis=1),
+            ops.concatenate([class_ids, ops.zeros_like(negatives, dtype="int32")], axis=1),
             ops.cast(ops.concatenate([is_positive, is_negative], axis=1), "float32"),
             deltas,
             masks,
@@ -94,7 +100,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         )
 
     def _sample(self, eligible, count):
-        """Return `count` random indices of eligible proposals and which of these slots were filled."""
+        """Return `[B, count]` random indices of eligible proposals, and which of these slots hold one."""
         priority = keras.random.uniform(ops.shape(eligible), seed=self.generator)
         priority = ops.where(eligible, priority, -1.0)
         missing = count - priority.shape[1]
@@ -104,11 +110,11 @@ class DetectionTargetLayer(keras.layers.Layer):
         return ops.where(values >= 0, indices, 0), values >= 0
 
     def _wanted_negatives(self, is_positive):
-        """Keep the ratio of positives to negatives; without a positive, every negative slot counts."""
+        """Return which negative slots keep the ratio of positives; without any positive, all slots do."""
         slots = self.rois_per_image - self.positives
-        found = ops.sum(ops.cast(is_positive, "float32"), axis=1, keepdims=True)
-        wanted = ops.floor(found / self.positive_ratio) - found
-        wanted = ops.where(found > 0, wanted, float(slots))
+        positives = ops.sum(ops.cast(is_positive, "float32"), axis=1, keepdims=True)
+        wanted = ops.floor(positives / self.positive_ratio) - positives
+        wanted = ops.where(positives > 0, wanted, float(slots))
         return ops.arange(slots, dtype="float32")[None] < wanted
 
     @staticmethod
@@ -126,12 +132,12 @@ class DetectionTargetLayer(keras.layers.Layer):
         base = ops.reshape(instance * (height * width), (-1,))
         sides = ops.full_like(base, height), ops.full_like(base, width)
         flat = ops.reshape(gt_masks, (-1, 1))
-        crops = bilinear_crops(flat, ops.reshape(rois, (-1, 4)), base, *sides, self.mask_shape[0])
+        crops = crop_bilinear(flat, ops.reshape(rois, (-1, 4)), base, *sides, self.mask_shape[0])
         crops = ops.round(ops.reshape(crops, (-1, self.positives, *self.mask_shape)))
         return ops.where(is_positive[..., None, None], crops, 0.0)
 
     def _mask_weights(self, rois, masks, ignore):
-        """Pixels in the ignore region that are not of the mask itself weigh nothing."""
+        """Return `[B, P, M, M]`: 0 for pixels in the ignore region that are not of the mask itself, else 1."""
         if ignore is None:
             return ops.ones_like(masks)
         ignore = ops.cast(ignore > 0, "float32")[..., None]

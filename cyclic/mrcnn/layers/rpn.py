@@ -5,7 +5,7 @@ import keras
 from cyclic.backbones.conv import Conv2D
 
 
-def build_rpn(anchor_stride, anchors_per_location, depth, channels=512):
+def build_rpn(anchor_stride, anchors_per_location, depth, channels):
     """Build the RPN that all pyramid levels share (Ren et al. 2015), with Matterport's layer names.
 
     Args:

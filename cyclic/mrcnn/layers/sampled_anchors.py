@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cyclic.mrcnn.layers.roi_align import pixel_table
+from cyclic.mrcnn.layers.roi_align import flatten_maps
 
 KERNEL = 3  # side of the RPN's shared convolution
 
@@ -16,8 +16,8 @@ KERNEL = 3  # side of the RPN's shared convolution
 class SampledAnchors(keras.layers.Layer):
     """Run the RPN again on the 3 x 3 cells around each anchor that is not neutral.
 
-    A few hundred of some 65,000 anchors bear loss. Their outputs and gradients are those of the RPN on whole feature
-    maps, whose backward pass, a sixth of a training step, is thereby spared.
+    Only a few hundred of some 65,000 anchors bear loss. Outputs and gradients are those of the RPN on whole feature
+    maps, but the backward pass over the maps, a sixth of a training step, is not needed.
 
     Args:
         rpn: what `rpn.build_rpn` returned.
@@ -30,6 +30,8 @@ class SampledAnchors(keras.layers.Layer):
     Returns:
         match `[B, N, 1]` int32, logits `[B, N, 2]` and deltas `[B, N, 4]` float32 of the anchors that are not neutral,
         in the order of the anchors; the slots left over are neutral.
+
+    Example: `match, logits, deltas = SampledAnchors(build_rpn(1, 3, 256, 512), 256)(pyramid, rpn_match)`
     """
 
     def __init__(self, rpn, samples, **kwargs):
@@ -39,7 +41,7 @@ class SampledAnchors(keras.layers.Layer):
     def call(self, pyramid, rpn_match):
         match = ops.cast(rpn_match[..., 0], "int32")
         count = ops.shape(match)[1]
-        # The first of the anchors that bear loss has the highest rank.
+        # Anchors that bear loss rank first, in their own order; neutral ones have rank 0.
         rank = ops.where(match != 0, count - ops.arange(count, dtype="int32"), 0)
         rank, anchor = ops.top_k(rank, self.samples)
         anchor = ops.cast(anchor, "int32")
@@ -72,7 +74,7 @@ class SampledAnchors(keras.layers.Layer):
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         image = ops.arange(batch, dtype="int32")[:, None, None]
         pixel = of_level(pixels_before) * batch + image * of_level(pixels) + y * width + x
-        table = pixel_table(pyramid)
+        table = flatten_maps(pyramid)
         patches = ops.take(table, ops.where(inside, pixel, 0), axis=0) * ops.cast(inside, table.dtype)[..., None]
         return ops.reshape(patches, (-1, KERNEL * KERNEL * table.shape[1]))
 
@@ -84,7 +86,7 @@ class SampledAnchors(keras.layers.Layer):
         return conv.activation(product)[:, None, None]
 
     def _of_ratio(self, values, ratio, ratios):
-        """Return `[B, N, values of one anchor]` float32: of the ratios at each cell the anchor's own."""
+        """Return `[B, N, values of one anchor]` float32: the values of the anchor's own ratio at its cell."""
         values = ops.reshape(ops.cast(values, "float32"), (-1, self.samples, ratios, values.shape[-1] // ratios))
         return ops.take_along_axis(values, ratio[..., None, None], axis=2)[:, :, 0]
 

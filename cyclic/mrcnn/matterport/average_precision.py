@@ -10,7 +10,7 @@ from cyclic.mrcnn.geometry.masks_numpy import compute_overlaps_masks
 
 
 def trim_zeros(x: np.ndarray) -> np.ndarray:
-    """Return the rows of `x` (`[N, M]`) that are not all zero: the rows that are no padding."""
+    """Return `x` (`[N, M]`) without the rows that are all zero, which are padding."""
     return x[(x != 0).any(axis=1)]
 
 
@@ -25,7 +25,7 @@ def compute_matches(
     iou_threshold: float = 0.5,
     score_threshold: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Match predicted to ground-truth instances, best score first, each to the best mask of its class that is free.
+    """Match predictions to ground truth, best score first: each takes the free mask of its class that it overlaps most.
 
     Args:
         gt_boxes: `[G, 4]`, rows of zeros are padding.
@@ -36,7 +36,7 @@ def compute_matches(
         pred_scores: `[P]` float.
         pred_masks: `[H, W, P]`.
         iou_threshold: mask overlap that a match needs.
-        score_threshold: overlaps below it are not looked at.
+        score_threshold: overlaps below it are no match either; the name is Matterport's.
 
     Returns:
         gt_match: `[G]` index of the matched prediction, in the order of falling score, or -1.

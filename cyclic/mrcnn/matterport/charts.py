@@ -25,7 +25,7 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
         pred_scores: `[P]` float.
         overlaps: `[P, G]` intersection over union, see `utils.compute_matches`.
         class_names: name of each class id.
-        threshold: overlap over which a cell says "match" (same class) or "wrong".
+        threshold: cells with a larger overlap say "match" (same class) or "wrong".
     """
     gt_class_ids, pred_class_ids = gt_class_ids[gt_class_ids != 0], pred_class_ids[pred_class_ids != 0]
     figure, ax = plt.subplots(1, figsize=(12, 10))
@@ -62,7 +62,8 @@ def display_table(table):
 def display_weight_stats(model):
     """Show shape, extreme values and standard deviation of each weight of a `MaskRCNN`, and return the table.
 
-    Weights that are all alike (but for biases, which start so) are marked as dead, values over 1000 as overflow.
+    Weights whose values are all equal are marked as dead, except biases, which start so. Values over 1000 are marked as
+    overflow.
     """
     table = [["WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD"]]
     for layer in model.get_trainable_layers():

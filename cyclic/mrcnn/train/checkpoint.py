@@ -1,8 +1,8 @@
-"""Checkpoints: weights, and beside them what training needs to go on as if it had never stopped.
+"""Checkpoints: weights, and all that training needs to go on as if it had never stopped.
 
-That is the optimizer's variables (group `optimizer_weights`), the state of the random generators in the network (group
-`random_state`), the seed of the data stream and the settings of the call of `train` (attributes). Programs that read
-weights alone, Matterport's among them, do not see these.
+Groups of the file hold the optimizer's variables (`optimizer_weights`) and the state of the network's random generators
+(`random_state`). Attributes hold the seed of the data stream and the settings of the call of `train`. Programs that
+read only weights, such as Matterport's, do not see these.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ OPTIMIZER, RANDOM = "optimizer_weights", "random_state"
 
 
 def run_settings(model, config, layers, learning_rate):
-    """Return what two calls of `train` must have in common for one to go on with the optimizer of the other.
+    """Return the settings of a call of `train` that decide whether a later call can go on with its optimizer.
 
     Args:
         model: the training model, its trainable layers chosen.
@@ -60,7 +60,7 @@ def can_resume(path, settings):
 
 
 def steps_done(path):
-    """Return the batches that the optimizer of the checkpoint `path` has seen, those it skipped included."""
+    """Return how many batches the optimizer of the checkpoint `path` has seen, including batches it skipped."""
     return int(h5.read_attributes(path)["steps"])
 
 
@@ -94,7 +94,8 @@ def not_finite(network):
 def _state(optimizer):
     """Return `{name: variable}` of an optimizer: momentum, accumulated gradients, steps, and the scale of the loss.
 
-    A LossScaleOptimizer lists its own, unused step counter before that of the optimizer it wraps, which counts.
+    A LossScaleOptimizer lists two step counters of one name: first its own, which is unused, then that of the optimizer
+    it wraps. The later one is kept here.
     """
     return {variable.name: variable for variable in optimizer.variables}
 

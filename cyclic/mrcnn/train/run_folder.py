@@ -13,36 +13,42 @@ class RunFolder:
         name: the configuration's NAME.
     """
 
-    def __init__(self, model_dir, name):
+    def __init__(self, model_dir: str | Path | None, name: str | None):
         self.model_dir = None if model_dir is None else Path(model_dir)
         self.name = str(name).lower()
-        self._log_dir = None
+        self._log_dir: Path | None = None
 
     @property
-    def log_dir(self):
-        """Folder of this run, named for the configuration and the time of the first use."""
+    def log_dir(self) -> Path:
+        """Folder of this run, named for the configuration and the time of the first use.
+
+        Raises:
+            ValueError: `model_dir` is None.
+        """
         if self._log_dir is None:
+            if self.model_dir is None:
+                raise ValueError("model_dir is None, so this run has no folder; name one")
             stamp = datetime.datetime.now().strftime("%Y%m%dT%H%M%S")
             self._log_dir = self.model_dir / f"{self.name}{stamp}"
         return self._log_dir
 
-    def checkpoint(self, epoch):
+    def checkpoint(self, epoch: int) -> Path:
         """Return the path of the checkpoint after `epoch` epochs."""
         return self.log_dir / self._file_name(f"{epoch:04d}")
 
-    def adopt(self, path):
-        """Return the epoch of the checkpoint `path`, whose folder becomes this run's.
+    def adopt(self, path: str | Path | None) -> int:
+        """Go on in the folder of the checkpoint `path` and return its epoch.
 
-        Of a file that is no checkpoint the epoch is 0, and the run gets a new folder; None is no file.
+        With None, or a file that is no checkpoint of this name, the run gets a new folder and the epoch is 0.
         """
         match = None if path is None else re.fullmatch(self._file_name(r"(\d{4,})"), Path(path).name)
-        if match is None:
+        if path is None or match is None:
             self._log_dir = None
             return 0
         self._log_dir = Path(path).parent
         return int(match.group(1))
 
-    def find_last(self):
+    def find_last(self) -> str:
         """Return the path of the newest checkpoint of the newest run.
 
         Raises:
@@ -55,5 +61,5 @@ class RunFolder:
                 return str(checkpoints[-1])
         raise FileNotFoundError(f"{self.model_dir}: no checkpoint of {self.name} in this folder")
 
-    def _file_name(self, epoch):
+    def _file_name(self, epoch: str) -> str:
         return f"mask_rcnn_{self.name}_{epoch}.h5"

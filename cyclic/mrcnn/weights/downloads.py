@@ -1,4 +1,4 @@
-"""Public weights: downloaded once into a cache, checked, and resumed where a download broke off."""
+"""Public weights: downloaded once into a cache and checked; a download that broke off is resumed."""
 
 import hashlib
 import http.client
@@ -19,7 +19,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file on the web: its address and its MD5 checksum (hex). MD5 is what its publishers and users give."""
+    """A file on the web: its address and its MD5 checksum (hex), the only kind that is published for these files."""
 
     url: str
     md5: str
@@ -54,8 +54,8 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CYCLIC_CACHE") or Path.home() / ".cache" / "cyclic")
 
 
-def cached(key: str) -> Path:
-    """Return the path of a file of `FILES` in the cache, downloaded if it is not there; see `download`."""
+def fetch_cached(key: str) -> Path:
+    """Return the path of a file of `FILES` in the cache; download it first if it is not there (see `download`)."""
     return download(FILES[key], cache_dir() / FILES[key].name)
 
 
@@ -72,9 +72,9 @@ def download_trained_weights(coco_model_path, verbose: int = 1) -> None:
 
 
 def download(file: WeightsFile, target: Path) -> Path:
-    """Return `target` with the content of `file`: as it lies there, or downloaded.
+    """Download `file` to `target`, unless it is there already, and return `target`.
 
-    A download grows in `<target>.part`; one that broke off goes on where it ended, where the server can do so.
+    The download is written to `<target>.part` first. One that broke off is resumed, if the server can do that.
 
     Raises:
         InputError: no connection, a download that broke off, or a file (there or downloaded) of another checksum.
@@ -87,7 +87,7 @@ def download(file: WeightsFile, target: Path) -> Path:
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         logger.info("downloading %s to %s", file.url, target)
-        _complete(file.url, part)
+        _fetch_rest(file.url, part)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{file.url}: not downloaded ({reason}); try again, or put the file at {target}") from error
@@ -98,8 +98,8 @@ def download(file: WeightsFile, target: Path) -> Path:
     return target
 
 
-def _complete(url: str, part: Path) -> None:
-    """Fetch what `part` lacks of `url`."""
+def _fetch_rest(url: str, part: Path) -> None:
+    """Download the bytes of `url` that `part` does not have yet."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:

@@ -1,7 +1,7 @@
 """Weights by layer name, in the h5 layout that Matterport's files have.
 
-One layout serves training, inference and the classifier alike, because only leaf layers and their names count: a
-backbone's weights load from any file that holds layers of those names.
+Only leaf layers and their names count. So one layout serves training, inference and the classifier, and a backbone's
+weights load from any file that holds layers of its names.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 
 from cyclic.errors import InputError
@@ -21,7 +22,14 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What `load_weights` did: names of layers loaded, missing from the file, left out, and in the file alone."""
+    """What `load_weights` did.
+
+    Attributes:
+        loaded: names of the layers that got weights from the file.
+        missing: names of the model's layers that the file does not have.
+        excluded: names of the layers that were left as they are.
+        unused: names of the file's layers that the model does not have.
+    """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
@@ -36,27 +44,27 @@ class LoadReport:
 
 
 def leaf_layers(model):
-    """Return `{name: layer}` of all layers with weights of their own, however deep.
+    """Return `{name: layer}` of all layers with weights of their own, also those inside other layers.
 
     Raises:
         ValueError: two different layers with weights share a name.
     """
-    found = {}
+    leaves: dict[str, keras.layers.Layer] = {}
 
     def visit(layer):
         inner = getattr(layer, "layers", None)
         if inner is not None:
             for child in inner:
                 visit(child)
-        elif _saved(layer) and found.setdefault(layer.name, layer) is not layer:
+        elif _weights_to_save(layer) and leaves.setdefault(layer.name, layer) is not layer:
             raise ValueError(f"two layers are named {layer.name}; weights go by name, rename one")
 
     visit(model)
-    return found
+    return leaves
 
 
-def _saved(layer):
-    """Return the layer's weights that belong in a file: all but the state of random generators."""
+def _weights_to_save(layer):
+    """Return the weights of a layer, without the state of random generators."""
     return [weight for weight in layer.weights if "seed_generator" not in weight.path]
 
 
@@ -71,13 +79,13 @@ def save_weights(path, model, attributes=None, groups=None):
     """
     layers = leaf_layers(model)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["layer_names"] = _names(layers)
+        file.attrs["layer_names"] = _encode(layers)
         file.attrs.update(attributes or {})
         for name, layer in layers.items():
             group = file.create_group(name)
-            names = [f"{name}/{weight.name}:0" for weight in _saved(layer)]
-            group.attrs["weight_names"] = _names(names)
-            for weight_name, weight in zip(names, _saved(layer), strict=True):
+            names = [f"{name}/{weight.name}:0" for weight in _weights_to_save(layer)]
+            group.attrs["weight_names"] = _encode(names)
+            for weight_name, weight in zip(names, _weights_to_save(layer), strict=True):
                 group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
         for group_name, arrays in (groups or {}).items():
             group = file.create_group(group_name)
@@ -115,15 +123,15 @@ def load_weights(path, model, exclude=()):
     """
     layers = leaf_layers(model)
     with _open(path) as file:
-        stored = _stored_weights(file, path, layers)
+        stored = _read_weights(file, path, layers)
         excluded = tuple(name for name in layers if name in set(exclude))
         wanted = {name: layer for name, layer in layers.items() if name not in excluded}
         loaded = [name for name in wanted if name in stored]
         if not loaded:
             raise InputError(f"{path}: none of its layers is in the model; is it the file of another network?")
-        values = {name: _matching_values(path, wanted[name], stored[name]) for name in loaded}
+        values = {name: _read_matching(path, wanted[name], stored[name]) for name in loaded}
     for name, arrays in values.items():
-        for weight, array in zip(_saved(wanted[name]), arrays, strict=True):
+        for weight, array in zip(_weights_to_save(wanted[name]), arrays, strict=True):
             weight.assign(array)
     report = LoadReport(
         tuple(loaded),
@@ -145,21 +153,22 @@ def _open(path):
         raise InputError(f"{path}: not a readable h5 weights file ({error}); replace the file") from error
 
 
-def _stored_weights(file, path, known):
+def _read_weights(file, path, known):
     """Return `{leaf layer name: [dataset or array, ...]}` in the stored order; `known` are the model's layer names."""
     root = file.get("model_weights", file)
     if "layer_names" not in root.attrs:
         raise InputError(f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed")
-    stored, layer_names = {}, [_text(name) for name in root.attrs["layer_names"]]
+    stored: dict[str, list] = {}
+    layer_names = [_decode(name) for name in root.attrs["layer_names"]]
     for layer_name in layer_names:
         try:
             group = root[layer_name]
-            datasets = {name: group[name] for name in map(_text, group.attrs["weight_names"])}
+            datasets = {name: group[name] for name in map(_decode, group.attrs["weight_names"])}
         except KeyError as error:
             raise InputError(f"{path}: layer {layer_name} is incomplete ({error}); replace the file") from error
         for weight_name, dataset in datasets.items():
             stored.setdefault(_leaf_name(weight_name, layer_name, known), []).append(dataset)
-    return imagenet.converted(stored, layer_names)
+    return imagenet.convert_weights(stored, layer_names)
 
 
 def _leaf_name(weight_name, group_name, known):
@@ -175,21 +184,22 @@ def _leaf_name(weight_name, group_name, known):
     return next((name for name in candidates if name in known), folder)
 
 
-def _matching_values(path, layer, datasets):
-    shapes = [tuple(weight.shape) for weight in _saved(layer)]
-    found = [dataset.shape for dataset in datasets]
-    if shapes != found:
-        raise InputError(f"{path}: layer {layer.name} has shapes {found}, in the model {shapes}; exclude it")
+def _read_matching(path, layer, datasets):
+    """Return the arrays of `datasets`, checked against the shapes of the layer's weights and for NaN."""
+    shapes = [tuple(weight.shape) for weight in _weights_to_save(layer)]
+    stored = [dataset.shape for dataset in datasets]
+    if shapes != stored:
+        raise InputError(f"{path}: layer {layer.name} has shapes {stored}, in the model {shapes}; exclude it")
     values = [dataset[()] for dataset in datasets]
     if any(np.isnan(value).any() for value in values):
         raise InputError(f"{path}: NaN in layer {layer.name}; use an earlier checkpoint")
     return values
 
 
-def _names(names):
+def _encode(names):
     # Fixed-length bytes: Keras 2, and so Matterport's code, decodes each name.
     return np.array([name.encode() for name in names])
 
 
-def _text(name):
+def _decode(name):
     return name.decode() if isinstance(name, bytes) else str(name)

@@ -1,10 +1,16 @@
 """What every layer of the network promises: its symbolic shapes and types, its config, and its precision."""
 
+import doctest
+import importlib
+import pkgutil
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+import cyclic.backbones
+import cyclic.mrcnn.layers
 from cyclic.backbones.norm import FoldedGroupNormalization, FrozenBatchNormalization
 from cyclic.mrcnn.layers.anchors import PyramidAnchors
 from cyclic.mrcnn.layers.detections import DetectionLayer
@@ -136,3 +142,15 @@ def test_every_custom_layer_is_here():
     apart = (TrainingModel, SampledAnchors, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
     layers = {part for part in parts if issubclass(part, keras.layers.Layer) and not issubclass(part, apart)}
     assert {layer.__name__ for layer in layers} == set(CASES)
+
+
+MODULES = [
+    f"{package.__name__}.{module.name}"
+    for package in (cyclic.backbones, cyclic.mrcnn.layers)
+    for module in pkgutil.iter_modules(package.__path__)
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -1,7 +1,8 @@
-import pathlib
+"""Anchors in NumPy: their order and places, the cache, and equality with Matterport's."""
 
 import numpy as np
 import pytest
+from golden import golden_file, needs_parity
 
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.geometry.anchors_numpy import (
@@ -11,8 +12,6 @@ from cyclic.mrcnn.geometry.anchors_numpy import (
     pyramid_anchors,
     pyramid_anchors_normalized,
 )
-
-PARITY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "parity"
 
 
 class SmallConfig(Config):
@@ -55,13 +54,13 @@ def test_cached_anchors_are_shared_and_read_only():
     assert pyramid_anchors(Config(), (128, 128)).max() > pyramid_anchors(SmallConfig(), (128, 128)).max()
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="shared data not present")
+@needs_parity
 def test_anchors_equal_matterports():
     config = SmallConfig()
     shapes = compute_backbone_shapes(config, (256, 256, 3))
     anchors = generate_pyramid_anchors(
         config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, shapes, config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE
     )
-    np.testing.assert_array_equal(anchors, np.load(PARITY / "golden_targets.npz")["anchors"])
-    golden = np.load(PARITY / "golden_infer.npz")["anchors"]
+    np.testing.assert_array_equal(anchors, golden_file("targets")["anchors"])
+    golden = golden_file("infer")["anchors"]
     np.testing.assert_array_equal(pyramid_anchors_normalized(config, (256, 256, 3)), golden)

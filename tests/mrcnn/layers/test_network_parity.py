@@ -1,10 +1,10 @@
 """Outputs equal those of Matterport's Mask R-CNN on the same weights, layer by layer and end to end."""
 
-import pathlib
 import runpy
 
 import numpy as np
 import pytest
+from golden import PARITY, golden_file, needs_parity
 from keras import ops
 
 from cyclic.mrcnn.config import Config
@@ -14,8 +14,7 @@ from cyclic.mrcnn.layers.anchors import PyramidAnchors
 from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
 from cyclic.mrcnn.model import MaskRCNN
 
-PARITY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "parity"
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="shared data not present")
+pytestmark = needs_parity
 
 BACKBONE_OUTPUTS = ("res2c_out", "res3d_out", "res4f_out", "res5c_out")
 
@@ -32,11 +31,6 @@ class ParityConfig(Config):
     DETECTION_MIN_CONFIDENCE = 0
     DETECTION_MAX_INSTANCES = 60
     MEAN_PIXEL = np.array([189.44, 136.76, 169.23])
-
-
-def golden_file(name):
-    with np.load(PARITY / f"golden_{name}.npz") as file:
-        return dict(file)
 
 
 def unpacked(bits, shape):

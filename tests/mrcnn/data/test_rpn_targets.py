@@ -1,7 +1,8 @@
-import pathlib
+"""RPN targets: against the plain definition, Matterport's own, and every kind of ground truth."""
 
 import numpy as np
 import pytest
+from golden import golden_file, needs_parity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,6 @@ from cyclic.mrcnn.data.rpn_targets import build_rpn_targets
 from cyclic.mrcnn.geometry.anchors_numpy import pyramid_anchors
 from cyclic.mrcnn.geometry.boxes_numpy import apply_box_deltas, compute_overlaps
 
-PARITY = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "parity"
 SHAPE = (128, 96, 3)
 
 
@@ -116,9 +116,9 @@ def test_foreign_anchors_are_refused():
         build_rpn_targets(SHAPE, np.zeros((10, 4)), np.array([1]), np.array([[0, 0, 9, 9]]), AllAnchors())
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="shared data not present")
+@needs_parity
 def test_equals_matterport():
-    golden = np.load(PARITY / "golden_targets.npz")
+    golden = golden_file("targets")
     boxes = golden["gt_boxes"]
     match, deltas = build_rpn_targets((256, 256, 3), golden["anchors"], np.ones(len(boxes), int), boxes, AllAnchors())
     np.testing.assert_array_equal(match, golden["rpn_match"])

@@ -137,7 +137,7 @@ def test_the_cache_is_in_the_environment_or_at_home(monkeypatch, tmp_path):
 def test_known_files_lie_in_the_cache_under_their_own_names(monkeypatch, tmp_path, file):
     monkeypatch.setenv("CYCLIC_CACHE", str(tmp_path))
     monkeypatch.setitem(downloads.FILES, "coco", file)
-    assert downloads.cached("coco") == tmp_path / "w.h5" and (tmp_path / "w.h5").read_bytes() == CONTENT
+    assert downloads.fetch_cached("coco") == tmp_path / "w.h5" and (tmp_path / "w.h5").read_bytes() == CONTENT
 
 
 def test_matterports_call_downloads_to_the_path_given(monkeypatch, tmp_path, file, capsys):

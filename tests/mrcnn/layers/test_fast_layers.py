@@ -13,9 +13,9 @@ from tiny_model import InferenceConfig, OneImage, small_network
 from cyclic.allocator import keep_freed_memory
 from cyclic.backbones.conv import Conv2D, Conv2DSame
 from cyclic.mrcnn.detect import detector
-from cyclic.mrcnn.layers.deconv import DoublingConv2D, in_place
+from cyclic.mrcnn.layers.deconv import DoublingConv2D, arrange_pixels
 from cyclic.mrcnn.layers.full_conv import FullConv2D
-from cyclic.mrcnn.layers.roi_align import PyramidROIAlign, reference_crops
+from cyclic.mrcnn.layers.roi_align import PyramidROIAlign, crop_pyramid_reference
 from cyclic.mrcnn.model import MaskRCNN
 
 
@@ -23,7 +23,7 @@ class Doubled(DoublingConv2D):
     """The layer with its pixels put in place."""
 
     def call(self, inputs):
-        return in_place(super().call(inputs))
+        return arrange_pixels(super().call(inputs))
 
     def compute_output_shape(self, shape):
         return (shape[0], 2 * shape[1], 2 * shape[2], self.filters)
@@ -86,7 +86,7 @@ def test_crops_equal_the_reference_and_keep_its_order():
     assert len(np.unique(ops.convert_to_numpy(level))) > 2
     image = np.repeat(np.arange(2, dtype="int32"), 40)
     tensors = [ops.convert_to_tensor(each) for each in (*maps, rois.reshape(-1, 4), image)]
-    expected = reference_crops(tensors[:4], *tensors[4:], level, 7)
+    expected = crop_pyramid_reference(tensors[:4], *tensors[4:], level, 7)
     found = layer(rois, maps)
     np.testing.assert_allclose(ops.convert_to_numpy(found), ops.convert_to_numpy(expected), atol=1e-4)
 
