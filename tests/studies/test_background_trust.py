@@ -1,14 +1,7 @@
-"""What `scripts/background_trust.py` counts."""
+"""What `studies/background_trust.py` counts."""
 
-import importlib.util
-import pathlib
-
+import background_trust
 import numpy as np
-
-_SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "scripts" / "background_trust.py"
-_SPEC = importlib.util.spec_from_file_location("background_trust", _SCRIPT)
-background_trust = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(background_trust)
 
 
 def test_a_hit_a_fragment_and_one_in_the_background():

@@ -1,4 +1,4 @@
-"""Tell how many of a run's pseudo masks match a nucleus at IoU > 0.5: of the best 20, the best 100, and all kept.
+"""Show how many of a run's pseudo masks match a nucleus at IoU > 0.5: of the best 20, the best 100, and all kept.
 
 The mean of the images counts a poor image with few pseudo masks as much as a good one with many; `total` counts pseudo
 masks and nuclei, whatever image they are in.
@@ -6,7 +6,7 @@ masks and nuclei, whatever image they are in.
 Reads instance labels, so it is for looking back at a run; nothing is selected by it.
 
 Example:
-    python scripts/pseudo_precision.py RUN --data DATA --json precision.json
+    python studies/pseudo_precision.py RUN --data DATA --json precision.json
 """
 
 import argparse
@@ -20,6 +20,7 @@ from cyclic.errors import InputError
 from cyclic.files import write_json
 from cyclic.pseudo.select import load_pseudo_masks
 from cyclic.report.curves import precision_by_rank
+from cyclic.runs.paths import RunPaths
 
 RANKS = (20, 100)
 
@@ -58,10 +59,11 @@ def main() -> int:
     options = parser.parse_args()
     try:
         images, total = {}, {}
+        folder = RunPaths(options.run).cycle(options.cycle).pseudo()
         for split, dataset in zip(("train", "val"), open_splits(options.data), strict=True):
             truths, found = [], []
             for name in dataset.ids if dataset else []:
-                pseudo = load_pseudo_masks(options.run / f"cycle_{options.cycle}" / "pseudo", name).labels
+                pseudo = load_pseudo_masks(folder, name).labels
                 truths.append(dataset.label_map(name))
                 found.append(pseudo)
                 images[name] = {"split": split, **precisions(truths[-1], pseudo)}

@@ -1,17 +1,10 @@
-"""What `scripts/map_auc.py` computes."""
+"""What `studies/map_auc.py` computes."""
 
-import importlib.util
-import pathlib
-
+import map_auc
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-_SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "scripts" / "map_auc.py"
-_SPEC = importlib.util.spec_from_file_location("map_auc", _SCRIPT)
-map_auc = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(map_auc)
 
 
 @given(st.integers(0, 10**6))

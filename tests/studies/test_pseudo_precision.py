@@ -1,15 +1,8 @@
-"""What `scripts/pseudo_precision.py` counts."""
-
-import importlib.util
-import pathlib
+"""What `studies/pseudo_precision.py` counts."""
 
 import numpy as np
+import pseudo_precision
 import pytest
-
-_SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "scripts" / "pseudo_precision.py"
-_SPEC = importlib.util.spec_from_file_location("pseudo_precision", _SCRIPT)
-pseudo_precision = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(pseudo_precision)
 
 
 def squares(*places):

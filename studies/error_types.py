@@ -1,11 +1,11 @@
-"""Tell what became of the true nuclei (matched, inexact, merged, partial, missed) and what predictions show.
+"""Show what became of the true nuclei (matched, inexact, merged, partial, missed) and what predictions show.
 
 The shares of each image and their mean, in the file also a 95 % bootstrap interval; and AJI as it is
 and without the predictions in the background, the most that knowing where no nucleus is could give to
 it. Reads true label maps, so it is for looking back; nothing is selected by it.
 
 Example:
-    python scripts/error_types.py RUN/cycle_1/round_0/predictions --gt LABELS --json errors.json
+    python studies/error_types.py RUN/cycle_1/round_0/predictions --gt LABELS --json errors.json
 """
 
 import argparse

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Draw what a run made of one place of an image: the steps of the method side by side.
 
-    python scripts/panels.py RUN --data DATA --image ID --at 300,400 --out picture.jpg
+    python studies/panels.py RUN --data DATA --image ID --at 300,400 --out picture.jpg
 
 From left to right: image, activation map and pseudo masks of the first cycle, the last prediction and, for val images,
 its errors against the ground truth.
@@ -16,7 +15,8 @@ import numpy as np
 from cyclic.datasets.layouts import open_dataset, open_splits
 from cyclic.draw.overlays import contour_overlay, error_overlay, side_by_side
 from cyclic.errors import InputError
-from cyclic.files import read_image, read_json, read_label_map, write_image
+from cyclic.files import read_image, read_label_map, write_image
+from cyclic.runs.paths import RunPaths
 
 
 def panels(run: Path, data: Path, name: str, at: tuple[int, int], size: int) -> np.ndarray:
@@ -32,11 +32,16 @@ def panels(run: Path, data: Path, name: str, at: tuple[int, int], size: int) -> 
     crop = np.s_[at[0] : at[0] + size, at[1] : at[1] + size]
     dataset = open_dataset(data)
     image = dataset.image(name)[crop]
-    activation = read_image(run / "cycle_1" / "maps" / f"{name}.png")[crop]
-    pseudo = read_label_map(run / "cycle_1" / "pseudo" / "labels" / f"{name}.tif")[crop]
-    rounds = [key for key in read_json(run / "state.json")["finished"] if key.endswith("/detect")]
-    found = [run / key.removesuffix("/detect") / "predictions" / f"{name}.tif" for key in rounds]
-    predicted = read_label_map([path for path in found if path.is_file()][-1])[crop]
+    paths = RunPaths(run)
+    first = paths.cycle(1)
+    activation = read_image(first.map(name))[crop]
+    pseudo = read_label_map(first.pseudo() / "labels" / f"{name}.tif")[crop]
+    cycles = [paths.cycle(number) for number in paths.cycles()]
+    found = [cycle.round(number).prediction(name) for cycle in cycles for number in cycle.rounds()]
+    predictions = [path for path in found if path.is_file()]
+    if not predictions:
+        raise InputError(f"{run}: no prediction of {name} yet; wait for the first cycle's end")
+    predicted = read_label_map(predictions[-1])[crop]
     pictures = [
         ("image", np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)),
         ("activation map", np.repeat(np.repeat(activation, 2, axis=0), 2, axis=1)),

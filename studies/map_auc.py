@@ -1,11 +1,11 @@
-"""Tell for each cycle of a run whether the classifier's map is higher on nuclei than beside them.
+"""Show for each cycle of a run whether the classifier's map is higher on nuclei than beside them.
 
 The figure is the area under the ROC curve of the map's pixels, nucleus against background, the mean of the images: 1
 would be a map that parts them, 0.5 one that knows nothing, less than that one that is higher beside the nuclei.
 Reads instance labels, so it is for looking back at a run; nothing is selected by it.
 
 Example:
-    python scripts/map_auc.py RUN --data DATA --json auc.json
+    python studies/map_auc.py RUN --data DATA --json auc.json
 """
 
 import argparse
@@ -17,6 +17,7 @@ import numpy as np
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.files import read_map, write_json
+from cyclic.runs.paths import RunPaths
 
 # Maps are 8-bit pictures.
 LEVELS = 256
@@ -46,13 +47,16 @@ def main() -> int:
     rows = []
     try:
         splits = {name: split for name, split in zip(("train", "val"), open_splits(options.data), strict=True) if split}
-        folders = {int(path.parent.name.removeprefix("cycle_")): path for path in options.run.glob("cycle_*/maps")}
-        if not folders:
+        paths = RunPaths(options.run)
+        first = next(iter(splits.values())).ids[0]
+        cycles = [number for number in paths.cycles() if paths.cycle(number).map(first).is_file()]
+        if not cycles:
             raise InputError(f"{options.run}: no maps; give the directory of a run with a classifier")
-        for cycle, folder in sorted(folders.items()):
+        for cycle in cycles:
             means = {}
             for split, images in splits.items():
-                found = [auc(read_map(folder / f"{name}.png"), images.label_map(name) > 0) for name in images.ids]
+                maps = paths.cycle(cycle).map
+                found = [auc(read_map(maps(name)), images.label_map(name) > 0) for name in images.ids]
                 means[split] = float(np.nanmean(found))
             rows.append({"cycle": cycle, **means})
             print(f"cycle {cycle}", *(f"{split} {value:.3f}" for split, value in means.items()), sep="  ")

@@ -1,9 +1,9 @@
-"""Tell what lies where the classifier's map is low: of all hematoxylin components, the share in the background.
+"""Show what lies where the classifier's map is low: the share of hematoxylin components that are background.
 
 Reads instance labels, so it is for looking back at a run; nothing is selected by it.
 
 Example:
-    python scripts/background_trust.py RUN --data DATA --json trust.json
+    python studies/background_trust.py RUN --data DATA --json trust.json
 """
 
 import argparse
@@ -19,6 +19,7 @@ from cyclic.evaluation.matching import contingency
 from cyclic.files import read_map, write_json
 from cyclic.pseudo.candidates import scored_components
 from cyclic.pseudo.score import mean_within
+from cyclic.runs.paths import RunPaths
 
 EDGES = (0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1)
 # A component is background if no more than this share of it lies in nuclei.
@@ -59,12 +60,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     try:
-        config, (train, _) = load_config(options.run / "config.yaml"), open_splits(options.data)
-        every = config.with_pseudo(min_activation=0.0)
+        run = RunPaths(options.run)
+        config, (train, _) = load_config(run.config), open_splits(options.data)
         found = []
         for name in train.ids:
-            activation = read_map(options.run / f"cycle_{options.cycle}" / "maps" / f"{name}.png")
-            _, labels, _ = scored_components(activation, train.image(name), every)
+            activation = read_map(run.cycle(options.cycle).map(name))
+            _, labels, _ = scored_components(activation, train.image(name), config)
             found.append((mean_within(activation, labels), *components(train.label_map(name), labels)))
     except InputError as error:
         print(error, file=sys.stderr)
