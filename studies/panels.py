@@ -63,9 +63,11 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=300, help="side in pixels")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    y, x = (int(value) for value in arguments.at.split(","))
     try:
-        picture = panels(arguments.run, arguments.data, arguments.image, (y, x), arguments.size)
+        place = tuple(int(value) for value in arguments.at.split(",") if value.isdecimal())
+        if len(place) != 2:
+            raise InputError(f"--at {arguments.at}: write it as y,x in pixels, e.g. 300,400")
+        picture = panels(arguments.run, arguments.data, arguments.image, place, arguments.size)
         write_image(arguments.out, picture)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
