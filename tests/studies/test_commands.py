@@ -1,0 +1,63 @@
+"""The scripts in `studies/` read the files of a run where a run has them."""
+
+import json
+
+import background_trust
+import collect
+import error_types
+import map_auc
+import panels
+import pseudo_precision
+import pytest
+
+from cyclic.files import read_image
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call a script's `main` with arguments; returns its exit code and its errors."""
+
+    def _call(script, *arguments):
+        monkeypatch.setattr("sys.argv", ["x", *map(str, arguments)])
+        return script.main(), capsys.readouterr().err
+
+    return _call
+
+
+@pytest.mark.parametrize("script", [background_trust, map_auc, pseudo_precision], ids=lambda script: script.__name__)
+def test_looks_back_at_a_run(call, fake_run, tmp_path, script):
+    assert call(script, fake_run.run, "--data", fake_run.data, "--json", tmp_path / "found.json") == (0, "")
+    assert json.loads((tmp_path / "found.json").read_text())
+
+
+def test_map_auc_has_a_row_a_cycle(call, fake_run, tmp_path):
+    call(map_auc, fake_run.run, "--data", fake_run.data, "--json", tmp_path / "found.json")
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [row["cycle"] for row in rows] == [1, 2] and all(row["train"] > 0.5 for row in rows)
+
+
+def test_maps_are_missed_where_there_are_none(call, fake_run, tmp_path):
+    code, err = call(map_auc, tmp_path, "--data", fake_run.data)
+    assert code == 2 and "no maps" in err
+
+
+def test_error_types_of_predictions(call, fake_run, tmp_path):
+    predictions = fake_run.run / "cycle_2" / "round_1" / "predictions"
+    code, _ = call(error_types, predictions, "--gt", fake_run.data / "labels", "--json", tmp_path / "found.json")
+    mean = json.loads((tmp_path / "found.json").read_text())["mean"]
+    assert code == 0 and mean["aji_without_background"] >= mean["aji"]
+
+
+def test_panels_show_the_last_prediction(call, fake_run, tmp_path):
+    image = json.loads((fake_run.data / "split.json").read_text())["val"][0]
+    options = ["--data", fake_run.data, "--image", image, "--at", "10,20", "--size", "64"]
+    assert call(panels, fake_run.run, *options, "--out", tmp_path / "found.png") == (0, "")
+    assert read_image(tmp_path / "found.png").shape[1] > 5 * 64
+    code, err = call(panels, fake_run.run, *options, "--at", "10", "--out", tmp_path / "found.png")
+    assert code == 2 and "--at" in err
+
+
+def test_a_finished_run_gets_its_line(call, fake_run, tmp_path):
+    assert call(collect, fake_run.run, "--csv", tmp_path / "runs.csv", "--name", "fake") == (0, "")
+    line = (tmp_path / "runs.csv").read_text().splitlines()[1]
+    assert line.startswith("fake,3,") and "rounds.students=1" in line
