@@ -1,8 +1,8 @@
-"""Tell what became of the true nuclei (matched, inexact, merged, partial, missed) and what predictions show.
+"""Tell what became of the true nuclei (hit, merged, split, missed) and what the predictions are.
 
-The shares of each image and their mean, in the file also a 95 % bootstrap interval; and AJI as it is
-and without the predictions in the background, the most that knowing where no nucleus is could give to
-it. Reads true label maps, so it is for looking back; nothing is selected by it.
+Prints the shares of each image and their mean; the file has a 95 % bootstrap interval, too. AJI without the predictions
+in the background is the most that knowing where no nucleus is could give. The script reads true label maps, so it is
+for looking back; nothing is selected by it.
 
 Example:
     python scripts/error_types.py RUN/cycle_1/round_0/predictions --gt LABELS --json errors.json
