@@ -10,6 +10,8 @@ from cyclic.cycle import scoring, stages
 from cyclic.cycle.stages import Context
 from cyclic.datasets.layouts import open_splits
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
+from cyclic.evaluation.error_types import find_errors
+from cyclic.evaluation.matching import contingency
 from cyclic.files import atomic_path, read_label_map, write_image
 from cyclic.runs.board import Board
 from cyclic.runs.directory import RunDirectory
@@ -111,5 +113,6 @@ def finish(context: Context) -> None:
         if config.evaluate and context.val.has_labels(name):
             true = context.val.label_map(name)
             pictures.append(("ground truth", contour_overlay(image, true, scale)))
-            pictures.append(("errors", error_overlay(image, true, labels, scale)))
+            errors = find_errors(contingency(true, labels))
+            pictures.append(("errors", error_overlay(image, true, labels, errors, scale)))
         write_image(run.path("overlays", f"{name}.png"), side_by_side(pictures), PRINT_DPI)

@@ -6,9 +6,11 @@ from cyclic.cycle.stages import Context
 from cyclic.draw.overlays import error_overlay
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.compare import BASELINE
+from cyclic.evaluation.error_types import find_errors
+from cyclic.evaluation.matching import contingency
 from cyclic.evaluation.metrics import evaluate_pair
+from cyclic.evaluation.ranking import precision_by_rank
 from cyclic.files import read_label_map
-from cyclic.report.curves import precision_by_rank
 
 REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou")
 
@@ -38,7 +40,11 @@ def score_model(context: Context, cycle: int, round_: int) -> None:
     _show_baseline(context, step)
     for name, predicted in labels.items():
         true = context.val.label_map(name)
-        context.board.picture(name, "errors", step, error_overlay, context.images[name], true, predicted, 1)
+        context.board.picture(name, "errors", step, _draw_errors, context.images[name], true, predicted)
+
+
+def _draw_errors(image: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return error_overlay(image, true, predicted, find_errors(contingency(true, predicted)), upscale=1)
 
 
 def _show(context: Context, source: str, row: dict, step: int) -> None:

@@ -14,7 +14,8 @@ from cyclic.config import RunConfig
 from cyclic.datasets.augment import stain_jitter
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tiles import TileSequence, cut_tiles, load_tiles, negative_areas, split_tiles
-from cyclic.draw.overlays import contour_overlay, map_colors, pseudo_overlay
+from cyclic.draw.colours import map_colors
+from cyclic.draw.overlays import contour_overlay, pseudo_overlay
 from cyclic.errors import InputError
 from cyclic.files import read_json, read_label_map, read_map, write_image, write_json, write_label_map
 from cyclic.inference.detect import confident, detection_options, predict_image
