@@ -8,7 +8,6 @@ Example, in the folder that holds the demo:
 import argparse
 import base64
 import io
-import os
 import shutil
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import nbformat
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCS, NOTEBOOKS = ROOT / "docs", ROOT / "samples" / "monusac"
+DOCS, NOTEBOOKS = ROOT / "docs", ROOT / "samples" / "notebooks"
 JPEG = {"quality": 85, "dpi": (300, 300)}
 
 
@@ -28,9 +27,10 @@ def main() -> None:
     shutil.copyfile(demo / "run" / "report.html", DOCS / "report.html")
     for path in sorted((demo / "run" / "overlays").glob("*.png")):
         Image.open(path).convert("RGB").save(DOCS / "overlays" / f"{path.stem}.jpg", **JPEG)
-    os.environ |= {"CYCLIC_DATA": str(demo / "data"), "CYCLIC_RUN": str(demo / "run"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    paths = f"DATA, RUN = {str(demo / 'data')!r}, {str(demo / 'run')!r}"
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
+        next(cell for cell in notebook.cells if cell.cell_type == "code").source = paths
         nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": "."}}).execute()
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)  # wall-clock times
