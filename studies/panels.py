@@ -15,6 +15,8 @@ import numpy as np
 from cyclic.datasets.layouts import open_dataset, open_splits
 from cyclic.draw.overlays import contour_overlay, error_overlay, side_by_side
 from cyclic.errors import InputError
+from cyclic.evaluation.error_types import find_errors
+from cyclic.evaluation.matching import contingency
 from cyclic.files import read_image, read_label_map, write_image
 from cyclic.runs.paths import RunPaths
 
@@ -50,7 +52,8 @@ def panels(run: Path, data: Path, name: str, at: tuple[int, int], size: int) -> 
     ]
     _, val = open_splits(data)
     if val and name in val.ids:
-        pictures.append(("errors", error_overlay(image, dataset.label_map(name)[crop], predicted)))
+        true = dataset.label_map(name)[crop]
+        pictures.append(("errors", error_overlay(image, true, predicted, find_errors(contingency(true, predicted)))))
     return side_by_side(pictures)
 
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
+from cyclic.evaluation.ranking import precision_by_rank
 from cyclic.files import write_json
-from cyclic.pseudo.select import load_pseudo_masks
-from cyclic.report.curves import precision_by_rank
+from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.runs.paths import RunPaths
 
 RANKS = (20, 100)

@@ -11,6 +11,7 @@ from cyclic.datasets.monusac import MonusacDataset
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import write_image, write_json, write_label_map
 from cyclic.pseudo.masks import PseudoMasks, save_pseudo_masks
+from cyclic.runs.paths import RunPaths
 
 REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou")
 LOSSES = ("loss", "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss")
@@ -37,7 +38,7 @@ def write_run(run, data, cycles=2, students=1):
     truths = {name: dataset.label_map(name) for dataset in (train, val) for name in dataset.ids}
     config = RunConfig(cycles=cycles, seed=3, rounds={"students": students}).model_dump(mode="json")
     run.mkdir()
-    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    RunPaths(run).config.write_text(yaml.safe_dump(config, sort_keys=False))
     rows, keys, events = [], ["tiles", "baseline"], []
 
     def add(source, cycle, round_, labels):
@@ -47,14 +48,14 @@ def write_run(run, data, cycles=2, students=1):
 
     add("no_label_baseline", 0, 0, {name: imperfect(truths[name], rng, 0.6) for name in val.ids})
     for cycle in range(1, cycles + 1):
-        here = run / f"cycle_{cycle}"
+        here = RunPaths(run).cycle(cycle)
         pseudo = {name: imperfect(true, rng, 0.7) for name, true in truths.items()}
         for name, labels in pseudo.items():
             soft = np.clip(expand_labels(labels, 4) > 0, 0.1, 0.9) * 255
-            write_image(here / "maps" / f"{name}.png", soft.astype(np.uint8))
+            write_image(here.map(name), soft.astype(np.uint8))
             ignore = (truths[name] > 0) & (labels == 0)
             confidence = np.linspace(0.9, 0.4, labels.max()).astype(np.float32)
-            save_pseudo_masks(here / "pseudo", name, PseudoMasks(labels, confidence, ignore))
+            save_pseudo_masks(here.pseudo(), name, PseudoMasks(labels, confidence, ignore))
         add("pseudo_masks", cycle, 0, pseudo)
         events.append(
             {"event": "classifier", "cycle": cycle, "accuracy": 0.9, "f1": 0.9, "losses": [0.6 / cycle, 0.4, 0.3]}
@@ -63,18 +64,18 @@ def write_run(run, data, cycles=2, students=1):
         for round_ in range(students + 1):
             lost = 0.5 - 0.1 * (2 * cycle + round_ - 2)
             names = val.ids if (cycle, round_) == (cycles, students) else list(truths)
-            found = {name: imperfect(truths[name], rng, lost) for name in names}
-            for name, labels in found.items():
-                write_label_map(here / f"round_{round_}" / "predictions" / f"{name}.tif", labels)
-            add("model", cycle, round_, found)
+            predicted = {name: imperfect(truths[name], rng, lost) for name in names}
+            for name, labels in predicted.items():
+                write_label_map(here.round(round_).prediction(name), labels)
+            add("model", cycle, round_, predicted)
             losses = {name: [2.0 / cycle, 1.5 / cycle, (1.2 - 0.2 * round_) / cycle] for name in LOSSES}
-            events.append({"event": "segmenter", "cycle": cycle, "round": round_, "losses": losses})
+            events.append({"event": "mask_rcnn", "cycle": cycle, "round": round_, "losses": losses})
             keys += [f"cycle_{cycle}/round_{round_}/{stage}" for stage in ("train", "detect", "scores")]
     keys.append("finish")
     seconds = {key: float(3 * index) for index, key in enumerate(keys, 1)}
-    write_json(run / "state.json", {"finished": keys, "seconds": seconds})
-    write_json(run / "metrics.json", {"rows": rows, "seed": 3, "wall_s": seconds})
+    write_json(RunPaths(run).state, {"finished": keys, "seconds": seconds})
+    write_json(RunPaths(run).metrics, {"rows": rows, "seed": 3, "wall_s": seconds})
     ends = [{"event": "stage_end", "stage": key, "seconds": spent} for key, spent in seconds.items()]
     stages = [{"event": "stage_start", "stage": keys[-1]}, *ends]
     lines = [json.dumps({"time": "2025-01-02T03:04:05.678+00:00", **event}) + "\n" for event in [*events, *stages]]
-    (run / "log.jsonl").write_text("".join(lines))
+    RunPaths(run).log.write_text("".join(lines))

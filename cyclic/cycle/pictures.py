@@ -6,6 +6,8 @@ from cyclic.cycle.context import Context
 from cyclic.cycle.stages.scores import REPORTED
 from cyclic.draw.overlays import contour_overlay, error_overlay, map_colors, pseudo_overlay
 from cyclic.evaluation.compare import BASELINE
+from cyclic.evaluation.error_types import find_errors
+from cyclic.evaluation.matching import contingency
 from cyclic.evaluation.ranking import precision_by_rank
 from cyclic.files import read_label_map, read_map
 from cyclic.pseudo.masks import load_pseudo_masks
@@ -74,7 +76,8 @@ def show_scores(context: Context, cycle: int, round_: int) -> None:
     assert context.val is not None, "scores are shown without val images"
     for name in _shown(context, context.val_ids):
         predicted = read_label_map(context.round(cycle, round_).prediction(name))
-        picture = error_overlay(context.images[name], context.val.label_map(name), predicted, 1)
+        true = context.val.label_map(name)
+        picture = error_overlay(context.images[name], true, predicted, find_errors(contingency(true, predicted)), 1)
         context.board.picture(name, "errors", step, picture)
 
 

@@ -1,6 +1,6 @@
-"""Average precision by COCO's rules: pycocotools draws the curve, the contingency table says what is a hit.
+"""Average precision by COCO's rules: pycocotools draws the curve, the table of overlaps says what is a hit.
 
-pycocotools' own matching compares every detection with every nucleus in Python, seconds for one image of 400 nuclei.
+pycocotools' own matching compares every detection with every nucleus in Python. That takes seconds for 400 nuclei.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from cyclic.evaluation.matching import Overlaps
 
 AP_SCORES = ("coco_ap50", "coco_map")
-# COCOeval lowers a threshold of 1 by so much.
+# COCOeval lowers a threshold of 1 to this.
 ALMOST_ONE = 1 - 1e-10
 
 
@@ -47,11 +47,11 @@ def coco_average_precision(images: Sequence[tuple[Overlaps, np.ndarray]]) -> dic
 
 
 def _image_result(overlaps: Overlaps, confidence: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:
-    """What COCOeval's `evaluateImg` returns, as far as `accumulate` reads it; predictions by descending confidence.
+    """Return what COCOeval's `evaluateImg` returns, as far as `accumulate` reads it.
 
-    COCO lets predictions choose in this order the free nucleus of the largest IoU, of equal ones the last. From IoU 0.5
-    on the only choices are between exact halves: a prediction over two nuclei takes the last, of two predictions
-    over one nucleus the first gets it.
+    In COCO the most confident prediction chooses first. It takes the free nucleus of the largest IoU, and the last of
+    several with equal IoU. From IoU 0.5 on there is a choice only between exact halves: a prediction over two nuclei
+    takes the last one, and of two predictions over one nucleus the first takes it.
     """
     order = np.argsort(-confidence, kind="stable")
     rank = np.empty(len(order), np.int64)

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cyclic.errors import InputError
 from cyclic.evaluation import folders
 from cyclic.evaluation.statistics import paired_difference
@@ -14,25 +16,25 @@ BASELINE = "no_label_baseline"
 COUNTS = ("n_true", "n_pred")
 
 
-def named_predictions(pred: Sequence[str | Path]) -> dict[str, Path]:
+def name_predictions(pred: Sequence[str | Path]) -> dict[str, Path]:
     """Return `{name: path}` of "NAME=PATH" or of bare paths, which are named for their last part.
 
     Raises:
         InputError: two with one name, a name without a path, or none.
     """
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for text in map(str, pred):
         name, separator, path = text.partition("=")
         if not separator or Path(text).exists():
             name, path = Path(text).resolve().stem, text
         if not name or not path:
             raise InputError(f"--pred {text}: give a folder or NAME=FOLDER")
-        if name in found or name == BASELINE:
+        if name in named or name == BASELINE:
             raise InputError(f"--pred {text}: a second {name}; name each prediction: --pred NAME=FOLDER")
-        found[name] = Path(path)
-    if not found:
+        named[name] = Path(path)
+    if not named:
         raise InputError("--pred: no prediction; give a folder or NAME=FOLDER")
-    return found
+    return named
 
 
 def compare(
@@ -52,14 +54,14 @@ def compare(
         seed: seed of the bootstrap.
 
     Returns:
-        `{name: evaluation}` as `evaluate_folders` gives them, the baseline first; and the differences, one
-        `{"comparison": "b - a", "metric", "difference", "low", "high", "p", "n"}` for each two of them and each metric
-        that both have, see `paired_difference`.
+        `{name: evaluation}` as `evaluate_folders` gives them, the baseline first; and the differences. There is one
+        `{"comparison": "b - a", "metric", "difference", "low", "high", "p", "n"}` for each two predictions and each
+        metric that both have; see `paired_difference`.
 
     Raises:
-        InputError: see `named_predictions` and `evaluate_folders`.
+        InputError: see `name_predictions` and `evaluate_folders`.
     """
-    named = named_predictions(pred)
+    named = name_predictions(pred)
     evaluations = {}
     if baseline is not None:
         evaluations[BASELINE] = folders.evaluate_baseline(baseline, gt, iou_threshold, seed)
@@ -73,24 +75,25 @@ def compare(
 
 
 def _differences(first: dict[str, dict], second: dict[str, dict], seed: int) -> list[dict]:
-    """A row for each metric, over the images where both sides have it."""
+    """Return a row for each metric, over the images where both sides have it."""
     rows = []
-    metrics, others = next(iter(first.values())), next(iter(second.values()))
+    metrics, metrics_of_second = next(iter(first.values())), next(iter(second.values()))
     for metric in metrics:
-        if metric in COUNTS or metric not in others:
+        if metric in COUNTS or metric not in metrics_of_second:
             continue
         pairs = [(first[name][metric], second[name][metric]) for name in first]
         pairs = [pair for pair in pairs if None not in pair]
         if pairs:
-            rows.append({"metric": metric, **paired_difference(*zip(*pairs, strict=True), seed=seed)})
+            before, after = np.array(pairs).T
+            rows.append({"metric": metric, **paired_difference(before, after, seed)})
     return rows
 
 
-def document(evaluations: dict[str, dict], differences: list[dict]) -> dict:
-    """Return what `--json` writes: the evaluation of the first prediction, then whatever it is compared with.
+def json_document(evaluations: dict[str, dict], differences: list[dict]) -> dict:
+    """Return what `--json` writes.
 
-    One prediction: `{"images", "mean", "interval", ...}`. More, or a baseline: also `"name"` of the first, `"others":
-    {name: evaluation}` and `"differences"`.
+    Of one prediction that is its evaluation, `{"images", "mean", "interval", ...}`. With more predictions or
+    a baseline it has also `"name"` of the first, `"others": {name: evaluation}` and `"differences"`.
     """
     first = next(name for name in evaluations if name != BASELINE)
     if len(evaluations) == 1:
@@ -116,9 +119,9 @@ def evaluate_and_write(
     csv: str | Path | None = None,
     markdown: str | Path | None = None,
 ) -> list[list[dict]]:
-    """Compare, write the files asked for, and return the rows of the tables: scores, and differences if there are any.
+    """Compare, write the files asked for, and return the rows of the tables: the scores, then any differences.
 
-    With differences a CSV file `scores.csv` has a second one beside it, `scores.differences.csv`.
+    The differences of a CSV file `scores.csv` go to a second file, `scores.differences.csv`.
 
     Raises:
         InputError: see `compare`, or a file cannot be written.
@@ -126,7 +129,7 @@ def evaluate_and_write(
     evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed)
     tables = [score_rows(evaluations)] + ([difference_rows(differences)] if differences else [])
     if json is not None:
-        write_json(json, document(evaluations, differences))
+        write_json(json, json_document(evaluations, differences))
     if csv is not None:
         write_csv(csv, tables[0])
         if differences:

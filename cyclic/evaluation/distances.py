@@ -1,4 +1,4 @@
-"""How far the outlines of matched nuclei are apart."""
+"""How far apart the outlines of matched nuclei are."""
 
 import cv2
 import numpy as np
@@ -9,12 +9,14 @@ from cyclic.evaluation.matching import Overlaps
 def hausdorff_distances(true: np.ndarray, pred: np.ndarray, overlaps: Overlaps, pairs: np.ndarray) -> np.ndarray:
     """Return the Hausdorff distance of each pair of nuclei in px.
 
-    It is `max(max over t in T of d(t, P), max over p in P of d(p, T))`, d the Euclidean distance of a pixel centre to
-    the nearest pixel centre of the other nucleus, over the filled nuclei. The score of an image is the mean over its
-    matched nuclei; unmatched ones have no distance and only DQ counts them. GlaS (Sirinukunwattana et al. 2017)
-    weights by area and gives unmatched objects their nearest neighbour, which is another figure.
+    The distance is `max(max over t in T of d(t, P), max over p in P of d(p, T))` over the filled nuclei. d is the
+    Euclidean distance of a pixel centre to the nearest pixel centre of the other nucleus.
 
-    Each pair is looked at in its own window, so the cost grows with the pixels of the nuclei's boxes.
+    The score of an image is the mean over its matched nuclei. Unmatched nuclei have no distance; only DQ counts them.
+    GlaS (Sirinukunwattana et al. 2017) weights by area and gives unmatched objects their nearest neighbour, so its
+    figures differ.
+
+    Each pair is measured in its own window, so the cost grows with the pixels of the nuclei's boxes.
 
     Args:
         true: `[H, W]` integer label map.
@@ -31,23 +33,24 @@ def hausdorff_distances(true: np.ndarray, pred: np.ndarray, overlaps: Overlaps, 
     true_boxes, pred_boxes = boxes(true, overlaps.true_ids)[rows], boxes(pred, overlaps.pred_ids)[cols]
     starts = np.minimum(true_boxes[:, :2], pred_boxes[:, :2])
     stops = np.maximum(true_boxes[:, 2:], pred_boxes[:, 2:])
-    found = np.zeros(len(pairs))
+    distances = np.zeros(len(pairs))
     ids = zip(overlaps.true_ids[rows].tolist(), overlaps.pred_ids[cols].tolist(), strict=True)
     windows = zip(starts.tolist(), stops.tolist(), strict=True)
     for i, ((true_id, pred_id), ((top, left), (bottom, right))) in enumerate(zip(ids, windows, strict=True)):
         of_true = (true[top:bottom, left:right] == true_id).view(np.uint8)
         of_pred = (pred[top:bottom, left:right] == pred_id).view(np.uint8)
-        found[i] = max(_directed(of_true, of_pred), _directed(of_pred, of_true))
-    return np.sqrt(np.rint(found**2))  # squares are whole numbers, OpenCV's are so only to five digits
+        distances[i] = max(_directed(of_true, of_pred), _directed(of_pred, of_true))
+    # Squared distances are whole numbers; OpenCV gives them to five digits only.
+    return np.sqrt(np.rint(distances**2))
 
 
 def _directed(mask: np.ndarray, other: np.ndarray) -> float:
-    """Largest distance of a pixel of `mask` to the nearest one of `other` (`[h, w]` uint8, 0 or 1, neither empty)."""
+    """Return the largest distance of a pixel of `mask` to `other` (`[h, w]` uint8, 0 or 1, neither empty)."""
     return cv2.minMaxLoc(cv2.distanceTransform(1 - other, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), mask)[1]
 
 
 def boxes(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return the bounding boxes of some nuclei, whatever gaps are between the ids.
+    """Return the bounding boxes of some nuclei; there may be gaps between the ids.
 
     Args:
         labels: `[H, W]` integer label map, not empty.
@@ -66,9 +69,9 @@ def boxes(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
     of_nucleus = ids[index] == values
     index, starts, stops = index[of_nucleus], starts[of_nucleus], stops[of_nucleus]
     y, left = np.divmod(starts, width)
-    found = np.repeat([[height, width, 0, 0]], len(ids), axis=0)
-    np.minimum.at(found[:, 0], index, y)
-    np.minimum.at(found[:, 1], index, left)
-    np.maximum.at(found[:, 2], index, y + 1)
-    np.maximum.at(found[:, 3], index, left + stops - starts)
-    return found
+    corners = np.repeat([[height, width, 0, 0]], len(ids), axis=0)
+    np.minimum.at(corners[:, 0], index, y)
+    np.minimum.at(corners[:, 1], index, left)
+    np.maximum.at(corners[:, 2], index, y + 1)
+    np.maximum.at(corners[:, 3], index, left + stops - starts)
+    return corners

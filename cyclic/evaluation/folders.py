@@ -1,5 +1,6 @@
 """Evaluate predicted label maps against true ones, image by image and on average."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.classes import evaluate_classes, multi_class_pq
 from cyclic.evaluation.coco_ap import coco_average_precision
-from cyclic.evaluation.matching import contingency
+from cyclic.evaluation.matching import Overlaps, contingency
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.sources import Nuclei, Source, first_few, open_source
 from cyclic.evaluation.statistics import bootstrap_interval
@@ -20,8 +21,8 @@ def evaluate_folders(
 ) -> dict[str, dict]:
     """Return the metrics of each image and their mean.
 
-    Images are paired by id (the name without its suffix). Where there are scores for every prediction (see
-    `open_source`), they give AP; where both sides have classes, each class is scored as well.
+    Images are paired by id (the name without its suffix). Where every prediction has a score (see `open_source`), there
+    is average precision. Where both sides have classes, each class is scored as well.
 
     Args:
         pred_dir: folder of predicted label maps, or a COCO .json file.
@@ -30,11 +31,12 @@ def evaluate_folders(
         seed: seed of the bootstrap.
 
     Returns:
-        `{"images": {id: {metric: value}}, "mean": {metric: value}, "interval": {metric: [low, high]}}`, the last a 95 %
-        bootstrap interval of the mean. A value is None where it is not defined; a mean is over the others. With scores
-        also `"pooled": {"coco_ap50", "coco_map"}`, all images ranked together, as COCO does. With classes also
-        `"classes": {class: {"images", "mean", "interval"}}`, each over the images that hold the class on either side,
-        and the metric `mpq`.
+        `{"images": {id: {metric: value}}, "mean": {metric: value}, "interval": {metric: [low, high]}}`. The interval is
+        a 95 % bootstrap interval of the mean. A value is None where it is not defined; a mean is over the others.
+
+        With scores also `"pooled": {"coco_ap50", "coco_map"}`: all images ranked together, as COCO does. With classes
+        also the metric `mpq` and `"classes": {class: {"images", "mean", "interval"}}`, each over the images that hold
+        the class on either side.
 
     Raises:
         InputError: a folder or file cannot be read, the ids of the two sides differ, a pair differs in shape, or
@@ -46,7 +48,7 @@ def evaluate_folders(
 def evaluate_baseline(
     images_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0
 ) -> dict[str, dict]:
-    """Return what `evaluate_folders` does, for what `no_label_baseline` finds in the images of these label maps.
+    """Return what `evaluate_folders` does, for the predictions of `no_label_baseline`.
 
     Raises:
         InputError: as there, or an image is missing.
@@ -57,10 +59,12 @@ def evaluate_baseline(
         raise InputError(
             f"{images_dir}: no image for {first_few(missing)}; the baseline needs the image of each label map"
         )
-    readers = {
-        name: lambda path=images[name]: Nuclei(no_label_baseline(read_image(path)), str(path)) for name in gt.readers
-    }
+    readers = {name: partial(_segment_without_labels, images[name]) for name in gt.readers}
     return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed)
+
+
+def _segment_without_labels(path: Path) -> Nuclei:
+    return Nuclei(no_label_baseline(read_image(path)), str(path))
 
 
 def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed: int = 0) -> dict[str, dict]:
@@ -68,36 +72,38 @@ def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed:
     if not 0 <= iou_threshold < 1:
         raise InputError(f"IoU threshold {iou_threshold}: must be at least 0 and below 1")
     _require_same_ids(pred, gt)
-    images, classes, ranked = {}, {}, []
+    images: dict[str, dict] = {}
+    classes: dict[str, dict[int, dict]] = {}
+    ranked: list[tuple[Overlaps, np.ndarray]] = []
     for name, read_true in gt.readers.items():
-        true, found = read_true(), pred.readers[name]()
-        require_same_shape(true, found)
-        overlaps = contingency(true.labels, found.labels)
-        pair = (true.labels, found.labels)
-        images[name] = evaluate_pair(*pair, found.confidence, iou_threshold, overlaps)
-        if found.confidence is not None:
-            ranked.append((overlaps, found.confidence))
-        if true.classes is not None and found.classes is not None:
-            class_maps = (true.classes, found.classes)
-            classes[name] = evaluate_classes(*pair, *class_maps, found.confidence, iou_threshold, overlaps)
+        true, predicted = read_true(), pred.readers[name]()
+        require_same_shape(true, predicted)
+        pair, confidence = (true.labels, predicted.labels), predicted.confidence
+        overlaps = contingency(*pair)
+        images[name] = evaluate_pair(*pair, confidence, iou_threshold, overlaps)
+        if confidence is not None:
+            ranked.append((overlaps, confidence))
+        if true.classes is not None and predicted.classes is not None:
+            class_maps = (true.classes, predicted.classes)
+            classes[name] = evaluate_classes(*pair, *class_maps, confidence, iou_threshold, overlaps)
     if len(classes) == len(images):
         images = {name: scores | {"mpq": multi_class_pq(classes[name])} for name, scores in images.items()}
     evaluation = summarise(images, seed)
     if len(ranked) == len(images):
         evaluation["pooled"] = coco_average_precision(ranked)
     if len(classes) == len(images):
-        present = sorted({each for of_image in classes.values() for each in of_image})
+        present = sorted({class_ for of_image in classes.values() for class_ in of_image})
         evaluation["classes"] = {
-            str(each): summarise({name: row[each] for name, row in classes.items() if each in row}, seed)
-            for each in present
+            str(class_): summarise({name: row[class_] for name, row in classes.items() if class_ in row}, seed)
+            for class_ in present
         }
     return evaluation
 
 
 def summarise(images: dict[str, dict], seed: int = 0) -> dict[str, dict]:
-    """Return `{"images", "mean", "interval"}` of `{id: {metric: value or None}}`, all with the same metrics.
+    """Return `{"images", "mean", "interval"}` of `{id: {metric: value or None}}`; all images have the same metrics.
 
-    A mean and its interval are over the images where the metric is defined; without any both are None.
+    A mean and its interval are over the images where the metric is defined. Both are None where there is no such image.
     """
     mean, interval = {}, {}
     for metric in next(iter(images.values())):
@@ -119,10 +125,10 @@ def _require_same_ids(pred: Source, gt: Source) -> None:
         raise InputError("; ".join(problems))
 
 
-def require_same_shape(true: Nuclei, found: Nuclei) -> None:
+def require_same_shape(true: Nuclei, predicted: Nuclei) -> None:
     """Raise `InputError` where the label maps of one image differ in shape."""
-    if true.labels.shape != found.labels.shape:
+    if true.labels.shape != predicted.labels.shape:
         raise InputError(
-            f"{found.origin}: shape {found.labels.shape}, but {true.origin} has {true.labels.shape}; predict on the "
-            "unscaled image"
+            f"{predicted.origin}: shape {predicted.labels.shape}, but {true.origin} has {true.labels.shape}; predict "
+            "on the unscaled image"
         )

@@ -61,8 +61,8 @@ class Matching(NamedTuple):
 def contingency(true: np.ndarray, pred: np.ndarray) -> Overlaps:
     """Count the pixels of every nucleus and of every overlapping pair.
 
-    Only runs of equal (true, pred) are sorted, so the cost grows with the pixels and the outlines; the number of nuclei
-    and gaps between their ids do not matter.
+    Only runs of equal (true, pred) are sorted, so the cost grows with the pixels and the outlines. The number of nuclei
+    and the gaps between their ids do not matter.
 
     Args:
         true: `[H, W]` integer or bool, 0 = background, labels positive and not necessarily contiguous.
@@ -93,7 +93,7 @@ def contingency(true: np.ndarray, pred: np.ndarray) -> Overlaps:
 
 
 def restrict(overlaps: Overlaps, keep_true: np.ndarray, keep_pred: np.ndarray) -> Overlaps:
-    """Return the table of some of the nuclei, e.g. of one class, without looking at the pixels again.
+    """Return the table of some of the nuclei, such as those of one class, without reading the pixels again.
 
     Args:
         overlaps: the table of all nuclei.
@@ -113,7 +113,7 @@ def restrict(overlaps: Overlaps, keep_true: np.ndarray, keep_pred: np.ndarray) -
 
 
 def _count(labels: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids > 0 and their pixels, and for each run the index of its id, -1 for background."""
+    """Return ids > 0, their pixels, and the index of the id of each run, -1 for background."""
     ids, index = np.unique(labels, return_inverse=True)
     areas = np.bincount(index, lengths, len(ids)).astype(np.int64)
     background = int(len(ids) > 0 and ids[0] == 0)
@@ -124,14 +124,16 @@ def match(overlaps: Overlaps, iou_threshold: float = 0.5) -> Matching:
     """Pair true and predicted nuclei one to one by IoU > `iou_threshold`.
 
     At 0.5 and above no nucleus can have two such partners (Kirillov et al. 2019, Panoptic Segmentation, section 4.1),
-    so the pairs over the threshold are the matching. Below, the assignment with the largest sum of IoU is taken among
-    them (Munkres). HoVer-Net assigns first and drops pairs under the threshold afterwards, cellseg-metrics takes as
-    many pairs as possible before it looks at IoU: below 0.5 the three may differ where nuclei compete for partners.
+    so the pairs over the threshold are the matching. Below 0.5 it is the assignment with the largest sum of IoU among
+    these pairs (Munkres).
+
+    Below 0.5 other programs may differ where nuclei compete for partners. HoVer-Net assigns first and drops pairs under
+    the threshold afterwards. cellseg-metrics takes as many pairs as possible before it looks at IoU.
 
     >>> true = np.array([[1, 1, 1, 0, 2, 2, 0, 3]])
     >>> pred = np.array([[7, 7, 0, 0, 0, 9, 9, 0]])
-    >>> found = match(contingency(true, pred))
-    >>> found.tp, found.fp, found.fn
+    >>> matching = match(contingency(true, pred))
+    >>> matching.tp, matching.fp, matching.fn
     (1, 1, 2)
     >>> match(contingency(true, pred), iou_threshold=0.3).ious.round(3).tolist()
     [0.667, 0.333]
@@ -150,9 +152,9 @@ def match(overlaps: Overlaps, iou_threshold: float = 0.5) -> Matching:
 
 
 def _assign(rows: np.ndarray, cols: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Indices of the pairs of the one-to-one assignment with the largest sum of `weights` (> 0), ascending.
+    """Return the pairs of the one-to-one assignment with the largest sum of `weights` (> 0), indices ascending.
 
-    Nuclei that overlap no common third are independent, so each connected group is a small problem of its own.
+    Nuclei in different connected groups are independent, so each group is a small problem of its own.
     """
     if not len(rows):
         return np.zeros(0, np.int64)

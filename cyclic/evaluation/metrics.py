@@ -1,8 +1,7 @@
 """The scores of one predicted label map against the true one.
 
-All come from one contingency table; only the Hausdorff distance looks at the pixels of matched nuclei again. Where both
-maps are empty every score is 1, where one is empty every score is 0. AJI and PQ need instance maps: on merged binary
-masks "AJI" is nothing but `foreground_iou`.
+All scores but one come from one table of overlaps (`contingency`). Only the Hausdorff distance looks at the pixels of
+matched nuclei again. AJI and PQ need instance maps: of binary masks AJI is nothing but `foreground_iou`.
 """
 
 import numpy as np
@@ -16,6 +15,43 @@ SCORES = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "precision
 EPSILON = 1e-6
 
 
+def evaluate(
+    pred: np.ndarray, gt: np.ndarray, confidence: np.ndarray | None = None, iou_threshold: float = 0.5
+) -> dict[str, float | None]:
+    """Compare a predicted label map with the true one and return every metric.
+
+    >>> gt = np.array([[1, 1, 0, 2, 2, 0]])
+    >>> pred = np.array([[5, 5, 0, 0, 7, 7]])
+    >>> scores = evaluate(pred, gt)
+    >>> scores["aji"], scores["dice"], scores["precision"], scores["n_pred"]
+    (0.6, 0.75, 0.5, 2)
+
+    Args:
+        pred: `[H, W]` integer label map: 0 = background, each nucleus its own positive label, gaps allowed.
+        gt: `[H, W]` integer, the true label map of the same image.
+        confidence: `[P]` float, one for each predicted nucleus by ascending label; None: no average precision.
+        iou_threshold: nuclei match over this IoU, in [0, 1). It counts for `dq`, `sq`, `pq`, `f1`, `precision`,
+            `recall` and `hausdorff`.
+
+    Returns:
+        `{metric: value}`. These are in [0, 1]; all are 1 where both maps are empty, and 0 where one of them is:
+
+        - `aji`: Aggregated Jaccard Index (Kumar et al. 2017); `aji_plus`: the same with nuclei assigned one to one;
+        - `dice`, `foreground_iou`: of "any nucleus" against "any nucleus"; `dice2`: Dice pooled over overlapping pairs;
+        - `dq`, `sq`, `pq`: detection, segmentation and panoptic quality (Kirillov et al. 2019);
+        - `f1`, `precision`, `recall`: of whole nuclei;
+        - with `confidence`: `ap50` over all points of the curve, `coco_ap50` and `coco_map` by COCO's rules.
+
+        `hausdorff` is the mean over matched nuclei in pixels, None if no nucleus matches. `n_true` and `n_pred` are the
+        numbers of nuclei.
+
+    Raises:
+        ValueError: the shapes differ, a map holds negative labels or no integers, or `confidence` has another length
+            than the number of predicted nuclei.
+    """
+    return evaluate_pair(np.asarray(gt), np.asarray(pred), confidence, iou_threshold)
+
+
 def evaluate_pair(
     true: np.ndarray,
     pred: np.ndarray,
@@ -23,23 +59,18 @@ def evaluate_pair(
     iou_threshold: float = 0.5,
     overlaps: Overlaps | None = None,
 ) -> dict[str, float | None]:
-    """Return every metric of one image.
+    """Return what `evaluate` returns; mind the order of the arguments. Inside the package this function is called.
 
     Args:
         true: `[H, W]` integer label map, 0 = background.
         pred: `[H, W]` integer label map of the same image.
-        confidence: `[P]` float, one for each predicted nucleus by ascending label, or None.
-        iou_threshold: nuclei match over this IoU, in [0, 1); for DQ, SQ, PQ, F1, precision, recall and Hausdorff.
-        overlaps: `contingency(true, pred)` if it is already there, or a part of it (`restrict`): then only its nuclei
+        confidence: see `evaluate`.
+        iou_threshold: see `evaluate`.
+        overlaps: `contingency(true, pred)` if it is there already, or a part of it (`restrict`). Then only its nuclei
             count.
 
-    Returns:
-        The names in `SCORES` (each in [0, 1]); with `confidence` also `ap50` (all points of the curve) and those in
-        `AP_SCORES` (COCO's rules); `hausdorff`, the mean over matched nuclei in px, None if no nucleus is matched;
-        the counts `n_true` and `n_pred`.
-
     Raises:
-        ValueError: unequal shapes, bad labels, or a `confidence` of another length than the number of predicted nuclei.
+        ValueError: see `evaluate`.
     """
     overlaps = contingency(true, pred) if overlaps is None else overlaps
     matching = match(overlaps, iou_threshold)
@@ -63,10 +94,10 @@ def evaluate_pair(
 
 
 def aji(overlaps: Overlaps) -> float:
-    """Aggregated Jaccard Index (Kumar et al. 2017, algorithm 1), as HoVer-Net's `get_fast_aji` reads it.
+    """Return the Aggregated Jaccard Index (Kumar et al. 2017, algorithm 1), as HoVer-Net's `get_fast_aji` reads it.
 
-    Each true nucleus takes the prediction with the largest IoU; one prediction may serve several true nuclei and then
-    enters the union each time. Untouched nuclei of either side add their area to the union.
+    Each true nucleus takes the prediction with the largest IoU. One prediction may serve several true nuclei; it enters
+    the union each time. Untouched nuclei of either side add their area to the union.
     """
     smoothed_iou = overlaps.intersections / (overlaps.unions + EPSILON)
     # Sorted by row, then best IoU, then first column: the first pair of each row is the one numpy's argmax would take.
@@ -76,7 +107,7 @@ def aji(overlaps: Overlaps) -> float:
 
 
 def aji_plus(overlaps: Overlaps) -> float:
-    """AJI with a one-to-one assignment of the largest summed IoU (Graham et al. 2019, section IV-B)."""
+    """Return AJI with a one-to-one assignment of the largest summed IoU (Graham et al. 2019, section IV-B)."""
     return _jaccard(overlaps, match(overlaps, iou_threshold=0.0).pairs)
 
 
@@ -88,27 +119,30 @@ def _jaccard(overlaps: Overlaps, pairs: np.ndarray) -> float:
 
 
 def dice2(overlaps: Overlaps) -> float:
-    """Ensemble Dice (Vu et al. 2019) as HoVer-Net computes it: pooled over overlapping pairs, 0 without any."""
+    """Return ensemble Dice (Vu et al. 2019) as HoVer-Net computes it: pooled over overlapping pairs, 0 without any."""
     total = (overlaps.true_areas[overlaps.rows] + overlaps.pred_areas[overlaps.cols]).sum()
     return 2 * overlaps.intersections.sum() / max(total, 1)
 
 
 def foreground_scores(overlaps: Overlaps) -> dict[str, float]:
-    """Dice and IoU of "any nucleus" against "any nucleus"; at least one side holds a nucleus."""
+    """Return Dice and IoU of "any nucleus" against "any nucleus". At least one side must hold a nucleus."""
     total = overlaps.true_areas.sum() + overlaps.pred_areas.sum()
     intersection = overlaps.intersections.sum()
     return {"dice": 2 * intersection / total, "foreground_iou": intersection / (total - intersection)}
 
 
 def panoptic_quality(matching: Matching) -> dict[str, float]:
-    """Detection, segmentation and panoptic quality (Kirillov et al. 2019, equation 1) with HoVer-Net's 1e-6 in SQ."""
+    """Return detection, segmentation and panoptic quality (Kirillov et al. 2019, equation 1).
+
+    SQ has HoVer-Net's 1e-6 in its denominator.
+    """
     dq = matching.tp / (matching.tp + 0.5 * matching.fp + 0.5 * matching.fn)
     sq = matching.ious.sum() / (matching.tp + EPSILON)
     return {"dq": dq, "sq": sq, "pq": dq * sq}
 
 
 def object_scores(matching: Matching) -> dict[str, float]:
-    """Precision, recall and F1 of whole nuclei at the IoU of `matching`; both sides hold at least one nucleus."""
+    """Return precision, recall and F1 of whole nuclei at the IoU of `matching`. Both sides must hold a nucleus."""
     n_pred, n_true = matching.tp + matching.fp, matching.tp + matching.fn
     return {
         "precision": matching.tp / n_pred,
@@ -118,18 +152,23 @@ def object_scores(matching: Matching) -> dict[str, float]:
 
 
 def average_precision(overlaps: Overlaps, matching: Matching, confidence: np.ndarray) -> float:
-    """Area under the interpolated precision-recall curve of the predictions in descending `confidence` (`[P]`).
+    """Return the area under the interpolated precision-recall curve of the predictions, the most confident first.
 
-    Label maps do not overlap, so at IoU > 0.5 whether a prediction is a hit does not depend on the order. All points of
-    the curve count (Pascal VOC since 2010); equal confidences enter together, so that the order of the labels has no
-    say.
+    Nuclei of a label map do not overlap, so at IoU > 0.5 a hit is a hit in whatever order predictions come. All points
+    of the curve count (Pascal VOC since 2010). Equal confidences enter together, so the order of the labels does not
+    matter.
+
+    Args:
+        overlaps: of the true and the predicted label map.
+        matching: their pairs at IoU > 0.5.
+        confidence: `[P]` float by ascending label.
     """
     hit = np.zeros(len(overlaps.pred_ids), bool)
     hit[overlaps.cols[matching.pairs]] = True
     order = np.argsort(-confidence, kind="stable")
     last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
-    found = np.cumsum(hit[order])[last_of_tie]
-    seen = np.flatnonzero(last_of_tie) + 1
-    precision = np.maximum.accumulate((found / seen)[::-1])[::-1]
-    recall = found / len(overlaps.true_ids)
+    hits = np.cumsum(hit[order])[last_of_tie]
+    ranks = np.flatnonzero(last_of_tie) + 1
+    precision = np.maximum.accumulate((hits / ranks)[::-1])[::-1]
+    recall = hits / len(overlaps.true_ids)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))

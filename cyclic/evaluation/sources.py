@@ -1,6 +1,7 @@
 """Where label maps come from: a folder of files, or one COCO file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,15 +35,15 @@ class Source(NamedTuple):
     """Images by id, each read when its function is called; `path` names the whole in messages."""
 
     path: Path
-    readers: dict[str, Callable[[], Nuclei]]
+    readers: Mapping[str, Callable[[], Nuclei]]
 
 
 def open_source(path: str | Path) -> Source:
     """Return the label maps of a folder (.tif, .png, .npy, .mat) or of a COCO .json file with polygons or RLE.
 
-    The image id is the file name without its suffix, in a COCO file that of `file_name`. Scores come from the GeoJSON
-    files that `cyclic predict` writes beside the label maps (if each has one) or from a COCO file; classes from
-    `type_map` or `class_map` of .mat files or from COCO categories, if there are at least two.
+    The image id is the file name without its suffix; in a COCO file it is that of `file_name`. Scores come from a COCO
+    file, or from the GeoJSON files that `cyclic predict` writes beside the label maps, if each map has one. Classes
+    come from `type_map` or `class_map` of .mat files, or from COCO categories if there are at least two.
 
     Raises:
         InputError: there is no such folder or file, or it holds no label maps. The readers raise it, too.
@@ -54,7 +55,7 @@ def open_source(path: str | Path) -> Source:
         raise InputError(f"{path}: neither a folder nor a COCO .json file; give one of these")
     files = label_files(path)
     scored = all(file.with_suffix(".geojson").is_file() for file in files.values())
-    return Source(path, {name: lambda file=file: _read_file(file, scored) for name, file in files.items()})
+    return Source(path, {name: partial(_read_file, file, scored) for name, file in files.items()})
 
 
 def _read_file(path: Path, scored: bool) -> Nuclei:
@@ -78,7 +79,7 @@ def _mat_classes(path: Path, labels: np.ndarray) -> np.ndarray | None:
 
 
 def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:
-    """`[N]` float64 scores of the nuclei by ascending label, from the GeoJSON features named by label."""
+    """Return the scores of the nuclei, `[N]` float64 by ascending label, from GeoJSON features named by label."""
     content = read_json(path)
     try:
         features = [feature["properties"] for feature in content["features"]]
@@ -95,7 +96,7 @@ def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:
 def _score(measurements: list | dict) -> float:
     """Return the measurement "score"; QuPath writes them as a mapping and, up to 0.3, as a list of names and values."""
     if isinstance(measurements, list):
-        measurements = {each["name"]: each["value"] for each in measurements}
+        measurements = {entry["name"]: entry["value"] for entry in measurements}
     return float(measurements["score"])
 
 
@@ -117,18 +118,20 @@ def _coco_readers(path: Path) -> dict[str, Callable[[], Nuclei]]:
     if not images or len(set(names.values())) < len(names):
         raise InputError(f"{path}: no images, or two with one id (file_name without suffix); give each image its id")
     return {
-        names[image]: lambda image=image: _paint(path, images[image], annotations[image], scored, with_classes)
-        for image in images
+        names[image]: partial(_paint, path, images[image], annotations[image], scored, with_classes) for image in images
     }
 
 
 def _paint(path: Path, image: dict, annotations: list[dict], scored: bool, with_classes: bool) -> Nuclei:
-    """Label map of one image's masks; where masks overlap the more confident one, else the later one, has the pixel."""
+    """Return the nuclei of one image.
+
+    Where masks overlap, the more confident one has the pixel; without scores the later one has it.
+    """
     origin = f"{path} ({image['file_name']})"
     try:
         height, width = int(image["height"]), int(image["width"])
         labels, classes = np.zeros((2, height, width), np.int32)
-        order = range(1, len(annotations) + 1)
+        order: Sequence[int] = range(1, len(annotations) + 1)
         if scored:
             order = sorted(order, key=lambda label: float(annotations[label - 1]["score"]))
         for label in order:
@@ -146,7 +149,7 @@ def _paint(path: Path, image: dict, annotations: list[dict], scored: bool, with_
 
 
 def _rle(segmentation: dict | list, height: int, width: int) -> dict:
-    """Compressed RLE of polygons, of uncompressed RLE (counts are a list) or of compressed RLE."""
+    """Return compressed RLE of polygons, of uncompressed RLE (counts are a list) or of compressed RLE."""
     if isinstance(segmentation, list):
         return pycocotools.mask.merge(pycocotools.mask.frPyObjects(segmentation, height, width))
     if list(segmentation["size"]) != [height, width]:

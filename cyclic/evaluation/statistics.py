@@ -12,15 +12,15 @@ LEVEL = 0.95
 def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % percentile interval of the mean, by drawing images with replacement (Efron 1979).
 
-    One image gives no width. The same seed and number of values draw the same images, so that intervals of several
-    metrics go together.
+    The interval of one image has no width. The same seed and number of values draw the same images, so intervals of
+    several metrics can be compared.
 
     >>> low, high = bootstrap_interval(np.array([0.2, 0.4, 0.6, 0.8]))
     >>> 0.2 < low < 0.5 < high < 0.8
     True
 
     Args:
-        values: `[N]` float, one an image, N > 0.
+        values: `[N]` float, one for each image, N > 0.
         seed: seed of the draws.
     """
     means = _times_drawn(len(values), seed) @ values / len(values)
@@ -37,14 +37,14 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> d
     """Return how `second` differs from `first`, image by image.
 
     Args:
-        first: `[N]` float, one an image, N > 0.
+        first: `[N]` float, one for each image, N > 0.
         second: `[N]` float of the same images.
         seed: seed of the bootstrap.
 
     Returns:
-        `difference` (mean of second - first), `low` and `high` (its 95 % bootstrap interval), `p` (two-sided Wilcoxon
-        signed-rank test without the zeros, exact for few images; 1 if all are zero) and `n`, the number of images.
-        With five images or fewer p cannot fall under 0.05.
+        `difference` is the mean of second - first, `low` and `high` are its 95 % bootstrap interval, `n` is the number
+        of images. `p` is of a two-sided Wilcoxon signed-rank test without the zeros, exact for few images; it is 1 if
+        all differences are zero. With five images or fewer p cannot fall under 0.05.
     """
     differences = np.asarray(second, float) - np.asarray(first, float)
     low, high = bootstrap_interval(differences, seed)

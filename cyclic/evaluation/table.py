@@ -17,6 +17,7 @@ HEADINGS = {
     "split": "Split",
     "comparison": "Comparison",
     "metric": "Metric",
+    "auc": "AUC",
     "aji": "AJI",
     "aji_plus": "AJI+",
     "dice": "Dice",
@@ -46,10 +47,9 @@ MISSING = "–"
 
 
 def image_rows(evaluation: dict) -> list[dict]:
-    """Return the rows of what `evaluate_folders` returns: one an image, the mean, and what goes with the mean.
+    """Return the rows of what `evaluate_folders` returns: one for each image, then the mean.
 
-    That is the 95 % interval, the figures of all images pooled and the mean of each class, as far as `evaluation` has
-    them.
+    The 95 % interval, the figures of all images pooled and the mean of each class follow, where `evaluation` has them.
     """
     rows = [{"image": name, **metrics} for name, metrics in evaluation["images"].items()]
     rows.append({"image": "mean", **evaluation["mean"]})
@@ -58,11 +58,12 @@ def image_rows(evaluation: dict) -> list[dict]:
         rows += [{"image": name, **ends}] if ends else []
     if "pooled" in evaluation:
         rows.append({"image": "all images", **evaluation["pooled"]})
-    return rows + [{"image": f"class {name}", **each["mean"]} for name, each in evaluation.get("classes", {}).items()]
+    classes = evaluation.get("classes", {})
+    return rows + [{"image": f"class {name}", **of_class["mean"]} for name, of_class in classes.items()]
 
 
 def difference_rows(differences: Sequence[dict]) -> list[dict]:
-    """Return the rows of what `compare` returns as "differences", the metrics under their headings."""
+    """Return the differences that `compare` returns as rows, with the heading of each metric for its name."""
     return [row | {"metric": _heading(row["metric"])} for row in differences]
 
 

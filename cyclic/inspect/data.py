@@ -12,10 +12,11 @@ from cyclic.config import TilesConfig
 from cyclic.datasets.augment import flip_turn, stain_jitter
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tiles import tile_coverage
-from cyclic.draw.overlays import OUTLINE_COLORS, contour_overlay, neighbour_colors
+from cyclic.draw.colours import OUTLINE_COLORS, neighbour_colors
+from cyclic.draw.overlays import contour_overlay
 from cyclic.evaluation.classes import nucleus_classes
 from cyclic.evaluation.sources import MAT_CLASS_KEYS
-from cyclic.inspect.drawing import middle, show_histograms, show_pictures
+from cyclic.inspect.drawing import crop_middle, show_histograms, show_pictures
 from cyclic.stain import hematoxylin_map
 
 # What `regionprops` measures of a nucleus, and the title of its histogram.
@@ -28,12 +29,13 @@ SHAPES = {
 
 
 def image_rows(datasets: dict[str, NucleiDataset | None]) -> list[dict]:
-    """Return a row for each image of the data sets, `{split: data set}`; None where there is no such split."""
-    return [
-        _image_row(split, dataset, name)
-        for split, dataset in datasets.items()
-        for name in (dataset.ids if dataset else ())
-    ]
+    """Return a row for each image: its split, its size, its nuclei.
+
+    Args:
+        datasets: `{split: data set}`; None where there is no such split.
+    """
+    present = {split: dataset for split, dataset in datasets.items() if dataset is not None}
+    return [_image_row(split, dataset, name) for split, dataset in present.items() for name in dataset.ids]
 
 
 def _image_row(split: str, dataset: NucleiDataset, name: str) -> dict:
@@ -51,16 +53,16 @@ def show_images(dataset: NucleiDataset, names: Sequence[str]) -> plt.Figure:
 
 
 def show_labels(dataset: NucleiDataset, name: str) -> plt.Figure:
-    """Show the middle of an image, its outlined nuclei, and its label map, neighbours in different colours."""
-    image, labels = middle(dataset.image(name)), middle(dataset.label_map(name))
+    """Show the middle of an image, its outlined nuclei, and its label map. Neighbours have different colours."""
+    image, labels = crop_middle(dataset.image(name)), crop_middle(dataset.label_map(name))
     filled = OUTLINE_COLORS[neighbour_colors(labels, len(OUTLINE_COLORS))][labels] * (labels > 0)[..., None]
     pictures = [(name, image), ("outlines", contour_overlay(image, labels)), ("label map", filled)]
     return show_pictures(pictures, columns=3)
 
 
 def measure_nuclei(dataset: NucleiDataset, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return shapes (see `SHAPES`), `nearest` (px to the next nucleus' centre) and `touching` (bool) of all nuclei."""
-    found: dict[str, list[np.ndarray]] = {}
+    """Return measures of all nuclei: the shapes in `SHAPES`, and `nearest`, the distance to the next centre in px."""
+    collected: dict[str, list[np.ndarray]] = {}
     for name in names:
         labels = dataset.label_map(name)
         measured = regionprops_table(labels, properties=("centroid", *SHAPES))
@@ -68,18 +70,18 @@ def measure_nuclei(dataset: NucleiDataset, names: Iterable[str]) -> dict[str, np
         if len(centres) > 1:
             measured["nearest"] = scipy.spatial.cKDTree(centres).query(centres, k=2)[0][:, 1]
         for key, values in measured.items():
-            found.setdefault(key, []).append(values)
-    return {key: np.concatenate(values) for key, values in found.items()}
+            collected.setdefault(key, []).append(values)
+    return {key: np.concatenate(values) for key, values in collected.items()}
 
 
 def show_measurements(measured: dict[str, np.ndarray]) -> plt.Figure:
-    """Draw histograms of what `measure_nuclei` returns."""
+    """Draw a histogram of each measure that `measure_nuclei` returns."""
     titles = SHAPES | {"nearest": "distance to the next nucleus, px"}
     return show_histograms({titles[key]: values for key, values in measured.items()}, columns=5)
 
 
 def size_rows(measured: dict[str, np.ndarray]) -> list[dict]:
-    """Return quantiles of the nuclei's sizes: what `min_area`, `max_area` and the anchors have to fit."""
+    """Return quantiles of the nuclei's sizes. `min_area`, `max_area` and the anchors have to fit them."""
     rows = []
     for share in (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99):
         quantiles = {SHAPES[key]: float(np.quantile(measured[key], share)) for key in list(SHAPES)[:2]}
@@ -88,35 +90,38 @@ def size_rows(measured: dict[str, np.ndarray]) -> list[dict]:
 
 
 def class_rows(dataset: NucleiDataset, names: Iterable[str]) -> list[dict]:
-    """Return the number of nuclei of each class; none where the labels have no classes."""
+    """Return the number of nuclei of each class; no row if the labels have no classes."""
     counts: dict[int, int] = {}
     for name in names:
         path = dataset.label_path(name)
         content = scipy.io.loadmat(path, variable_names=MAT_CLASS_KEYS) if path.suffix == ".mat" else {}
         for key in content.keys() & set(MAT_CLASS_KEYS):
-            for each in nucleus_classes(dataset.label_map(name), content[key].astype(np.int64)).tolist():
-                counts[each] = counts.get(each, 0) + 1
-    return [{"class": each, "nuclei": count} for each, count in sorted(counts.items())]
+            for class_ in nucleus_classes(dataset.label_map(name), content[key].astype(np.int64)).tolist():
+                counts[class_] = counts.get(class_, 0) + 1
+    return [{"class": class_, "nuclei": count} for class_, count in sorted(counts.items())]
 
 
 def show_stain(dataset: NucleiDataset, names: Iterable[str]) -> plt.Figure:
-    """Draw how much hematoxylin lies inside and outside of nuclei: how far stain alone can tell them apart."""
+    """Draw how much hematoxylin lies inside and outside of nuclei.
+
+    The less the two overlap, the better stain alone tells nuclei from the rest.
+    """
     inside, outside = [], []
     for name in names:
         stain, nuclei = hematoxylin_map(dataset.image(name)), dataset.label_map(name) > 0
         inside.append(stain[nuclei])
         outside.append(stain[~nuclei])
-    figure, place = plt.subplots(figsize=(7, 3), layout="constrained")
-    for values, label, color in ((inside, "nuclei", "#0072b2"), (outside, "all else", "#e69f00")):
-        place.hist(np.concatenate(values), bins=60, range=(0, 1), density=True, alpha=0.6, label=label, color=color)
-    place.set_xlabel("hematoxylin")
-    place.set_ylabel("density")
-    place.legend()
+    figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+    for values, label, color in ((inside, "nuclei", "#0072b2"), (outside, "the rest", "#e69f00")):
+        ax.hist(np.concatenate(values), bins=60, range=(0, 1), density=True, alpha=0.6, label=label, color=color)
+    ax.set_xlabel("hematoxylin")
+    ax.set_ylabel("density")
+    ax.legend()
     return figure
 
 
 def show_tiles(dataset: NucleiDataset, name: str, settings: TilesConfig, shown: int = 8) -> plt.Figure:
-    """Show tiles of an image as the annotator sorts them: nuclei, and none."""
+    """Show tiles of an image as the annotator sorts them: with nuclei, and without."""
     image, nuclei, size = dataset.image(name), dataset.label_map(name) > 0, settings.size
     corners, coverage = tile_coverage(nuclei, size, max(1, settings.stride // 4))
     rng, pictures = np.random.default_rng(0), []
@@ -144,7 +149,7 @@ def tile_rows(dataset: NucleiDataset, names: Iterable[str], settings: TilesConfi
 
 
 def show_augmentations(dataset: NucleiDataset, name: str, size: int = 128, sigma: float = 0.05) -> plt.Figure:
-    """Show one place as training sees it again and again: flipped, turned, its stains varied."""
+    """Show a corner of an image as training sees it: flipped, turned, with varied stains."""
     rng = np.random.default_rng(0)
     crop = dataset.image(name)[:size, :size]
     varied = [(f"variant {k}", stain_jitter(flip_turn(rng, crop)[0], rng, sigma)) for k in range(1, 6)]

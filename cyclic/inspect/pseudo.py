@@ -1,4 +1,4 @@
-"""`inspect_pseudo_masks.ipynb`: maps of each method, thresholds, what is kept and why, and how much of it is right."""
+"""`inspect_pseudo_masks.ipynb`: maps, thresholds, which components are kept and why, and how many are right."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,19 @@ from skimage import measure
 
 from cyclic.activation.maps import METHODS, activation_map, product_map
 from cyclic.datasets.tiles import negative_areas
-from cyclic.draw.overlays import contour_overlay, error_overlay, pseudo_overlay
+from cyclic.draw.overlays import contour_overlay, pseudo_overlay
+from cyclic.evaluation.ranking import precision_by_rank
 from cyclic.files import read_label_map, read_map
-from cyclic.inspect.drawing import middle, show_pictures
+from cyclic.inspect.drawing import crop_middle, draw_errors, show_pictures
 from cyclic.inspect.run import Run
 from cyclic.networks import Models
 from cyclic.pseudo.candidates import scored_components, select_components
 from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
 from cyclic.pseudo.threshold import METHODS as THRESHOLDS
 from cyclic.pseudo.threshold import threshold_map
-from cyclic.report.curves import precision_by_rank
 from cyclic.stain import hematoxylin_map
 
-# The factors of a component's confidence, and the power with which each enters.
+# The factors of a component's confidence, and their powers.
 FACTORS = {
     "solidity": SOLIDITY_POWER,
     "ellipse_fit": ELLIPSE_POWER,
@@ -30,30 +30,30 @@ FACTORS = {
     "size_prior": 1,
     "agreement": 1,
 }
-# What the notebook leaves out of a run without a classifier, by its `supervision`.
+# What the notebook prints of a run without a classifier, by its `supervision`.
 SKIPPED = {
-    "none": "supervision none: no classifier, so its maps are skipped; below is what the hematoxylin stain gives",
-    "instance": "supervision instance: neither classifier nor pseudo masks, so maps and precision are skipped; "
-    "below is what the hematoxylin stain would give",
+    "none": "supervision none: there is no classifier. Its maps are skipped; the hematoxylin stain is shown instead.",
+    "instance": "supervision instance: there are neither classifier nor pseudo masks. Maps and precision are skipped; "
+    "the hematoxylin stain is shown instead.",
 }
 
 
 def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.ndarray]:
     """Return the map of each method, `[H, W]` float32 in [0, 1], by the classifier of a cycle.
 
-    Of a run without a classifier return the hematoxylin map alone, and print what is skipped.
+    For a run without a classifier, return the hematoxylin map only, and print what is skipped.
 
     Args:
         run: the run.
         cycle: whose classifier to use.
-        image: `[H, W, 3]` uint8, best a crop: LRP takes seconds for each tile.
+        image: `[H, W, 3]` uint8, better a crop than a whole image: LRP takes seconds for each tile.
     """
     stain = hematoxylin_map(image)
     if not run.has_classifier:
         print(SKIPPED[run.config.supervision])
         return {"hematoxylin": stain}
     models, config = Models(run.config), run.config
-    models.load(run.path / f"cycle_{cycle}" / "classifier.weights.h5")
+    models.load(run.paths.cycle(cycle).classifier)
     maps = {
         method: activation_map(
             models.classifier,
@@ -78,16 +78,16 @@ def show_maps(image: np.ndarray, maps: dict[str, np.ndarray]) -> plt.Figure:
 
 def run_map(run: Run, cycle: int, name: str) -> np.ndarray:
     """Return the activation map that the run wrote of an image, `[H, W]` float32 in [0, 1]."""
-    return read_map(run.path / f"cycle_{cycle}" / "maps" / f"{name}.png")
+    return read_map(run.paths.cycle(cycle).map(name))
 
 
 def show_thresholds(image: np.ndarray, values: np.ndarray) -> plt.Figure:
-    """Show what each method of thresholding takes as nuclei in a map (`[H, W]` in [0, 1])."""
+    """Show what each threshold takes as nuclei in a map (`[H, W]` in [0, 1])."""
     pictures = [("map", values)]
     for method in THRESHOLDS:
         mask = threshold_map(values, method)
         lowest = f" > {values[mask].min():.2f}" if mask.any() and method != "local" else ""
-        pictures.append((f"{method}{lowest}: {mask.mean():.0%}", _outlined(image, mask)))
+        pictures.append((f"{method}{lowest}: {mask.mean():.0%}", _outline_mask(image, mask)))
     return show_pictures(pictures, columns=5, width=16)
 
 
@@ -97,18 +97,18 @@ def show_levels(image: np.ndarray, values: np.ndarray, run: Run) -> plt.Figure:
     pictures = []
     for factor in settings.factors:
         mask = threshold_map(values, settings.threshold_method, settings.threshold, factor)
-        pictures.append((f"{factor:g} x threshold", _outlined(middle(image), middle(mask))))
+        pictures.append((f"{factor:g} x threshold", _outline_mask(crop_middle(image), crop_middle(mask))))
     return show_pictures(pictures)
 
 
-def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return contour_overlay(image, measure.label(mask), 1)  # in small pictures thinner lines cannot be seen
+def _outline_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return contour_overlay(image, measure.label(mask), 1)  # one pixel wide: these pictures are small
 
 
-def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
-    """Return the map, the components and the scores that the run's settings give; see `components.scored_components`.
+def find_components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
+    """Return the map that components come from, the components and their scores, by the run's settings.
 
-    Without a classifier: those that the hematoxylin stain gives by itself.
+    Without a classifier the map is the hematoxylin stain. See `pseudo.candidates.scored_components`.
     """
     image, config = run.images.image(name), run.config
     if run.has_classifier:
@@ -119,27 +119,36 @@ def components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray,
 
 
 def _negative_area(run: Run, name: str, shape: tuple[int, int]) -> np.ndarray | None:
-    """Return where negative tiles lie, `[H, W]` bool, if the run drops components there; None if not."""
+    """Return where negative tiles lie, `[H, W]` bool; None if the run keeps components there."""
     if not run.config.pseudo.negative_tiles or name not in run.train.ids:
         return None
-    return negative_areas(run.config.tiles.folder or run.path / "tiles", {name: shape})[name]
+    return negative_areas(run.config.tiles.folder or run.paths.tiles, {name: shape})[name]
 
 
 def component_rows(
-    run: Run, cycle: int, found: np.ndarray, labels: np.ndarray, scores: ComponentScores, around: int = 8
+    run: Run, cycle: int, source_map: np.ndarray, labels: np.ndarray, scores: ComponentScores, around: int = 8
 ) -> list[dict]:
-    """Return the best components, the last that are kept and the first that are not, and the worst.
+    """Return rows of the best components, of those around the last that is kept, and of the worst.
 
-    `weakest` names the factor that costs a component most: why it stands where it stands. There is no agreement with
-    a map where the run has none or does not ask for it.
+    `weakest` is the factor that costs a component most confidence. There is a column `agreement` only if the run has a
+    classifier and asks for agreement with its map.
+
+    Args:
+        run: the run.
+        cycle: whose choice to show.
+        source_map: map that the components come from; this and the next two are what `find_components` returns.
+        labels: the components.
+        scores: their scores.
+        around: how many rows of each.
     """
     agreement = run.has_classifier and run.config.pseudo.agreement
     factors = [name for name in FACTORS if agreement or name != "agreement"]
     ranked = scores.take(np.argsort(-getattr(scores, run.config.pseudo.rank_by), kind="stable"))
-    kept, total = len(select_components(found, labels, scores, run.selecting(cycle)).confidence), len(ranked)
+    selected = select_components(source_map, labels, scores, run.selection_config(cycle))
+    kept, total = len(selected.confidence), len(ranked)
     wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
     rows = []
-    for index in sorted({place for place in wanted if 0 <= place < total}):
+    for index in sorted({rank for rank in wanted if 0 <= rank < total}):
         rows.append(
             {
                 "rank": index + 1,
@@ -160,16 +169,19 @@ def weakest_factor(scores: ComponentScores, index: int) -> str:
 
 
 def show_selection(
-    run: Run, cycle: int, name: str, found: np.ndarray, labels: np.ndarray, scores: ComponentScores
+    run: Run, cycle: int, name: str, source_map: np.ndarray, labels: np.ndarray, scores: ComponentScores
 ) -> plt.Figure:
-    """Show all components, those that are kept, and (white veil) what no loss looks at, in the middle of an image."""
+    """Show all components and those that are kept, in the middle of an image.
+
+    Under the white veil no loss is computed.
+    """
     image = run.images.image(name)
-    kept = select_components(found, labels, scores, run.selecting(cycle))
+    kept = select_components(source_map, labels, scores, run.selection_config(cycle))
     title = f"{len(kept.confidence)} kept; {kept.ignore.mean():.0%} ignored"
     pictures = [
-        ("map", middle(found)),
-        (f"{len(scores)} components", contour_overlay(middle(image), middle(labels))),
-        (title, pseudo_overlay(middle(image), middle(kept.labels), middle(kept.ignore))),
+        ("map", crop_middle(source_map)),
+        (f"{len(scores)} components", contour_overlay(crop_middle(image), crop_middle(labels))),
+        (title, pseudo_overlay(crop_middle(image), crop_middle(kept.labels), crop_middle(kept.ignore))),
     ]
     return show_pictures(pictures, columns=3, width=16)
 
@@ -187,36 +199,39 @@ def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScore
 
 
 def show_precision(run: Run, names: Sequence[str]) -> plt.Figure | None:
-    """Draw which share of the best k pseudo masks matches a nucleus, of each cycle; None without truth or masks."""
+    """Draw the share of the best k pseudo masks that matches a nucleus, a line for each cycle.
+
+    Without ground truth or pseudo masks, print so and return None.
+    """
     truths = {name: true for name in names if (true := run.truth(name)) is not None}
     if not truths:
         print("No labelled val images: nothing to compare with.")
         return None
-    files = {cycle: [_pseudo_labels(run, cycle, name) for name in truths] for cycle in run.cycles}
+    files = {cycle: [_pseudo_file(run, cycle, name) for name in truths] for cycle in run.cycles}
     complete = {cycle: paths for cycle, paths in files.items() if all(path.is_file() for path in paths)}
     if not complete:
         print("No pseudo masks of these images: nothing to compare.")
         return None
-    figure, place = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     for cycle, paths in complete.items():
         precision = precision_by_rank(list(truths.values()), [read_label_map(path) for path in paths])
-        place.plot(np.arange(1, len(precision) + 1), precision, label=f"cycle {cycle}")
-    place.set(xlabel="best k of each image", ylabel="share that matches a nucleus", ylim=(0, 1.02))
-    place.legend()
+        ax.plot(np.arange(1, len(precision) + 1), precision, label=f"cycle {cycle}")
+    ax.set(xlabel="best k of each image", ylabel="share that matches a nucleus", ylim=(0, 1.02))
+    ax.legend()
     return figure
 
 
 def show_errors(run: Run, cycle: int, name: str) -> plt.Figure | None:
-    """Show the pseudo masks of a cycle against the ground truth; None without one of them."""
-    true, path = run.truth(name), _pseudo_labels(run, cycle, name)
+    """Show the pseudo masks of a cycle against the ground truth; without one of them, print so and return None."""
+    true, path = run.truth(name), _pseudo_file(run, cycle, name)
     if true is None or not path.is_file():
         print(f"{name}, cycle {cycle}: no {'ground truth' if true is None else 'pseudo masks'} to compare with.")
         return None
     image = run.images.image(name)
-    nuclei = contour_overlay(middle(image), middle(true))
-    errors = error_overlay(image, true, read_label_map(path))
+    nuclei = contour_overlay(crop_middle(image), crop_middle(true))
+    errors = draw_errors(image, true, read_label_map(path))
     return show_pictures([("ground truth, the middle", nuclei), (f"cycle {cycle}, the whole image", errors)])
 
 
-def _pseudo_labels(run: Run, cycle: int, name: str) -> Path:
-    return run.path / f"cycle_{cycle}" / "pseudo" / "labels" / f"{name}.tif"
+def _pseudo_file(run: Run, cycle: int, name: str) -> Path:
+    return run.paths.cycle(cycle).pseudo() / "labels" / f"{name}.tif"

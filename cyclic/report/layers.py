@@ -1,6 +1,7 @@
 """What the method made of one image, step by step, as layers of an SVG drawing over the tissue.
 
-Outlines are vectors: sharp at any size, and many layers cost less than one more picture. Pictures are WebP data URIs.
+Outlines are vectors: they are sharp at any size, and many layers of them cost less than one picture. Pictures are WebP
+data URIs.
 """
 
 import base64
@@ -15,11 +16,13 @@ import scipy.ndimage as ndi
 from markupsafe import Markup
 from PIL import Image
 
-from cyclic.draw.overlays import ERROR_COLORS, OUTLINE_COLORS, error_classes, map_colors, neighbour_colors
+from cyclic.draw.colours import OUTLINE_COLORS, map_colors, neighbour_colors
 from cyclic.errors import InputError
+from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
 from cyclic.files import read_image, read_label_map
-from cyclic.pseudo.select import load_pseudo_masks
+from cyclic.pseudo.masks import load_pseudo_masks
+from cyclic.runs.paths import RunPaths
 
 # Longest side of the tissue in px, and of soft or coarse pictures over it.
 PICTURE_SIDE, MAP_SIDE = 800, 400
@@ -34,7 +37,7 @@ class Layer:
 
     Attributes:
         name: such as "Cycle 1: pseudo masks".
-        note: one sentence on what to see.
+        note: what there is to see.
         drawing: SVG elements in source pixels, laid over the tissue.
         legend: which legend goes with it: "", "map", "ignore" or "errors".
         counts: number of nuclei of each error class, for "errors".
@@ -47,19 +50,19 @@ class Layer:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def picture(image: np.ndarray, side: int = PICTURE_SIDE) -> str:
+def picture_uri(image: np.ndarray, side: int = PICTURE_SIDE) -> str:
     """Return `image` (`[H, W, 3]` uint8), made smaller if a side exceeds `side`, as a WebP data URI."""
-    return _data_uri(Image.fromarray(_shrunk(image, side)), "webp", quality=QUALITY)
+    return _data_uri(Image.fromarray(_shrink(image, side)), "webp", quality=QUALITY)
 
 
-def image_layers(run: Path, name: str, image: np.ndarray, true: np.ndarray | None) -> list[Layer]:
+def image_layers(run: RunPaths, name: str, image: np.ndarray, true: np.ndarray | None) -> list[Layer]:
     """Return the layers of one image in the order in which the run made them.
 
-    The bare image; of each cycle the activation map, the pseudo masks and the prediction of its last round; the errors
-    of the last prediction and the ground truth. What the run has not made yet is left out.
+    First is the bare image. Each cycle adds its activation map, its pseudo masks and the prediction of its last round.
+    The errors of the last prediction and the ground truth come last. What the run has not made yet is left out.
 
     Args:
-        run: the run directory.
+        run: paths of the run.
         name: image id.
         image: `[H, W, 3]` uint8.
         true: `[H, W]` integer ground truth, or None. Of a training image it is always None.
@@ -69,17 +72,16 @@ def image_layers(run: Path, name: str, image: np.ndarray, true: np.ndarray | Non
     """
     layers = [Layer("Image", "The tissue as the network sees it.")]
     prediction = None
-    for cycle in numbered(run, "cycle"):
-        folder, title = run / f"cycle_{cycle}", f"Cycle {cycle}"
-        map_file = folder / "maps" / f"{name}.png"
-        if map_file.is_file():
-            layers.append(_map_layer(title, fitting(map_file, read_image(map_file)[..., 0], image)))
-        if (folder / "pseudo" / "scores" / f"{name}.json").is_file():
-            layers.append(_pseudo_layer(title, folder / "pseudo", name, image))
-        rounds = [r for r in numbered(folder, "round") if prediction_file(run, cycle, r, name).is_file()]
+    for number in run.cycles():
+        cycle, title = run.cycle(number), f"Cycle {number}"
+        if cycle.map(name).is_file():
+            layers.append(_map_layer(title, cycle.map(name), image))
+        # The scores are written last: without them the pseudo masks are not complete.
+        if (cycle.pseudo() / "scores" / f"{name}.json").is_file():
+            layers.append(_pseudo_layer(title, cycle.pseudo(), name, image))
+        rounds = [r for r in cycle.rounds() if cycle.round(r).prediction(name).is_file()]
         if rounds:
-            path = prediction_file(run, cycle, rounds[-1], name)
-            prediction = fitting(path, read_label_map(path), image)
+            prediction = read_fitting_labels(cycle.round(rounds[-1]).prediction(name), image)
             note = f"{_count(prediction)} nuclei found ({network_name(rounds[-1])})."
             layers.append(Layer(f"{title}: prediction", note, _outlines(prediction)))
     if true is not None:
@@ -89,14 +91,15 @@ def image_layers(run: Path, name: str, image: np.ndarray, true: np.ndarray | Non
     return layers
 
 
-def numbered(folder: Path, word: str) -> list[int]:
-    """Return the numbers of the folders `word_1`, `word_2` ... in `folder`, ascending."""
-    return sorted(int(path.name.split("_")[1]) for path in folder.glob(f"{word}_*") if path.is_dir())
+def read_fitting_labels(path: Path, image: np.ndarray) -> np.ndarray:
+    """Return the label map at `path`, which must have the height and width of `image`.
 
-
-def prediction_file(run: Path, cycle: int, round_: int, name: str) -> Path:
-    """Return where the run writes the predicted label map of an image."""
-    return run / f"cycle_{cycle}" / f"round_{round_}" / "predictions" / f"{name}.tif"
+    Raises:
+        InputError: it is broken or of another size.
+    """
+    labels = read_label_map(path)
+    _require_same_size(path, labels, image)
+    return labels
 
 
 def network_name(round_: int) -> str:
@@ -104,35 +107,37 @@ def network_name(round_: int) -> str:
     return f"student {round_}" if round_ else "teacher"
 
 
-def _map_layer(title: str, activation: np.ndarray) -> Layer:
+def _map_layer(title: str, path: Path, image: np.ndarray) -> Layer:
+    activation = read_image(path)[..., 0]
+    _require_same_size(path, activation, image)
     colors = map_colors(activation / 255)
-    note = "Where the classifier sees nuclei; it was told only whether a tile holds any."
-    return Layer(f"{title}: activation map", note, _laid_over(picture(colors, MAP_SIDE), activation.shape), "map")
+    note = "Where the classifier sees nuclei. It was told only whether a tile holds any."
+    return Layer(
+        f"{title}: activation map", note, _image_element(picture_uri(colors, MAP_SIDE), activation.shape), "map"
+    )
 
 
 def _pseudo_layer(title: str, folder: Path, name: str, image: np.ndarray) -> Layer:
     pseudo = load_pseudo_masks(folder, name)
-    fitting(folder / "labels" / f"{name}.tif", pseudo.labels, image)
+    _require_same_size(folder / "labels" / f"{name}.tif", pseudo.labels, image)
     # A two-colour picture: clear, and white that the style sheet makes half transparent.
-    veil = Image.fromarray(_shrunk(pseudo.ignore.astype(np.uint8), MAP_SIDE, cv2.INTER_NEAREST))
+    veil = Image.fromarray(_shrink(pseudo.ignore.astype(np.uint8), MAP_SIDE, cv2.INTER_NEAREST))
     veil = veil.convert("P")
     veil.putpalette([0, 0, 0, 255, 255, 255])
     uri = _data_uri(veil, "png", transparency=0, bits=1, optimize=True)
-    drawing = _laid_over(uri, pseudo.labels.shape, "veil") + _outlines(pseudo.labels)
-    note = f"The {len(pseudo.confidence)} components trusted most; from those of training images Mask R-CNN learns."
+    drawing = _image_element(uri, pseudo.labels.shape, "veil") + _outlines(pseudo.labels)
+    note = f"The {len(pseudo.confidence)} components trusted most. Mask R-CNN learns from those of training images."
     return Layer(f"{title}: pseudo masks", note, drawing, "ignore")
 
 
 def _error_layer(true: np.ndarray, pred: np.ndarray) -> Layer:
     overlaps = contingency(true, pred)
-    true_class, pred_class = error_classes(overlaps)
-    missed = overlaps.true_ids[np.array(true_class, dtype="<U6") == "missed"]
+    errors = find_errors(overlaps)
+    missed = overlaps.true_ids[errors.of_true == "missed"]
     drawing = _shapes(np.where(np.isin(true, missed), true, 0), dict.fromkeys(missed.tolist(), "missed"))
-    drawing += _shapes(pred, dict(zip(overlaps.pred_ids.tolist(), pred_class, strict=True)))
-    counts = {kind: pred_class.count(kind) for kind in ERROR_COLORS}
-    counts |= {"missed": true_class.count("missed"), "split": true_class.count("split")}
+    drawing += _shapes(pred, dict(zip(overlaps.pred_ids.tolist(), errors.of_pred.tolist(), strict=True)))
     note = "The last prediction against the ground truth, matched at IoU over 0.5."
-    return Layer("Errors", note, drawing, "errors", counts)
+    return Layer("Errors", note, drawing, "errors", errors.counts)
 
 
 def _outlines(labels: np.ndarray) -> Markup:
@@ -141,7 +146,7 @@ def _outlines(labels: np.ndarray) -> Markup:
 
 
 def _shapes(labels: np.ndarray, css: dict[int, str]) -> Markup:
-    """Return one `<path>` for each class in `css` (label -> class) with the outlines of its labels."""
+    """Return the outlines of all labels, one `<path>` for each class; `css` maps a label to its class."""
     paths: dict[str, list[str]] = {}
     for label, where in enumerate(ndi.find_objects(labels), 1):
         if where is not None:
@@ -160,14 +165,14 @@ def _contours(mask: np.ndarray, corner: tuple[int, int]) -> Iterable[str]:
         yield f"M{points[0, 0]} {points[0, 1]}l{moves.replace(' -', '-')}z" if moves else "M{} {}z".format(*points[0])
 
 
-def _laid_over(uri: str, shape: tuple[int, ...], css: str = "map") -> Markup:
+def _image_element(uri: str, shape: tuple[int, ...], css: str = "map") -> Markup:
     height, width = shape[:2]
     return Markup('<image class="{}" href="{}" width="{}" height="{}" preserveAspectRatio="none"/>').format(
         css, uri, width, height
     )
 
 
-def _shrunk(image: np.ndarray, side: int, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
+def _shrink(image: np.ndarray, side: int, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
     factor = side / max(image.shape[:2])
     if factor >= 1:
         return image
@@ -180,12 +185,10 @@ def _data_uri(image: Image.Image, format_: str, **options) -> str:
     return f"data:image/{format_};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def fitting(path: Path, found: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Return `found`, `[H, W]`, the content of `path`, if `image` has the same H and W; else raise InputError."""
-    if found.shape != image.shape[:2]:
-        size = f"shape {found.shape}, its image has {image.shape[:2]}"
+def _require_same_size(path: Path, content: np.ndarray, image: np.ndarray) -> None:
+    if content.shape != image.shape[:2]:
+        size = f"shape {content.shape}, its image has {image.shape[:2]}"
         raise InputError(f"{path}: {size}; give this run's data set as --data")
-    return found
 
 
 def _count(labels: np.ndarray) -> int:

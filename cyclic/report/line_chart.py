@@ -1,6 +1,6 @@
 """Line charts as inline SVG: small, sharp at any size, in the page's own colours, readable by a screen reader.
 
-Only classes name colours ("c0" to "c5", "dash1", ...), so that the page's style sheet can draw them light or dark.
+Colours are named by classes ("c0" to "c5", "dash1", ...), so the page's style sheet can draw them light or dark.
 """
 
 import math
@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 360, 230
 # Room around the plot for labels: left, right, top, bottom.
 LEFT, RIGHT, TOP, BOTTOM = 40, 40, 16, 44
-# Over so many points markers and numbers would run into one another.
+# With more points than this, markers and numbers would run into one another.
 MAX_MARKERS = 8
 
 
@@ -57,19 +57,19 @@ def line_chart(
         series: lines; those without a finite value are skipped.
         ticks: (x, label) pairs below the axis; None: round numbers.
         groups: (first x, last x, label) brackets under the ticks.
-        x_name: name of the horizontal axis, in the place of `groups`.
+        x_name: name of the horizontal axis, instead of `groups`.
         reference: level to compare with.
         top: upper end of the vertical axis; None: a round number above all values.
         labelled: write the values beside their points, if they are few.
     """
-    finite = [[(x, y) for x, y in each.points if y is not None] for each in series]
+    finite = [[(x, y) for x, y in line.points if y is not None] for line in series]
     values = [y for points in finite for _, y in points] + ([reference.value] if reference else [])
-    places = [x for points in finite for x, _ in points] + [x for x, _ in ticks or ()]
+    positions = [x for points in finite for x, _ in points] + [x for x, _ in ticks or ()]
     if not values:
         return Markup("")
     step = round_step(top or max(values) * 1.08)
     top = top or step * max(1, math.ceil(max(values) * 1.08 / step))
-    first, last = (min(places), max(places)) if places else (0, 1)
+    first, last = (min(positions), max(positions)) if positions else (0, 1)
     if ticks is None:
         ticks = [(x, f"{x:g}") for x in _round_numbers(first, last)]
     if ticks and (groups or first == last):  # single steps rather than a scale: keep them off the edges
@@ -84,9 +84,9 @@ def line_chart(
     parts = [_grid(step, top, y_at), _x_axis(ticks, groups, x_name, x_at)]
     if reference:
         parts.append(_reference(reference, y_at(reference.value)))
-    for each in series:
-        parts.append(_series(each, x_at, y_at, labelled))
-    texts = [_summary(each.name, points) for each, points in zip(series, finite, strict=True) if points]
+    for line in series:
+        parts.append(_series(line, x_at, y_at, labelled))
+    texts = [_summary(line.name, points) for line, points in zip(series, finite, strict=True) if points]
     if reference:
         texts.append(f"{reference.name} {reference.value:.3f}")
     return Markup('<figure class="chart"><figcaption>{}</figcaption>{}</figure>').format(
@@ -145,7 +145,7 @@ def _x_axis(ticks, groups, x_name: str, x_at) -> Markup:
 
 
 def _reference(reference: Reference, y: float) -> Markup:
-    # Its value stands beside the plot, where no point can hide it.
+    # The value is beside the plot, where no point can hide it.
     return Markup('<path class="reference" d="M{} {}H{}"><title>{}</title></path><text x="{}" y="{}">{}</text>').format(
         LEFT, y, WIDTH - RIGHT, reference.name, WIDTH - RIGHT + 5, y + 4, f"{reference.value:.3f}"
     )

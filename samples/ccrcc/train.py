@@ -1,15 +1,17 @@
-"""Train on ccRCC with `configs/ccrcc.yaml`, the paper's schedule.
+"""Train on ccRCC: `cyclic train` with `configs/ccrcc.yaml` and all its options.
 
 Example:
-    python samples/ccrcc/train.py --data DATA --out RUN [--set section.key=value] [--resume] [--dry-run]
+    python samples/ccrcc/train.py --dataset DIR --out RUN [--resume] [--dry-run] [--set section.key=value]
 """
 
+import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from cyclic.cli import main
 
-from training import train  # noqa: E402 - a sibling of this folder
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "ccrcc.yaml"
 
 if __name__ == "__main__":
-    train("ccrcc.yaml")
+    options = [re.sub("^--dataset", "--data", option) for option in sys.argv[1:]]
+    main(["train", "--config", str(CONFIG), *options])

@@ -1,15 +1,17 @@
-"""Train on CoNSeP with `configs/consep.yaml`, the paper's schedule.
+"""Train on CoNSeP: `cyclic train` with `configs/consep.yaml` and all its options.
 
 Example:
-    python samples/consep/train.py --data DATA --out RUN [--set section.key=value] [--resume] [--dry-run]
+    python samples/consep/train.py --dataset DIR --out RUN [--resume] [--dry-run] [--set section.key=value]
 """
 
+import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from cyclic.cli import main
 
-from training import train  # noqa: E402 - a sibling of this folder
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "consep.yaml"
 
 if __name__ == "__main__":
-    train("consep.yaml")
+    options = [re.sub("^--dataset", "--data", option) for option in sys.argv[1:]]
+    main(["train", "--config", str(CONFIG), *options])

@@ -1,15 +1,17 @@
-"""Train on MoNuSAC / MoNuSeg with `configs/monusac.yaml`, the paper's schedule.
+"""Train on MoNuSAC / MoNuSeg: `cyclic train` with `configs/monusac.yaml` and all its options.
 
 Example:
-    python samples/monusac/train.py --data DATA --out RUN [--set section.key=value] [--resume] [--dry-run]
+    python samples/monusac/train.py --dataset DIR --out RUN [--resume] [--dry-run] [--set section.key=value]
 """
 
+import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from cyclic.cli import main
 
-from training import train  # noqa: E402 - a sibling of this folder
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "monusac.yaml"
 
 if __name__ == "__main__":
-    train("monusac.yaml")
+    options = [re.sub("^--dataset", "--data", option) for option in sys.argv[1:]]
+    main(["train", "--config", str(CONFIG), *options])

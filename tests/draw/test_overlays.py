@@ -1,23 +1,13 @@
+"""Outlines, errors and pictures side by side, pixel by pixel."""
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from cyclic.draw.overlays import (
-    CAPTION_SIZE,
-    ERROR_COLORS,
-    OUTLINE_COLORS,
-    contour_overlay,
-    error_classes,
-    error_overlay,
-    neighbour_colors,
-    print_upscale,
-    side_by_side,
-)
-from cyclic.evaluation.matching import contingency
+from cyclic.draw.colours import ERROR_COLORS, OUTLINE_COLORS
+from cyclic.draw.overlays import CAPTION_SIZE, contour_overlay, error_overlay, print_upscale, side_by_side
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
+NO_ERRORS = (np.zeros(0, str), np.zeros(0, str), {})
 
 
 def boxes(*corners):
@@ -51,35 +41,15 @@ def test_touching_nuclei_keep_two_lines_in_two_colours():
     assert len(nearest) == 2
 
 
-@settings(max_examples=50, deadline=None)
-@given(arrays(np.int32, (4, 4), elements=st.integers(0, 6)))
-def test_neighbours_differ_in_colour(grid):
-    # Six labels and six colours: however they touch, no two need to share one.
-    labels = np.kron(grid, np.ones((5, 5), np.int32))
-    chosen = neighbour_colors(labels, 6)
-    for a, b in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
-        touching = (a != b) & (a > 0) & (b > 0)
-        assert np.all(chosen[a[touching]] != chosen[b[touching]])
-
-
-def test_more_neighbours_than_colours_still_gives_colours():
-    labels = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((2, 2), int))
-    chosen = neighbour_colors(labels, 2)
-    assert set(chosen.tolist()) == {0, 1}
-
-
-def test_error_classes_of_each_kind():
-    true = boxes((0, 0, 10, 10), (20, 0, 30, 10), (20, 14, 30, 24), (0, 30, 10, 50), (40, 0, 50, 10))
-    pred = boxes((0, 0, 10, 9), (20, 0, 30, 24), (0, 30, 10, 40), (0, 40, 10, 50), (40, 60, 50, 70))
-    true_class, pred_class = error_classes(contingency(true, pred))
-    assert true_class == ["hit", "merged", "merged", "split", "missed"]
-    assert pred_class == ["hit", "merged", "split", "split", "false"]
-
-
 def test_error_overlay_paints_each_kind_and_the_legend():
     true = boxes((0, 0, 10, 10), (20, 0, 30, 10), (20, 14, 30, 24), (0, 30, 10, 50), (40, 0, 50, 10))
     pred = boxes((0, 0, 10, 9), (20, 0, 30, 24), (0, 30, 10, 40), (0, 40, 10, 50), (40, 60, 50, 70))
-    overlay = error_overlay(GREY, true, pred, upscale=1)
+    errors = (
+        np.array(["hit", "merged", "merged", "split", "missed"]),
+        np.array(["hit", "merged", "split", "split", "false"]),
+        dict.fromkeys(ERROR_COLORS, 1),
+    )
+    overlay = error_overlay(GREY, true, pred, errors, upscale=1)
     assert overlay.shape[1] == 80 and overlay.shape[0] > 60
     for kind, (y, x) in {
         "hit": (5, 5),
@@ -101,20 +71,21 @@ def test_small_images_are_enlarged_for_print(side, upscale):
 def test_empty_label_maps():
     empty = boxes()
     assert (contour_overlay(GREY, empty) == 128).all()
-    assert (error_overlay(GREY, empty, empty)[:120] == 128).all()
+    assert (error_overlay(GREY, empty, empty, NO_ERRORS)[:120] == 128).all()
 
 
 def test_ids_with_gaps():
     labels = boxes((5, 5, 15, 15)) * 7 + boxes((5, 30, 15, 40)) * 3
     assert (contour_overlay(GREY, labels) != 128).any(axis=2).sum() > 60
-    assert error_overlay(GREY, labels, labels).shape[1] == 160
+    hits = np.array(["hit", "hit"])
+    assert error_overlay(GREY, labels, labels, (hits, hits, {"hit": 2})).shape[1] == 160
 
 
 def test_size_mismatch():
     with pytest.raises(ValueError, match="same area"):
         contour_overlay(GREY, np.zeros((5, 5), int))
     with pytest.raises(ValueError, match="same area"):
-        error_overlay(GREY, boxes(), np.zeros((5, 5), int))
+        error_overlay(GREY, boxes(), np.zeros((5, 5), int), NO_ERRORS)
 
 
 def test_side_by_side_pads_and_captions():

@@ -1,3 +1,5 @@
+"""The no-label baseline on synthetic and real tissue."""
+
 import json
 import pathlib
 

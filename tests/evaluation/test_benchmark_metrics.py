@@ -1,3 +1,5 @@
+"""The benchmark of the metrics compares the same figures that we compute."""
+
 import json
 import os
 import pathlib

@@ -1,3 +1,5 @@
+"""Scores of each class of nuclei."""
+
 import numpy as np
 import pytest
 from hypothesis import given

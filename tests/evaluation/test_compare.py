@@ -1,3 +1,5 @@
+"""Several predictions side by side, and what `cyclic evaluate` writes."""
+
 import csv
 import json
 import os
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from cyclic.errors import InputError
-from cyclic.evaluation.compare import BASELINE, compare, evaluate_and_write, named_predictions
+from cyclic.evaluation.compare import BASELINE, compare, evaluate_and_write, name_predictions
 from cyclic.evaluation.folders import evaluate_folders
 from cyclic.files import write_image, write_label_map
 from cyclic.inference.export import export_coco
@@ -36,19 +38,19 @@ def root(tmp_path_factory):
 
 
 def test_names():
-    paths = named_predictions(["out/run_1", "second=out/run_2"])
+    paths = name_predictions(["out/run_1", "second=out/run_2"])
     assert list(paths) == ["run_1", "second"] and paths["second"] == pathlib.Path("out/run_2")
 
 
 def test_folder_with_an_equals_sign(tmp_path):
     (tmp_path / "lr=0.1").mkdir()
-    assert named_predictions([tmp_path / "lr=0.1"])["lr=0"] == tmp_path / "lr=0.1"
+    assert name_predictions([tmp_path / "lr=0.1"])["lr=0"] == tmp_path / "lr=0.1"
 
 
 @pytest.mark.parametrize("pred", [["a/x", "b/x"], ["=x"], ["x="], [], [f"{BASELINE}=x"]])
 def test_bad_names(pred):
     with pytest.raises(InputError, match="--pred"):
-        named_predictions(pred)
+        name_predictions(pred)
 
 
 def test_differences(root):

@@ -1,3 +1,5 @@
+"""Hausdorff distances of known shapes."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Folders of label maps: pairing by id, means, and messages."""
+
 import json
 import os
 import pathlib

@@ -1,3 +1,5 @@
+"""Overlaps and one-to-one matching, against masks and loops."""
+
 import doctest
 
 import numpy as np

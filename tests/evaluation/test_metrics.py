@@ -1,3 +1,6 @@
+"""Metrics against the oracle's golden values, a slow reference with masks and loops, and known cases."""
+
+import doctest
 import json
 import pathlib
 
@@ -7,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cyclic.evaluation.metrics import SCORES, evaluate_pair
+from cyclic.evaluation import metrics
+from cyclic.evaluation.metrics import SCORES, evaluate, evaluate_pair
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="shared data not present")
@@ -50,6 +54,20 @@ def slow_reference(true, pred):
         "precision": len(hits) / len(pred_masks),
         "recall": len(hits) / len(true_masks),
     }
+
+
+def test_example_runs():
+    result = doctest.testmod(metrics)
+    assert result.attempted and not result.failed
+
+
+def test_the_public_door_takes_the_prediction_first():
+    gt = np.array([[1, 1, 0, 2, 2, 0, 3]])
+    pred = np.array([[5, 5, 0, 0, 0, 0, 0]])
+    scores = evaluate(pred, gt, np.array([0.5]), iou_threshold=0.4)
+    assert scores == evaluate_pair(gt, pred, np.array([0.5]), 0.4)
+    assert (scores["precision"], scores["n_true"], scores["n_pred"]) == (1.0, 3, 1)
+    assert evaluate(pred.tolist(), gt.tolist())["aji"] == scores["aji"]
 
 
 @needs_shared

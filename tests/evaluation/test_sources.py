@@ -1,3 +1,5 @@
+"""Label maps from folders and COCO files, with their scores and classes."""
+
 import json
 import pathlib
 

@@ -1,3 +1,5 @@
+"""Bootstrap intervals and paired tests against SciPy."""
+
 import doctest
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Tables of scores in the terminal, as Markdown and as CSV."""
+
 import csv
 import io
 

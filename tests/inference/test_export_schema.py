@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from cyclic.inference.export.geojson import export_geojson
 
-jsonschema = pytest.importorskip("jsonschema")  # it comes with nbmake, of the extra [dev]
+jsonschema = pytest.importorskip("jsonschema")  # of the extra [dev]
 
 POSITION = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 RING = {"type": "array", "items": POSITION, "minItems": 4}

@@ -15,6 +15,7 @@ from cyclic.inspect import data, pseudo
 from cyclic.inspect.run import open_run
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.score import BORDER_FACTOR
+from cyclic.runs.paths import RunPaths
 from cyclic.stain import hematoxylin_map
 
 
@@ -44,7 +45,7 @@ def test_tiles_are_counted_like_the_run_cuts_them(fake_run):
 
 
 def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
-    found, labels, scores = pseudo.components(run, 1, "val_000")
+    found, labels, scores = pseudo.find_components(run, 1, "val_000")
     assert found.shape == labels.shape and labels.max() == len(scores)
     rows = pseudo.component_rows(run, 1, found, labels, scores)
     kept = [row["rank"] for row in rows if row["kept"] == "yes"]
@@ -70,9 +71,10 @@ def without_classifier(fake_run, root, supervision):
         {"pseudo": {"source": "hematoxylin", "agreement": False}} if supervision == "none" else {}
     )
     (path / "config.yaml").write_text(yaml.safe_dump(settings))
-    for cycle in path.glob("cycle_*"):
-        shutil.rmtree(cycle / "maps")
-        for labels in cycle.glob("pseudo/labels/val_*") if supervision == "instance" else ():
+    paths = RunPaths(path)
+    for cycle in map(paths.cycle, paths.cycles()):
+        shutil.rmtree(cycle.map("").parent)
+        for labels in cycle.pseudo().glob("labels/val_*") if supervision == "instance" else ():
             labels.unlink()
     return open_run(path, fake_run.data)
 
@@ -89,7 +91,7 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
     assert list(maps) == ["hematoxylin"]
     np.testing.assert_array_equal(maps["hematoxylin"], hematoxylin_map(image))
 
-    found, labels, scores = pseudo.components(run, 1, "val_000")
+    found, labels, scores = pseudo.find_components(run, 1, "val_000")
     settings = run.config.pseudo
     np.testing.assert_array_equal(found, fill_centres(maps["hematoxylin"], settings.max_hole, settings.closing))
     assert len(scores) == labels.max() > 0 and (scores.agreement == 1).all()
@@ -111,19 +113,21 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
 
 
 def test_agreement_is_a_column_of_runs_that_ask_for_it(run):
-    assert "agreement" in pseudo.component_rows(run, 1, *pseudo.components(run, 1, "val_000"))[0]
+    assert "agreement" in pseudo.component_rows(run, 1, *pseudo.find_components(run, 1, "val_000"))[0]
 
 
 def test_components_in_negative_tiles_are_shown_no_more_than_they_are_kept(run, tmp_path):
     name = run.train.ids[0]
     image = run.train.image(name)
-    shutil.copytree(run.path / "cycle_1/maps", tmp_path / "cycle_1/maps")
-    write_image(tmp_path / f"tiles/negative/{name}_0_0.png", image[:, : image.shape[1] // 2])
+    paths = RunPaths(tmp_path)
+    paths.cycle(1).map(name).parent.mkdir(parents=True)
+    shutil.copy(run.paths.cycle(1).map(name), paths.cycle(1).map(name))
+    write_image(paths.tiles / f"negative/{name}_0_0.png", image[:, : image.shape[1] // 2])
     config = run.config.with_pseudo(negative_tiles=True)
-    with_tiles = dataclasses.replace(run, path=tmp_path, config=config, val=None)
+    with_tiles = dataclasses.replace(run, paths=paths, config=config, val=None)
     without = dataclasses.replace(with_tiles, config=run.config)
-    _, every, _ = pseudo.components(without, 1, name)
-    _, some, scores = pseudo.components(with_tiles, 1, name)
+    _, every, _ = pseudo.find_components(without, 1, name)
+    _, some, scores = pseudo.find_components(with_tiles, 1, name)
     quarter = image.shape[1] // 4
     assert every[:, :quarter].any() and not some[:, :quarter].any()
     assert some.any() and some.max() == len(scores) < every.max()
@@ -150,7 +154,7 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_a_pooled_share_shows_as_the_confidence_it_came_to(run, tmp_path):
     config = run.config.with_pseudo(pool=True)
-    pooled = dataclasses.replace(run, path=tmp_path, config=config)
-    assert pooled.selecting(1).pseudo.share == config.pseudo.share  # the stage has not run yet
-    write_json(tmp_path / "cycle_1/pseudo/cut.json", {"min_confidence": 0.5})
-    assert (pooled.selecting(1).pseudo.share, pooled.selecting(1).pseudo.min_confidence) == (None, 0.5)
+    pooled = dataclasses.replace(run, paths=RunPaths(tmp_path), config=config)
+    assert pooled.selection_config(1).pseudo.share == config.pseudo.share  # the stage has not run yet
+    write_json(pooled.paths.cycle(1).cut, {"min_confidence": 0.5})
+    assert (pooled.selection_config(1).pseudo.share, pooled.selection_config(1).pseudo.min_confidence) == (None, 0.5)

@@ -1,3 +1,5 @@
+"""The report page: what it shows of finished, unfinished and broken runs."""
+
 import json
 import re
 import shutil
@@ -14,10 +16,9 @@ from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import read_json, read_label_map, write_json, write_label_map
-from cyclic.report.curves import precision_by_rank
-from cyclic.report.html import image_scores, write_report
+from cyclic.report.html import score_images, write_report
 from cyclic.report.layers import image_layers
-from cyclic.report.line_chart import Reference, Series, line_chart, round_step
+from cyclic.runs.paths import RunPaths
 
 VOID = {"meta", "link", "br", "input"}
 
@@ -60,7 +61,7 @@ def run_copy(fake_run, tmp_path):
 
 def captions(run, name, true):
     data = MonusacDataset(run.data)
-    return [layer.name for layer in image_layers(run.run, name, data.image(name), true)]
+    return [layer.name for layer in image_layers(RunPaths(run.run), name, data.image(name), true)]
 
 
 def test_the_page_is_well_formed_with_unique_ids_and_living_links(text):
@@ -85,7 +86,7 @@ def test_every_row_of_the_metrics_is_in_the_table(text, fake_run):
     rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr.*?</tr>", body, re.S)]
     expected = read_json(fake_run.run / "metrics.json")["rows"]
     assert len(rows) == len(expected) == 7
-    assert [row[0] for row in rows][:3] == ["No-label baseline", "Pseudo masks", "Model, teacher"]
+    assert [row[0] for row in rows][:3] == ["No-label baseline", "Pseudo masks", "Mask R-CNN, teacher"]
     for row, metrics in zip(rows, expected, strict=True):
         assert f"{metrics['aji']:.3f}" in row[3] and f"{metrics['foreground_iou']:.3f}" in row[-1]
     best = max(row["aji"] for row in expected if row["source"] == "model")
@@ -107,9 +108,12 @@ def test_the_slider_goes_from_the_image_over_each_cycle_to_the_ground_truth(fake
 
 def test_the_last_cycle_shows_the_last_round_that_saw_the_image(fake_run):
     image = MonusacDataset(fake_run.data).image
-    notes = {name: image_layers(fake_run.run, name, image(name), None)[-1].note for name in ("val_000", "train_000")}
+    notes = {
+        name: image_layers(RunPaths(fake_run.run), name, image(name), None)[-1].note
+        for name in ("val_000", "train_000")
+    }
     assert "student 1" in notes["val_000"] and "teacher" in notes["train_000"]
-    found = read_label_map(fake_run.run / "cycle_2" / "round_1" / "predictions" / "val_000.tif")
+    found = read_label_map(RunPaths(fake_run.run).cycle(2).round(1).prediction("val_000"))
     assert notes["val_000"].startswith(f"{len(np.unique(found)) - 1} nuclei")
 
 
@@ -130,8 +134,8 @@ def test_a_run_that_does_not_score_reads_no_labels_at_all(fake_run, run_copy, tm
 
 def test_images_are_ranked_by_aji(text, fake_run):
     truths = {f"val_00{k}": MonusacDataset(fake_run.data).label_map(f"val_00{k}") for k in range(3)}
-    scores = image_scores(fake_run.run, truths)
-    found = read_label_map(fake_run.run / "cycle_2" / "round_1" / "predictions" / "val_001.tif")
+    scores = score_images(RunPaths(fake_run.run), truths)
+    found = read_label_map(RunPaths(fake_run.run).cycle(2).round(1).prediction("val_001"))
     assert scores["val_001"] == evaluate_pair(truths["val_001"], found)
     shown = re.findall(r'<span class="id">(.*?)</span>', text)
     assert shown == sorted(scores, key=lambda name: -scores[name]["aji"])
@@ -162,21 +166,21 @@ def test_a_run_that_has_just_begun(fake_run, tmp_path):
     (run / "log.jsonl").write_text('{"time": "2025-01-02T03:04:05", "event": "start", "finished": 0}\n{"time": "20')
     page = write_report(run, fake_run.data).read_text()
     assert (run / "report.html").is_file()
-    for words in ("Unfinished", "No model has been scored yet", "No network has been trained yet", "val_002"):
+    for words in ("Unfinished", "No Mask R-CNN has been scored yet", "No network has been trained yet", "val_002"):
         assert words in page
     assert '<g class="layer on" data-layer="0"' in page, "tissue first, not the ground truth"
     assert Outline(page).open == [] and len(Outline(page).having("viewer")) == 5
 
 
 def test_a_run_stopped_in_its_second_cycle(fake_run, run_copy):
-    shutil.rmtree(run_copy / "cycle_2" / "round_0")
-    shutil.rmtree(run_copy / "cycle_2" / "round_1")
+    for round_ in (0, 1):
+        shutil.rmtree(RunPaths(run_copy).cycle(2).round(round_).root)
     finished = read_json(run_copy / "state.json")["finished"]
     write_json(run_copy / "state.json", {"finished": finished[: finished.index("cycle_2/round_0/train")]})
     with (run_copy / "log.jsonl").open("a") as log:
         log.write('{"time": "2025-01-02T04:00:00", "event": "stage_start", "stage": "cycle_2/round_0/train"}\n')
     page = write_report(run_copy, fake_run.data).read_text()
-    assert "At work or stopped in: Cycle 2, teacher: training" in page and "Unfinished" in page
+    assert "Running or stopped in: Cycle 2, teacher: training" in page and "Unfinished" in page
     assert "Cycle 2: pseudo masks" in page and "Cycle 2: prediction" not in page
     assert 'id="ranking"' in page, "cycle 1 has predicted every val image"
 
@@ -209,6 +213,25 @@ def test_losses_and_wall_times_are_drawn(text, fake_run):
     assert any(chart.startswith("Classifier, cross-entropy: cycle 1 from 0.600 to 0.300") for chart in charts)
     total = sum(read_json(fake_run.run / "metrics.json")["wall_s"].values())
     assert f"{int(total // 60)} min {int(total % 60):02} s" in text and "Cycle 2, student 1: detection" in text
+
+
+def test_losses_of_older_runs_have_another_name(text, run_copy, fake_run):
+    log = (run_copy / "log.jsonl").read_text()
+    assert '"event": "mask_rcnn"' in log
+    (run_copy / "log.jsonl").write_text(log.replace('"event": "mask_rcnn"', '"event": "segmenter"'))
+    assert charts_of(write_report(run_copy, fake_run.data).read_text()) == charts_of(text)
+
+
+def charts_of(text):
+    return re.findall(r'<svg viewBox="0 0 360 230".*?</svg>', text, re.S)
+
+
+def test_scores_of_maps_are_in_the_table(fake_run, run_copy):
+    metrics = read_json(run_copy / "metrics.json")
+    metrics["rows"].append({"source": "map", "cycle": 1, "split": "val", "auc": 0.875})
+    write_json(run_copy / "metrics.json", metrics)
+    page = write_report(run_copy, fake_run.data).read_text()
+    assert '<th scope="row">Activation map</th>' in page and ">AUC</th>" in page and ">0.875</td>" in page
 
 
 def test_a_stage_that_ran_twice_shows_its_last_losses(fake_run, run_copy):
@@ -274,62 +297,10 @@ def test_command(fake_run, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(out) and out.is_file()
 
 
-def test_precision_by_rank_of_known_masks():
-    true = np.zeros((20, 40), np.int32)
-    true[2:8, 2:8], true[2:8, 20:26] = 1, 2
-    ranked = np.zeros_like(true)
-    ranked[2:8, 2:8], ranked[12:18, 2:8], ranked[2:8, 20:26] = 1, 2, 3
-    only_hit = np.where(ranked == 1, 1, 0)
-    assert precision_by_rank([true], [ranked]).tolist() == pytest.approx([1, 1 / 2, 2 / 3])
-    # Pooled: the second image has one mask and counts as one at every k.
-    assert precision_by_rank([true, true], [ranked, only_hit]).tolist() == pytest.approx([1, 2 / 3, 3 / 4])
-
-
-@pytest.mark.parametrize("empty", ["masks", "truth", "images"])
-def test_precision_by_rank_of_nothing(empty):
-    blank, square = np.zeros((8, 8), np.int32), np.pad(np.ones((4, 4), np.int32), 2)
-    truths, ranked = {"masks": ([square], [blank]), "truth": ([blank], [square]), "images": ([], [])}[empty]
-    assert precision_by_rank(truths, ranked).tolist() == ([0.0] if empty == "truth" else [])
-
-
 def test_outlines_follow_the_nuclei(fake_run, tmp_path):
     labels = np.zeros((192, 192), np.int32)
     labels[10:20, 30:60], labels[100, 100] = 1, 7
-    write_label_map(tmp_path / "cycle_1" / "round_0" / "predictions" / "x.tif", labels)
-    layers = image_layers(tmp_path, "x", np.zeros((192, 192, 3), np.uint8), None)
+    write_label_map(RunPaths(tmp_path).cycle(1).round(0).prediction("x"), labels)
+    layers = image_layers(RunPaths(tmp_path), "x", np.zeros((192, 192, 3), np.uint8), None)
     assert "M30 10l0 9 29 0 0-9z" in layers[1].drawing and "M100 100z" in layers[1].drawing
     assert layers[1].note == "2 nuclei found (teacher)."
-
-
-def heights(chart):
-    return [float(y) for y in re.findall(r'cy="(.*?)"', chart)]
-
-
-def test_a_chart_begins_at_zero_and_keeps_proportions():
-    chart = line_chart("t", [Series("a", [(1, 0.2), (2, 0.4)])], reference=Reference("base", 0.3))
-    zero = float(re.search(r'class="axis" d="M\d+ ([\d.]+)H', chart).group(1))
-    base = float(re.search(r'class="reference" d="M\d+ ([\d.]+)H', chart).group(1))
-    low, high = heights(chart)
-    assert zero - high == pytest.approx(2 * (zero - low), abs=0.3)
-    assert (low + high) / 2 == pytest.approx(base, abs=0.2)
-    assert 'aria-label="t: a from 0.200 to 0.400; base 0.300"' in chart
-
-
-def test_a_gap_in_the_values_is_a_gap_in_the_line():
-    chart = line_chart("t", [Series("a", [(1, 1.0), (2, 1.0), (3, None), (4, 1.0), (5, 2.0)])])
-    assert re.search(r'class="line" d="(.*?)"', chart).group(1).count("M") == 2 and len(heights(chart)) == 4
-
-
-def test_no_value_no_chart():
-    assert line_chart("t", []) == "" == line_chart("t", [Series("a", [(1, None)])])
-
-
-@pytest.mark.parametrize("value", [0.0, 1e-7, 3.0, 12345.0])
-def test_one_value_makes_a_chart(value):
-    assert len(heights(line_chart("t", [Series("a", [(1, value)])]))) == 1
-
-
-@pytest.mark.parametrize("top", [1e-4, 0.013, 0.5, 1.0, 7.0, 1860.0])
-def test_round_steps_are_few_and_reach_the_top(top):
-    step = round_step(top)
-    assert step * 2 <= top * 1.01 <= step * 5.06

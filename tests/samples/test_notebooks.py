@@ -1,9 +1,7 @@
-"""The notebooks of all data sets, run top to bottom in one kernel on a tiny run."""
+"""The notebooks, run from top to bottom in one kernel on a tiny run."""
 
 import json
 import pathlib
-import runpy
-import shutil
 import sys
 
 import nbformat
@@ -16,8 +14,7 @@ from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.files import write_image, write_json
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DATA_SETS = ("monusac", "ccrcc", "consep")
+NOTEBOOKS = pathlib.Path(__file__).resolve().parents[2] / "samples" / "notebooks"
 KINDS = ("inspect_data", "inspect_pseudo_masks", "inspect_model")
 # The smallest run that has everything the notebooks look at. Tracing networks is what takes time: there is one cycle, a
 # tile of detection is as large as a crop of training, and all maps take one window.
@@ -36,6 +33,7 @@ RUN = {
 HANGS_AFTER = 900  # seconds
 # Pictures that a notebook shows at least.
 PICTURES = {"inspect_data": 6, "inspect_pseudo_masks": 8, "inspect_model": 8}
+LAYOUTS = ("monusac", "ccrcc", "consep")
 
 
 def as_layout(data, root, name):
@@ -72,98 +70,63 @@ def start(kernel):
 
 
 @pytest.fixture(scope="module")
-def places(kernel, start, tmp_path_factory):
-    """`{data set: (data, run)}`: a run of one cycle, each time on the same images in another layout."""
+def folders(kernel, start, tmp_path_factory):
+    """`{"run": a run of one cycle, layout: its images in this layout}`."""
     root = tmp_path_factory.mktemp("notebooks")
-    found = {name: (root / name / "data", root / name / "run") for name in DATA_SETS}
-    data, run = found["monusac"]
-    write_tissue_set(data, 2, 1, size=96)
+    folders = {name: root / name for name in (*LAYOUTS, "run")}
+    write_tissue_set(folders["monusac"], 2, 1, size=96)
+    for name in ("ccrcc", "consep"):
+        as_layout(folders["monusac"], folders[name], name)
     training = [
         "from cyclic import config",
         "from cyclic.cycle import loop",
-        f"loop.train(config.validate({RUN!r}, 'test'), {str(data)!r}, {str(run)!r})",
+        f"loop.train(config.validate({RUN!r}, 'test'), {str(folders['monusac'])!r}, {str(folders['run'])!r})",
     ]
     kernel(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("\n".join(training))]))
-    for name in ("ccrcc", "consep"):
-        as_layout(data, found[name][0], name)
-        shutil.copytree(run, found[name][1])
-        with (found[name][1] / "log.jsonl").open("a") as log:
-            log.write(json.dumps({"event": "data", "folder": str(found[name][0])}) + "\n")
-    return found
+    return folders
 
 
-def read(name, kind):
-    return nbformat.read(ROOT / "samples" / name / f"{kind}.ipynb", as_version=4)
+def read(kind):
+    return nbformat.read(NOTEBOOKS / f"{kind}.ipynb", as_version=4)
+
+
+def path_cell(notebook):
+    """The first cell of code, which holds the paths and nothing else."""
+    return next(cell for cell in notebook.cells if cell.cell_type == "code")
+
+
+def execute(kernel, kind, **paths):
+    """Run a notebook with other paths; return its outputs."""
+    notebook = read(kind)
+    lines = ["%reset -f", "import matplotlib", "matplotlib.rcParams['figure.dpi'] = 40"]  # nobody looks at the pictures
+    path_cell(notebook).source = "\n".join([*lines, *(f"{name} = {str(path)!r}" for name, path in paths.items())])
+    kernel(notebook)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= PICTURES[kind]
+    assert any("<table>" in output.get("data", {}).get("text/html", "") for output in outputs)
+    assert not any(output.get("name") == "stderr" for output in outputs)
+    return outputs
 
 
 def test_tensorflow_starts_without_a_word(start):
     assert start == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", DATA_SETS)
-def test_notebook_runs_from_top_to_bottom(name, kind, places, kernel):
-    notebook = read(name, kind)
-    data, run = map(str, places[name])
-    start = [
-        "%reset -f",
-        "import os, matplotlib",
-        f"os.environ.update(CYCLIC_DATA={data!r}, CYCLIC_RUN={run!r})",
-        "matplotlib.rcParams['figure.dpi'] = 40",  # nobody looks at these pictures
-    ]
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("\n".join(start)))
-    kernel(notebook)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= PICTURES[kind]
-    assert any("<table>" in output.get("data", {}).get("text/html", "") for output in outputs)
-    assert not any(output.get("name") == "stderr" for output in outputs)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_data_of_each_layout(layout, folders, kernel):
+    outputs = execute(kernel, "inspect_data", DATA=folders[layout])
     text = "".join(output.get("text", "") for output in outputs)
-    if kind == "inspect_data":
-        assert {"monusac": "Monusac", "ccrcc": "Ccrcc", "consep": "Consep"}[name] + "Dataset: 2 training" in text
+    assert f"{layout.capitalize()}Dataset: 2 training" in text
+
+
+@pytest.mark.parametrize("kind", ["inspect_pseudo_masks", "inspect_model"])
+def test_a_run(kind, folders, kernel):
+    execute(kernel, kind, RUN=folders["run"], DATA=folders["monusac"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", DATA_SETS)
-def test_committed_notebooks_are_those_of_the_templates_and_hold_no_output(name, kind, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    import make_notebooks
-
-    found = read(name, kind)
-    assert found == make_notebooks.notebook(ROOT / "samples" / "templates" / f"{kind}.py", name)
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in found.cells)
-
-
-@pytest.mark.parametrize("name", DATA_SETS)
-def test_training_program_reads_its_own_configuration(name, program, tmp_path):
-    arguments = ("--data", tmp_path, "--out", tmp_path / "run")
-    # The message names the configuration that was read.
-    assert_refused(program(name, *arguments, "--set", "classifier.stepz=1"), f"configs/{name}.yaml", "stepz")
-    (tmp_path / "mine.yaml").write_text("cycles: 0\n")
-    assert_refused(program(name, *arguments, "--config", tmp_path / "mine.yaml"), "mine.yaml", "cycles")
-
-
-@pytest.fixture
-def program(monkeypatch, capsys):
-    """Run the `train.py` of a data set in this process: `(exit code, stderr)`."""
-
-    def run(name, *arguments):
-        path = ROOT / "samples" / name / "train.py"
-        monkeypatch.setattr(sys, "argv", list(map(str, (path, *arguments))))
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(path), run_name="__main__")
-        return end.value.code, capsys.readouterr().err
-
-    return run
-
-
-def assert_refused(result, *parts):
-    code, err = result
-    assert code == 2 and all(part in err for part in parts), err
-
-
-def test_one_path_is_set_first():
-    for name in DATA_SETS:
-        for kind in KINDS:
-            first = next(cell for cell in read(name, kind).cells if cell.cell_type == "code")
-            assert first.source.splitlines()[-1].startswith(("DATA = ", "RUN = "))
+def test_committed_notebooks_begin_with_their_paths_and_hold_no_output(kind):
+    notebook = read(kind)
+    lines = path_cell(notebook).source.splitlines()
+    assert lines and all(line.startswith(("DATA = ", "RUN = ")) for line in lines)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)

@@ -4,6 +4,8 @@ import shutil
 
 from cyclic.cycle.context import Context
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
+from cyclic.evaluation.error_types import find_errors
+from cyclic.evaluation.matching import contingency
 from cyclic.files import atomic_path, read_label_map, write_image
 
 
@@ -19,5 +21,6 @@ def finish(context: Context) -> None:
         if context.val is not None and context.val.has_labels(name):
             true = context.val.label_map(name)
             pictures.append(("ground truth", contour_overlay(image, true, scale)))
-            pictures.append(("errors", error_overlay(image, true, labels, scale)))
+            errors = find_errors(contingency(true, labels))
+            pictures.append(("errors", error_overlay(image, true, labels, errors, scale)))
         write_image(context.paths.overlay(name), side_by_side(pictures), PRINT_DPI)

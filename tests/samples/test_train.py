@@ -1,0 +1,48 @@
+"""The training programs of the data sets: each has its own configuration and the options of `cyclic train`."""
+
+import pathlib
+import runpy
+import sys
+
+import pytest
+
+SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "samples"
+DATA_SETS = ("monusac", "ccrcc", "consep")
+
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """Run the `train.py` of a data set in this process: `(exit code, stderr)`."""
+
+    def run(name, *arguments):
+        path = SAMPLES / name / "train.py"
+        monkeypatch.setattr(sys, "argv", list(map(str, (path, *arguments))))
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(path), run_name="__main__")
+        return end.value.code, capsys.readouterr().err
+
+    return run
+
+
+def assert_refused(result, *parts):
+    code, err = result
+    assert code == 2 and all(part in err for part in parts), err
+
+
+@pytest.mark.parametrize("option", ["--dataset", "--data"])
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_the_configuration_of_the_data_set_is_read(name, option, program, tmp_path):
+    arguments = (option, tmp_path, "--out", tmp_path / "run")
+    # The message names the configuration that was read.
+    assert_refused(program(name, *arguments, "--set", "classifier.stepz=1"), f"configs/{name}.yaml", "stepz")
+
+
+def test_another_configuration_takes_its_place(program, tmp_path):
+    (tmp_path / "mine.yaml").write_text("cycles: 0\n")
+    arguments = (f"--dataset={tmp_path}", "--out", tmp_path / "run", "--config", tmp_path / "mine.yaml")
+    assert_refused(program("monusac", *arguments), "mine.yaml", "cycles")
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_its_page_tells_the_command(name):
+    assert f"python samples/{name}/train.py --dataset DIR --out RUN" in (SAMPLES / name / "README.md").read_text()
