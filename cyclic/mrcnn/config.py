@@ -15,9 +15,9 @@ from cyclic.errors import InputError
 class Config:
     """Settings of the network, its training and its data; names and defaults are Matterport's.
 
-    Attributes that Matterport does not have stand in the last block of the class. Precision is no attribute but Keras'
-    policy when the model is built: `keras.config.set_dtype_policy("mixed_bfloat16")`, or "mixed_float16", which scales
-    the loss, too.
+    Attributes that Matterport does not have stand in the last block of the class. There is no attribute for the
+    precision: the model takes Keras' dtype policy of the moment it is built. Set it before, for example with
+    `keras.config.set_dtype_policy("mixed_bfloat16")`; "mixed_float16" scales the loss as well.
 
     Attributes set on construction:
         BATCH_SIZE: IMAGES_PER_GPU * GPU_COUNT.
@@ -41,7 +41,8 @@ class Config:
     # --- Backbone and feature pyramid ---
     # Name of a backbone ("resnet18", "resnet34", "resnet50", "resnet101", "vgg16") or a callable that builds one.
     BACKBONE = "resnet101"
-    # Needed with a callable BACKBONE only: image shape -> `[levels, 2]` (height, width) of each pyramid level.
+    # Needed only if BACKBONE is callable: a function of the image shape that returns the height and width of each
+    # pyramid level, `[levels, 2]`.
     COMPUTE_BACKBONE_SHAPE = None
     # Input pixels per feature-map cell of the pyramid levels P2..P6.
     BACKBONE_STRIDES = [4, 8, 16, 32, 64]
@@ -55,13 +56,13 @@ class Config:
     # --- Region proposals ---
     # Side of a square anchor in input pixels, one for each pyramid level.
     RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
-    # Width / height of the anchors at each place; 1 is a square, 0.5 a tall anchor.
+    # Width / height of the anchors at each position; 1 is a square, 0.5 a tall anchor.
     RPN_ANCHOR_RATIOS = [0.5, 1, 2]
     # 1 puts anchors on every feature-map cell, 2 on every second one.
     RPN_ANCHOR_STRIDE = 1
-    # Overlap over which non-maximum suppression drops a proposal; raise it in training for more proposals.
+    # Non-maximum suppression drops a proposal that overlaps a better one by more; raise it to train on more proposals.
     RPN_NMS_THRESHOLD = 0.7
-    # Anchors of one image that bear RPN loss, at most half of them positive.
+    # How many anchors of one image count in the RPN's losses, at most half of them positive.
     RPN_TRAIN_ANCHORS_PER_IMAGE = 256
     # Best-scoring anchors that enter non-maximum suppression, and the proposals kept after it.
     PRE_NMS_LIMIT = 6000
@@ -80,7 +81,7 @@ class Config:
     IMAGE_RESIZE_MODE = "square"
     IMAGE_MIN_DIM = 800
     IMAGE_MAX_DIM = 1024
-    # Images are enlarged by this factor or more, 2 e.g. doubles each side; 0 sets no minimum.
+    # Images are enlarged by at least this factor (2 doubles each side); 0 sets no minimum.
     IMAGE_MIN_SCALE = 0
     # Channels of the input; MEAN_PIXEL has one value for each.
     IMAGE_CHANNEL_COUNT = 3
@@ -88,7 +89,7 @@ class Config:
     MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
 
     # --- ROIs and heads ---
-    # ROIs of one image that enter the heads in training, and the share of positive ones among them.
+    # How many ROIs of one image the heads train on, and the share of positive ones among them.
     TRAIN_ROIS_PER_IMAGE = 200
     ROI_POSITIVE_RATIO = 0.33
     # Side of the pooled ROI features of the classification and of the mask head.
@@ -96,25 +97,27 @@ class Config:
     MASK_POOL_SIZE = 14
     # Shape of the predicted masks.
     MASK_SHAPE = [28, 28]
-    # Ground-truth instances of one image, at most.
+    # How many ground-truth instances of one image are used at most.
     MAX_GT_INSTANCES = 100
     # Standard deviation of the box refinements (dy, dx, log dh, log dw) of the RPN and of the heads.
     RPN_BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
     BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
 
     # --- Detections ---
-    # Detections of one image, at most; the probability they need; the overlap over which the weaker one is dropped.
+    # How many instances of one image are detected at most.
     DETECTION_MAX_INSTANCES = 100
+    # The probability that a detection needs.
     DETECTION_MIN_CONFIDENCE = 0.7
+    # A detection that overlaps a better one of its class by more is dropped.
     DETECTION_NMS_THRESHOLD = 0.3
 
     # --- Training ---
     LEARNING_RATE = 0.001
     LEARNING_MOMENTUM = 0.9
-    # Decoupled decay: every step shrinks the kernels by learning rate * WEIGHT_DECAY; biases and the parameters of
-    # normalisation are spared. Matterport adds an L2 loss, divided by the number of weights of each kernel and bias.
+    # Decoupled decay: every step shrinks the kernels by the share learning rate * WEIGHT_DECAY, but neither biases nor
+    # the parameters of normalisation. Matterport has an L2 loss instead, divided by the size of each kernel and bias.
     WEIGHT_DECAY = 0.0001
-    # Factor of each loss in the sum that is minimised.
+    # The factor of each loss in the sum that training minimises.
     LOSS_WEIGHTS = {
         "rpn_class_loss": 1.0,
         "rpn_bbox_loss": 1.0,
@@ -122,7 +125,7 @@ class Config:
         "mrcnn_bbox_loss": 1.0,
         "mrcnn_mask_loss": 1.0,
     }
-    # The heads always train on the RPN's proposals: False, Matterport's switch for debugging, is refused.
+    # The heads always train on the RPN's proposals. Matterport's switch for debugging, False, is an error here.
     USE_RPN_ROIS = True
     # Batch normalisation: False freezes its statistics, scale and shift (small batches), None and True train them.
     TRAIN_BN = False
@@ -141,22 +144,22 @@ class Config:
     # Steps over which the learning rate rises linearly from 0, and its course after them: "constant" or "cosine".
     WARMUP_STEPS = 0
     LR_SCHEDULE = "constant"
-    # Batches whose gradients are averaged into one step of the optimizer: a larger batch than memory has room for.
+    # The gradients of this many batches are averaged for one step of the optimizer, as if the batch were larger.
     # Steps of an epoch, of the warm-up and of the schedule still count batches.
     GRADIENT_ACCUMULATION_STEPS = 1
-    # Compilation of the training step by XLA (PyTorch: torch.compile). "auto" is True on JAX, which is slow without it,
-    # and False elsewhere: TensorFlow's XLA compiles for minutes and then is slower on a CPU, torch.compile breaks
-    # where shapes depend on the data. On a GPU, True may pay in a long run.
+    # Whether XLA (PyTorch: torch.compile) compiles the training step. "auto" is True on JAX, which is slow without it,
+    # and False elsewhere: TensorFlow's XLA compiles for minutes and is then slower on a CPU, and torch.compile fails
+    # where shapes depend on the data. On a GPU, True may be worth it in a long run.
     JIT_COMPILE: bool | str = "auto"
-    # Share of an anchor's or ROI's area inside the ignore region over which it bears no loss, unless it is positive.
+    # An anchor or ROI with a larger share of its area in the ignore region has no loss, unless it is positive.
     IGNORE_OVERLAP = 0.3
     # True: the data loader yields an ignore map for each image and the losses respect it.
     USE_IGNORE = False
-    # True: a ROI is detected by its best foreground class at DETECTION_MIN_CONFIDENCE even where background is
-    # likelier; thresholds under 0.5 have no effect on two classes otherwise.
+    # True: the best foreground class of a ROI counts, even where background is likelier. Without it, a
+    # DETECTION_MIN_CONFIDENCE under 0.5 has no effect when there is only one foreground class.
     DETECTION_ANY_FOREGROUND = False
-    # Detected boxes are enlarged by this share before the mask head sees them, so that a box which is too small does
-    # not cut its mask; the detections returned have the enlarged boxes.
+    # Detected boxes are enlarged by this share before the mask head sees them, so that a box that is too small does not
+    # cut its mask off. The enlarged boxes are returned.
     DETECTION_MASK_MARGIN = 0.0
     # True: the ground-truth boxes join the proposals in training, so that the heads learn before the RPN does.
     USE_GT_PROPOSALS = False
@@ -178,11 +181,11 @@ class Config:
         Raises:
             ValueError: NORM is none of them.
         """
-        # Not at the top: it loads Keras, which a program may still want to choose a backend for.
-        from cyclic.backbones.norm import NORMS
-
         if self.NORM is None:
             return "frozen" if self.TRAIN_BN is False else "batch"
+        # Imported late, since it loads Keras: after importing Config, a program can still choose Keras' backend.
+        from cyclic.backbones.norm import NORMS
+
         if self.NORM not in NORMS:
             raise ValueError(f"NORM = {self.NORM!r}: use one of {', '.join(NORMS)}, or None to follow TRAIN_BN")
         return self.NORM

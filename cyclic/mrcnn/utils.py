@@ -1,4 +1,4 @@
-"""Matterport's `utils`: every name at its usual place, each written in the module named for its subject."""
+"""Matterport's `utils`: all its names for import; the code is in the rooms that the imports below name."""
 
 from cyclic.mrcnn.data.dataset import Dataset
 from cyclic.mrcnn.data.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image

@@ -57,8 +57,8 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
     titles = titles if titles is not None else [""] * len(images)
     rows = -(-len(images) // cols)
     figure = plt.figure(figsize=(14, max(14 * rows // cols, 2)))
-    for place, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
-        ax = figure.add_subplot(rows, cols, place)
+    for number, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
+        ax = figure.add_subplot(rows, cols, number)
         ax.set_title(title, fontsize=9)
         ax.axis("off")
         ax.imshow(np.asarray(image).astype(np.uint8), cmap=cmap, norm=norm, interpolation=interpolation)
@@ -103,7 +103,8 @@ def display_instances(
         class_ids: `[N]` int, indices into `class_names`.
         scores: `[N]`, shown behind the class name, or None.
         ax: axes to draw on; None makes a figure of `figsize` inches and shows it.
-        colors, captions: N of each, in place of random colours, and of class and score.
+        colors: N colours, or None for random ones.
+        captions: N strings, or None for class name and score.
 
     Raises:
         ValueError: the numbers of boxes, masks and class ids differ.

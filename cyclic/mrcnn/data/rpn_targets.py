@@ -28,7 +28,7 @@ def build_rpn_targets(
 
     Args:
         image_shape: (H, W, ...) of the image the anchors are made for.
-        anchors: `[A, 4]` float64 (y1, x1, y2, x2) in pixels, `anchors.pyramid_anchors(config, image_shape)`.
+        anchors: `[A, 4]` float64 (y1, x1, y2, x2) in pixels, `anchors_numpy.pyramid_anchors(config, image_shape)`.
         gt_class_ids: `[G]` int; negative ids mark crowd boxes, near which no anchor is negative. G may be 0.
         gt_boxes: `[G, 4]` (y1, x1, y2, x2) in pixels.
         config: `Config`.

@@ -12,8 +12,8 @@ from cyclic.mrcnn.geometry.resizing import resize_linear
 def unmold_crops(detections, masks, original_shape, image_shape, window):
     """Convert one image's detections to pixels of the original image; detections without area are left out.
 
-    The arithmetic is Matterport's. Where the image was scaled, a box may be up to half a pixel too large. Tiles that are
-    enlarged before detection have an exact version, `cyclic.inference.unmold.unmold_tile`.
+    The arithmetic is Matterport's. Where the image was scaled, a box may be up to half a pixel too large. There is an
+    exact version for tiles that are enlarged before detection, `cyclic.inference.unmold.unmold_tile`.
 
     Args:
         detections: `[D, 6]` normalized, zero rows at the end.

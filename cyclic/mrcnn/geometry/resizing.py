@@ -89,7 +89,7 @@ def resize_image(image: np.ndarray, min_dim=None, max_dim=None, min_scale=None, 
         min_scale: the image is enlarged by at least this factor, even where `min_dim` needs less.
         mode: "none" changes nothing; "square" pads with zeros to `max_dim` x `max_dim`; "pad64" pads with zeros to
             multiples of 64; "crop" cuts a random `min_dim` x `min_dim` square out of the scaled image.
-        rng: `numpy.random.Generator` of the crop's place.
+        rng: `numpy.random.Generator` that draws the position of the crop.
 
     Returns:
         image: `[H', W', C]`, dtype of the input.
