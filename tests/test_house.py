@@ -18,7 +18,7 @@ HOUSE = """
     mrcnn.weights mrcnn.kernels mrcnn.geometry mrcnn.config mrcnn
     backbones evaluation datasets draw
     labels stain tiling symmetry fitting images files config retired errors allocator
-""".split()
+""".split()  # noqa: SIM905
 
 
 def modules():

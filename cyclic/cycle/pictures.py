@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages.scores import REPORTED
-from cyclic.draw.overlays import contour_overlay, error_overlay, map_colors, pseudo_overlay
+from cyclic.draw.colours import map_colors
+from cyclic.draw.overlays import contour_overlay, error_overlay, pseudo_overlay
 from cyclic.evaluation.compare import BASELINE
 from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency

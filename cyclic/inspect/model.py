@@ -11,7 +11,7 @@ import numpy as np
 
 from cyclic.draw.overlays import contour_overlay
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.inference.detect import confident, detection_options, predict_image
+from cyclic.inference.detect import detect, drop_unsure
 from cyclic.inspect.drawing import crop_middle, draw_errors, show_histograms, show_pictures
 from cyclic.inspect.run import Run
 from cyclic.mrcnn import visualize
@@ -19,7 +19,7 @@ from cyclic.mrcnn.data.loader import DataGenerator
 from cyclic.mrcnn.geometry.anchors_numpy import compute_backbone_shapes, pyramid_anchors
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.utils import apply_box_deltas, compute_overlaps, denorm_boxes, unmold_image
-from cyclic.networks import load_predictor
+from cyclic.networks import Models
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.semi.dataset import CropAugmentation, PseudoDataset
 
@@ -61,11 +61,12 @@ class Inspected:
 def open_model(run: Run, cycle: int, round_: int = 0) -> Inspected:
     """Return the Mask R-CNN of a round and a sample of the pseudo masks that its cycle began with."""
     paths = run.paths.cycle(cycle)
-    model, _ = load_predictor(paths.round(round_).weights)
-    training = MaskRCNN("training", model.config, network=model.network)
+    models = Models(run.config)
+    models.load(paths.round(round_).weights)
+    model, training = models.detector, models.trainer(run.config.seed, steps_per_epoch=1)
     pseudo = {name: load_pseudo_masks(paths.pseudo(), name) for name in run.train.ids[:4]}
     images = {name: run.train.image(name) for name in pseudo}
-    augmentation = CropAugmentation(run.config.segmenter.stain_jitter, run.config.segmenter.fade)
+    augmentation = CropAugmentation(run.config.mask_rcnn.stain_jitter)
     generator = DataGenerator(PseudoDataset(images, pseudo), model.config, augmentation=augmentation, seed=0)
     # The sample with the most pseudo masks has the most to show.
     samples = [generator[index][0] for index in range(4)]
@@ -216,8 +217,8 @@ def show_prediction(look: Inspected, run: Run, name: str) -> plt.Figure:
     With a ground truth, show the errors in the whole image and print the scores.
     """
     image, true = run.images.image(name), run.truth(name)
-    labels, scores = predict_image(look.model, image, **detection_options(run.config))
-    labels = confident(labels, scores, run.config.detection.score)
+    labels, scores = detect(look.model, image, run.config.detection, run.config.scale)
+    labels, _ = drop_unsure(labels, scores, run.config.detection.score)
     outlines = contour_overlay(crop_middle(image), crop_middle(labels))
     pictures = [("the middle", crop_middle(image)), (f"{labels.max()} nuclei in the whole image", outlines)]
     if true is not None:

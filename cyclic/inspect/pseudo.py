@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from skimage import measure
 
-from cyclic.activation.maps import METHODS, activation_map, product_map
+from cyclic.activation.maps import METHODS, activation_map
 from cyclic.datasets.tiles import negative_areas
 from cyclic.draw.overlays import contour_overlay, pseudo_overlay
 from cyclic.evaluation.ranking import precision_by_rank
@@ -15,9 +15,10 @@ from cyclic.files import read_label_map, read_map
 from cyclic.inspect.drawing import crop_middle, draw_errors, show_pictures
 from cyclic.inspect.run import Run
 from cyclic.networks import Models
-from cyclic.pseudo.candidates import scored_components, select_components
+from cyclic.pseudo.candidates import Candidates, find_candidates
+from cyclic.pseudo.recipe import RECIPES, recipe_of
 from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
-from cyclic.pseudo.threshold import METHODS as THRESHOLDS
+from cyclic.pseudo.select import select_pseudo_masks
 from cyclic.pseudo.threshold import threshold_map
 from cyclic.stain import hematoxylin_map
 
@@ -28,7 +29,6 @@ FACTORS = {
     "contrast": 1,
     "isolation": 1,
     "size_prior": 1,
-    "agreement": 1,
 }
 # What the notebook prints of a run without a classifier, by its `supervision`.
 SKIPPED = {
@@ -62,13 +62,11 @@ def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.nda
             method,
             config.maps.level,
             scale=config.scale,
-            tile=config.maps.tile,
-            overlap=config.maps.overlap,
             context=config.tiles.size,
         )
         for method in METHODS
     }
-    return maps | {"hematoxylin": stain, "product": product_map(maps[config.maps.method], stain)}
+    return maps | {"hematoxylin": stain}
 
 
 def show_maps(image: np.ndarray, maps: dict[str, np.ndarray]) -> plt.Figure:
@@ -82,21 +80,20 @@ def run_map(run: Run, cycle: int, name: str) -> np.ndarray:
 
 
 def show_thresholds(image: np.ndarray, values: np.ndarray) -> plt.Figure:
-    """Show what each threshold takes as nuclei in a map (`[H, W]` in [0, 1])."""
+    """Show what the threshold of each recipe takes as nuclei in a map (`[H, W]` in [0, 1])."""
     pictures = [("map", values)]
-    for method in THRESHOLDS:
-        mask = threshold_map(values, method)
-        lowest = f" > {values[mask].min():.2f}" if mask.any() and method != "local" else ""
-        pictures.append((f"{method}{lowest}: {mask.mean():.0%}", _outline_mask(image, mask)))
-    return show_pictures(pictures, columns=5, width=16)
+    for name, recipe in RECIPES.items():
+        mask = threshold_map(values, recipe.threshold)
+        lowest = f" > {values[mask].min():.2f}" if mask.any() else ""
+        pictures.append((f"{name}{lowest}: {mask.mean():.0%}", _outline_mask(image, mask)))
+    return show_pictures(pictures, columns=3, width=12)
 
 
-def show_levels(image: np.ndarray, values: np.ndarray, run: Run) -> plt.Figure:
+def show_levels(image: np.ndarray, candidates: Candidates, run: Run) -> plt.Figure:
     """Show the nested masks whose components compete: the run's threshold times each of its factors."""
-    settings = run.config.pseudo
     pictures = []
-    for factor in settings.factors:
-        mask = threshold_map(values, settings.threshold_method, settings.threshold, factor)
+    for factor in run.config.pseudo.factors:
+        mask = threshold_map(candidates.source, recipe_of(run.config).threshold, factor)
         pictures.append((f"{factor:g} x threshold", _outline_mask(crop_middle(image), crop_middle(mask))))
     return show_pictures(pictures)
 
@@ -105,47 +102,33 @@ def _outline_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return contour_overlay(image, measure.label(mask), 1)  # one pixel wide: these pictures are small
 
 
-def find_components(run: Run, cycle: int, name: str) -> tuple[np.ndarray, np.ndarray, ComponentScores]:
-    """Return the map that components come from, the components and their scores, by the run's settings.
-
-    Without a classifier the map is the hematoxylin stain. See `pseudo.candidates.scored_components`.
-    """
+def find_run_candidates(run: Run, cycle: int, name: str) -> Candidates:
+    """Return the candidates of an image in a cycle, by the run's settings."""
     image, config = run.images.image(name), run.config
-    if run.has_classifier:
-        return scored_components(run_map(run, cycle, name), image, config, _negative_area(run, name, image.shape[:2]))
-    no_map = np.zeros(image.shape[:2], np.float32)
-    stain_alone = config.with_pseudo(source="hematoxylin", agreement=False, min_activation=0.0)
-    return scored_components(no_map, image, stain_alone)
+    activation = run_map(run, cycle, name) if recipe_of(config).source == "activation" else None
+    return find_candidates(image, activation, config, _negative_area(run, name, image.shape[:2]))
 
 
 def _negative_area(run: Run, name: str, shape: tuple[int, int]) -> np.ndarray | None:
-    """Return where negative tiles lie, `[H, W]` bool; None if the run keeps components there."""
-    if not run.config.pseudo.negative_tiles or name not in run.train.ids:
+    """Return where negative tiles lie, `[H, W]` bool; None if the run keeps candidates there."""
+    if not run.config.trusts_negative_tiles or name not in run.train.ids:
         return None
     return negative_areas(run.config.tiles.folder or run.paths.tiles, {name: shape})[name]
 
 
-def component_rows(
-    run: Run, cycle: int, source_map: np.ndarray, labels: np.ndarray, scores: ComponentScores, around: int = 8
-) -> list[dict]:
-    """Return rows of the best components, of those around the last that is kept, and of the worst.
+def candidate_rows(run: Run, candidates: Candidates, around: int = 8) -> list[dict]:
+    """Return rows of the best candidates, of those around the last that is kept, and of the worst.
 
-    `weakest` is the factor that costs a component most confidence. There is a column `agreement` only if the run has a
-    classifier and asks for agreement with its map.
+    `weakest` is the factor that costs a candidate most confidence.
 
     Args:
         run: the run.
-        cycle: whose choice to show.
-        source_map: map that the components come from; this and the next two are what `find_components` returns.
-        labels: the components.
-        scores: their scores.
+        candidates: what `find_run_candidates` returned.
         around: how many rows of each.
     """
-    agreement = run.has_classifier and run.config.pseudo.agreement
-    factors = [name for name in FACTORS if agreement or name != "agreement"]
-    ranked = scores.take(np.argsort(-getattr(scores, run.config.pseudo.rank_by), kind="stable"))
-    selected = select_components(source_map, labels, scores, run.selection_config(cycle))
-    kept, total = len(selected.confidence), len(ranked)
+    scores = candidates.scores
+    ranked = scores.take(np.argsort(-getattr(scores, recipe_of(run.config).rank_by), kind="stable"))
+    kept, total = len(select_pseudo_masks(candidates, run.config, run.cut).confidence), len(ranked)
     wanted = [*range(around), *range(kept - around // 2, kept + around // 2), *range(total - around // 2, total)]
     rows = []
     for index in sorted({rank for rank in wanted if 0 <= rank < total}):
@@ -156,7 +139,7 @@ def component_rows(
                 "confidence": float(ranked.confidence[index]),
                 "weakest": weakest_factor(ranked, index),
                 "area": int(ranked.area[index]),
-                **{name: float(getattr(ranked, name)[index]) for name in factors},
+                **{name: float(getattr(ranked, name)[index]) for name in FACTORS},
             }
         )
     return rows
@@ -168,31 +151,32 @@ def weakest_factor(scores: ComponentScores, index: int) -> str:
     return min(values, key=values.__getitem__)
 
 
-def show_selection(
-    run: Run, cycle: int, name: str, source_map: np.ndarray, labels: np.ndarray, scores: ComponentScores
-) -> plt.Figure:
-    """Show all components and those that are kept, in the middle of an image.
+def show_selection(run: Run, name: str, candidates: Candidates) -> plt.Figure:
+    """Show all candidates and those that become pseudo masks, in the middle of an image.
 
     Under the white veil no loss is computed.
     """
     image = run.images.image(name)
-    kept = select_components(source_map, labels, scores, run.selection_config(cycle))
+    kept = select_pseudo_masks(candidates, run.config, run.cut)
     title = f"{len(kept.confidence)} kept; {kept.ignore.mean():.0%} ignored"
+    labels = crop_middle(candidates.labels)
     pictures = [
-        ("map", crop_middle(source_map)),
-        (f"{len(scores)} components", contour_overlay(crop_middle(image), crop_middle(labels))),
+        ("map", crop_middle(candidates.source)),
+        (f"{len(candidates.scores)} candidates", contour_overlay(crop_middle(image), labels)),
         (title, pseudo_overlay(crop_middle(image), crop_middle(kept.labels), crop_middle(kept.ignore))),
     ]
     return show_pictures(pictures, columns=3, width=16)
 
 
-def show_ranking(run: Run, name: str, labels: np.ndarray, scores: ComponentScores, shown: int = 10) -> plt.Figure:
-    """Show the best and the worst components, each with its confidence and its weakest factor."""
-    image, order, half = run.images.image(name), np.argsort(-scores.confidence, kind="stable"), 24
-    padded = np.pad(contour_overlay(image, labels, 1), ((half, half), (half, half), (0, 0)), constant_values=255)
+def show_ranking(run: Run, name: str, candidates: Candidates, shown: int = 10) -> plt.Figure:
+    """Show the best and the worst candidates, each with its confidence and its weakest factor."""
+    image, scores, half = run.images.image(name), candidates.scores, 24
+    order = np.argsort(-scores.confidence, kind="stable")
+    outlined = contour_overlay(image, candidates.labels, 1)
+    padded = np.pad(outlined, ((half, half), (half, half), (0, 0)), constant_values=255)
     pictures = []
     for index in [*order[:shown], *order[shown:][-shown:]]:
-        y, x = np.argwhere(labels == scores.ids[index]).mean(axis=0).round().astype(int)
+        y, x = np.argwhere(candidates.labels == scores.ids[index]).mean(axis=0).round().astype(int)
         title = f"{scores.confidence[index]:.2f} {weakest_factor(scores, index)}"
         pictures.append((title, padded[y : y + 2 * half, x : x + 2 * half]))
     return show_pictures(pictures, columns=shown, width=16)

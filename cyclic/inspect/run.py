@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.config import RunConfig, load_config
+from cyclic.config import RunConfig
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.files import read_json
-from cyclic.runs.directory import RunDirectory, data_folder
+from cyclic.pseudo.recipe import recipe_of
+from cyclic.runs.directory import RunDirectory, data_folder, read_run_config
 from cyclic.runs.paths import RunPaths
 
 
@@ -44,15 +45,13 @@ class Run:
         """Cycles that have begun."""
         return self.paths.cycles()
 
-    def selection_config(self, cycle: int) -> RunConfig:
-        """Return the settings by which a cycle chose its pseudo masks.
-
-        A share of the candidates of all images is replaced by the lowest confidence that it kept.
-        """
-        cut = self.paths.cycle(cycle).cut
-        if not self.config.pseudo.pool or not cut.is_file():
-            return self.config
-        return self.config.with_pseudo(share=None, min_confidence=read_json(cut)["min_confidence"])
+    @property
+    def cut(self) -> float | None:
+        """The confidence that the share of all images' candidates came to; None if each image has its own."""
+        path = self.paths.cycle(1).cut
+        if not recipe_of(self.config).pooled or not path.is_file():
+            return None
+        return float(read_json(path)["min_confidence"])
 
     def truth(self, name: str) -> np.ndarray | None:
         """Return the ground truth of a val image, `[H, W]` int32; None where there is none.
@@ -78,4 +77,4 @@ def open_run(path: str | Path, data: str | Path | None = None) -> Run:
         raise InputError(f"{path}: no run here; give the folder that cyclic train wrote to (--out)")
     paths = RunPaths(Path(path))
     train, val = open_splits(data_folder(paths.root) if data is None else data)
-    return Run(paths, load_config(paths.config), train, val)
+    return Run(paths, read_run_config(paths.root), train, val)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from cyclic.config import RunConfig, load_config
+from cyclic.config import RunConfig
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.layouts import open_splits
 from cyclic.draw.colours import ERROR_COLORS, OUTLINE_COLORS
@@ -19,7 +19,7 @@ from cyclic.evaluation.table import HEADINGS
 from cyclic.files import atomic_path, read_json
 from cyclic.report.curves import MAIN_METRICS, loss_charts, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
-from cyclic.runs.directory import RunDirectory, data_folder, read_events
+from cyclic.runs.directory import RunDirectory, data_folder, read_events, read_run_config
 from cyclic.runs.paths import RunPaths
 
 # This many of the best val images and as many of the worst are compared.
@@ -89,7 +89,7 @@ def write_report(run: str | Path, data: str | Path | None = None, out: str | Pat
     if not RunDirectory.holds_run(run):
         raise InputError(f"{run}: no run here; give the folder that cyclic train wrote to (--out)")
     paths = RunPaths(Path(run))
-    config = load_config(paths.config)
+    config = read_run_config(run)
     data = data_folder(paths.root) if data is None else Path(data)
     train, val = open_splits(data)
     _require_same_images(paths, [*train.ids, *(val.ids if val else [])], data)

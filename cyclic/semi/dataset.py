@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cyclic.datasets.augment import fade_nuclei, flip_turn, stain_jitter
+from cyclic.datasets.augment import flip_turn, stain_jitter
 from cyclic.pseudo.masks import PseudoMasks
 
 
@@ -35,20 +35,17 @@ class PseudoDataset:
 
 
 class CropAugmentation:
-    """Flips and turns of image, labels and ignore map alike; paled nuclei and stain jitter in the image.
+    """Flips and turns of image, labels and ignore map alike; stain jitter in the image.
 
     Args:
         sigma: strength of the stain jitter, see `stain_jitter`; 0 for none.
-        fade: share of the nuclei that are paled, see `fade_nuclei`; 0 for none.
     """
 
-    def __init__(self, sigma: float = 0.05, fade: float = 0.0):
-        self.sigma, self.fade = sigma, fade
+    def __init__(self, sigma: float):
+        self.sigma = sigma
 
     def __call__(self, image, labels, ignore, rng):
         image, labels, ignore = flip_turn(rng, image, labels, ignore)
-        if self.fade:
-            image = fade_nuclei(image, labels, rng, self.fade)
         if self.sigma:
             image = stain_jitter(image, rng, self.sigma)
         return image, labels, ignore
