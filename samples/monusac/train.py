@@ -1,4 +1,4 @@
-"""Train on MoNuSAC / MoNuSeg: `cyclic train` with `configs/monusac.yaml` and all its options.
+"""Train on MoNuSAC / MoNuSeg: `cyclic train` with `configs/monusac_cpu.yaml` and all its options.
 
 Example:
     python samples/monusac/train.py --dataset DIR --out RUN [--resume] [--dry-run] [--set section.key=value]
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cyclic.cli import main
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "monusac.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "monusac_cpu.yaml"
 
 if __name__ == "__main__":
     options = [re.sub("^--dataset", "--data", option) for option in sys.argv[1:]]

@@ -10,7 +10,7 @@ from cyclic.config import load_config
 from cyclic.cycle.dry_run import dry_run
 from cyclic.datasets.synthetic import write_tissue_set
 
-CONFIG = pathlib.Path(__file__).resolve().parents[2] / "configs" / "monusac.yaml"
+CONFIG = pathlib.Path(__file__).resolve().parents[2] / "configs" / "monusac_paper.yaml"
 # Crop of the network that the configuration has, px, and a data set of MoNuSeg's kind: images to train on, val, side.
 SIDE, IMAGES = 512, (12, 4, 1000)
 
@@ -26,7 +26,7 @@ def schedule(settings: dict) -> list[dict]:
     overrides = [f"precision={'float32' if precision == 'tf32' else precision}"]
     train, val, size = IMAGES
     if side != SIDE:
-        overrides += [f"segmenter.crop={side}", f"maps.tile={side // 2}", "maps.overlap=16", f"tiles.size={side // 4}"]
+        overrides += [f"mask_rcnn.crop={side}", f"tiles.size={side // 4}"]
         overrides += [f"detection.tile={side // 2}", "detection.overlap=16"]
         train, val, size = 1, 1, side
     with tempfile.TemporaryDirectory() as data:

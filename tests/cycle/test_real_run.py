@@ -77,7 +77,7 @@ def test_maps_predictions_and_overlays_fit_their_images(tiny_run):
 
 def test_model_file_tells_its_configuration(tiny_run):
     stored = json.loads(read_attributes(tiny_run.run / "best.weights.h5")["run_config"])
-    assert stored["segmenter"]["fc_size"] == 32 and stored["cycles"] == 2
+    assert stored["mask_rcnn"]["width"] == [32, 32, 32, 32] and stored["detection"]["tile"] == 64
 
 
 def test_report_finds_the_data_set_of_the_run(tiny_run, command, tmp_path):

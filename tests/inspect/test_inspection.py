@@ -67,10 +67,7 @@ def without_classifier(fake_run, root, supervision):
     """Return the run as one of another supervision leaves it: no maps; with instance labels no pseudo masks of val."""
     path = root / supervision
     shutil.copytree(fake_run.run, path)
-    settings = {"supervision": supervision} | (
-        {"pseudo": {"source": "hematoxylin", "agreement": False}} if supervision == "none" else {}
-    )
-    (path / "config.yaml").write_text(yaml.safe_dump(settings))
+    (path / "config.yaml").write_text(yaml.safe_dump({"supervision": supervision}))
     paths = RunPaths(path)
     for cycle in map(paths.cycle, paths.cycles()):
         shutil.rmtree(cycle.map("").parent)
@@ -91,17 +88,16 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
     assert list(maps) == ["hematoxylin"]
     np.testing.assert_array_equal(maps["hematoxylin"], hematoxylin_map(image))
 
-    found, labels, scores = pseudo.find_components(run, 1, "val_000")
-    settings = run.config.pseudo
-    np.testing.assert_array_equal(found, fill_centres(maps["hematoxylin"], settings.max_hole, settings.closing))
-    assert len(scores) == labels.max() > 0 and (scores.agreement == 1).all()
-    rows = pseudo.component_rows(run, 1, found, labels, scores)
-    assert {row["kept"] for row in rows} == {"yes", "no"} and "agreement" not in rows[0]
+    candidates = pseudo.find_run_candidates(run, 1, "val_000")
+    max_hole = RECIPES["stain"].max_hole
+    np.testing.assert_array_equal(candidates.source, fill_centres(maps["hematoxylin"], max_hole))
+    assert len(candidates.scores) == candidates.labels.max() > 0
+    assert {row["kept"] for row in pseudo.candidate_rows(run, candidates)} == {"yes", "no"}
     pictures = [
         pseudo.show_maps(image, maps),
-        pseudo.show_levels(image, found, run),
-        pseudo.show_selection(run, 1, "val_000", found, labels, scores),
-        pseudo.show_ranking(run, "val_000", labels, scores),
+        pseudo.show_levels(image, candidates, run),
+        pseudo.show_selection(run, "val_000", candidates),
+        pseudo.show_ranking(run, "val_000", candidates),
     ]
     assert all(len(figure.axes) > 1 for figure in pictures)
     compared = [pseudo.show_precision(run, run.images.ids), pseudo.show_errors(run, 2, "val_000")]
@@ -112,25 +108,17 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
         assert compared == [None, None] and printed.count("no pseudo masks") + printed.count("No pseudo masks") == 2
 
 
-def test_agreement_is_a_column_of_runs_that_ask_for_it(run):
-    assert "agreement" in pseudo.component_rows(run, 1, *pseudo.find_components(run, 1, "val_000"))[0]
-
-
-def test_components_in_negative_tiles_are_shown_no_more_than_they_are_kept(run, tmp_path):
+def test_candidates_in_negative_tiles_are_shown_no_more_than_they_are_kept(run, tmp_path):
     name = run.train.ids[0]
-    image = run.train.image(name)
-    paths = RunPaths(tmp_path)
-    paths.cycle(1).map(name).parent.mkdir(parents=True)
-    shutil.copy(run.paths.cycle(1).map(name), paths.cycle(1).map(name))
+    image, paths = run.train.image(name), RunPaths(tmp_path)
     write_image(paths.tiles / f"negative/{name}_0_0.png", image[:, : image.shape[1] // 2])
-    config = run.config.with_pseudo(negative_tiles=True)
-    with_tiles = dataclasses.replace(run, paths=paths, config=config, val=None)
-    without = dataclasses.replace(with_tiles, config=run.config)
-    _, every, _ = pseudo.find_components(without, 1, name)
-    _, some, scores = pseudo.find_components(with_tiles, 1, name)
+    with_tiles = dataclasses.replace(run, paths=paths, val=None)
+    no_answers = run.config.model_copy(update={"supervision": "none"})
+    every = pseudo.find_run_candidates(dataclasses.replace(with_tiles, config=no_answers), 1, name).labels
+    some = pseudo.find_run_candidates(with_tiles, 1, name)
     quarter = image.shape[1] // 4
-    assert every[:, :quarter].any() and not some[:, :quarter].any()
-    assert some.any() and some.max() == len(scores) < every.max()
+    assert every[:, :quarter].any() and not some.labels[:, :quarter].any()
+    assert some.labels.any() and some.labels.max() == len(some.scores) < every.max()
 
 
 def test_ground_truth_of_training_images_is_never_shown(run, fake_run, monkeypatch):
@@ -153,8 +141,9 @@ def test_a_folder_without_a_run(tmp_path):
 
 
 def test_a_pooled_share_shows_as_the_confidence_it_came_to(run, tmp_path):
-    config = run.config.with_pseudo(pool=True)
-    pooled = dataclasses.replace(run, paths=RunPaths(tmp_path), config=config)
-    assert pooled.selection_config(1).pseudo.share == config.pseudo.share  # the stage has not run yet
+    pooled = dataclasses.replace(run, paths=RunPaths(tmp_path))
+    assert pooled.cut is None  # the stage has not run yet
     write_json(pooled.paths.cycle(1).cut, {"min_confidence": 0.5})
-    assert (pooled.selection_config(1).pseudo.share, pooled.selection_config(1).pseudo.min_confidence) == (None, 0.5)
+    assert pooled.cut == 0.5
+    paper = run.config.model_copy(update={"pseudo": run.config.pseudo.model_copy(update={"recipe": "paper"})})
+    assert dataclasses.replace(pooled, config=paper).cut is None

@@ -22,10 +22,8 @@ RUN = {
     "cycles": 1,
     "tiles": {"size": 32, "stride": 24},
     "classifier": {"steps": 2, "batch": 4},
-    "maps": {"tile": 112, "overlap": 16},
-    "segmenter": {
-        "crop": 64, "batch": 1, "steps": 2, "warmup": 0, "rpn_anchors": 32, "rois": 8, "proposals": 32,
-        "max_instances": 16, "pyramid_channels": 32, "rpn_channels": 32, "mask_channels": 32, "fc_size": 32,
+    "mask_rcnn": {
+        "width": [32, 32, 32, 32], "crop": 64, "batch": 1, "steps": 2, "rpn_anchors": 32, "rois": 8, "proposals": 32,
     },
     "rounds": {"students": 0},
     "detection": {"tile": 32, "overlap": 8, "proposals": 32, "max_instances": 16, "score": 0.3},

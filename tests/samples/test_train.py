@@ -34,10 +34,10 @@ def assert_refused(result, *parts):
 def test_the_configuration_of_the_data_set_is_read(name, option, program, tmp_path):
     arguments = (option, tmp_path, "--out", tmp_path / "run")
     # The message names the configuration that was read.
-    assert_refused(program(name, *arguments, "--set", "classifier.stepz=1"), f"configs/{name}.yaml", "stepz")
+    assert_refused(program(name, *arguments, "--set", "classifier.stepz=1"), f"configs/{name}_cpu.yaml", "stepz")
 
 
-def test_another_configuration_takes_its_place(program, tmp_path):
+def test_another_configuration_lies_on_top(program, tmp_path):
     (tmp_path / "mine.yaml").write_text("cycles: 0\n")
     arguments = (f"--dataset={tmp_path}", "--out", tmp_path / "run", "--config", tmp_path / "mine.yaml")
     assert_refused(program("monusac", *arguments), "mine.yaml", "cycles")

@@ -71,8 +71,8 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, call):
 
 def test_differences_give_back_the_configuration():
     overrides = ("pseudo.share=null", "pseudo.factors=[1.0, 1.2]", "cycles=4", "seed=3")
-    found = collect.differences(load_config(None, overrides).model_dump(mode="json"), BASE)
-    assert load_config(None, (*found, "seed=3")) == load_config(None, overrides)
+    found = collect.differences(load_config((), overrides).model_dump(mode="json"), BASE)
+    assert load_config((), (*found, "seed=3")) == load_config((), overrides)
     assert len(found) == 3
 
 

@@ -41,7 +41,7 @@ class Detector:
         # Shape of the images that the network ran on last.
         self._last_shape: tuple[int, ...] | None = None
         if mode == "training":
-            self.keras_model = training_model(network)
+            self.keras_model = training_model(network, config.SEED)
             return
         self.keras_model, self._mask_model = detection_model(network), mask_model(network)
         for model in (self.keras_model, self._mask_model):

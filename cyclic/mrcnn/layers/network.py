@@ -126,12 +126,16 @@ class TrainingModel(keras.Model):
         return self.get_metrics_result()
 
 
-def training_model(network):
+def training_model(network, seed=None):
     """Build the training graph.
 
     Inputs, by name: image `[B, H, W, 3]` float32, mean subtracted; image_meta `[B, meta]`; rpn_match `[B, A, 1]`;
     rpn_target_bbox `[B, N, 4]`; gt_class_ids `[B, G]`; gt_boxes `[B, G, 4]` pixels; gt_masks `[B, G, h, w]`;
     and, with `USE_IGNORE`, ignore `[B, H, W]`.
+
+    Args:
+        network: `Network`.
+        seed: of the choice of ROIs; None for a new one each time.
 
     Returns:
         `TrainingModel`; its outputs are the five losses, `[1]` each.
@@ -169,7 +173,7 @@ def training_model(network):
         config.BBOX_STD_DEV,
         config.USE_MINI_MASK,
         config.IGNORE_OVERLAP,
-        seed=config.SEED,
+        seed=seed,
         name="proposal_targets",
     )(proposals, inputs["gt_class_ids"], gt_boxes, inputs["gt_masks"], ignore=inputs.get("ignore"))
     rois, class_ids, roi_weights, target_deltas, target_masks, mask_weights = targets
