@@ -137,8 +137,8 @@ class MaskRcnnConfig(_Section):
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="Peak learning rate of the first teacher.")
     later_learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="Peak learning rate after it.")
-    anchor_scales: list[int] = Field(
-        [16, 32, 64, 128, 256], description="Side of the anchors of each pyramid level; halve them for scale 1."
+    anchor_scales: tuple[Positive, Positive, Positive, Positive, Positive] = Field(
+        (16, 32, 64, 128, 256), description="Side of the anchors of each pyramid level; halve them for scale 1."
     )
     rpn_anchors: Positive = Field(128, description="Anchors of a crop that bear loss.")
     rois: Positive = Field(64, description="ROIs of a crop that are trained.")
