@@ -298,7 +298,7 @@ def _start_keras() -> None:
 def _mute_native_code() -> None:
     """Leave standard error to Python alone: TensorFlow's C++ code writes there whatever its log level is.
 
-    Where native code ends the process, a traceback still tells the place.
+    Where native code ends the process, a traceback still shows the place.
     """
     sys.stderr.flush()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")

@@ -162,7 +162,7 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
 
     Args:
         path: `best.weights.h5` or a `model.weights.h5` of a run.
-        overrides: `detection.key=value` strings in place of the stored settings. A smaller tile brings a smaller
+        overrides: `detection.key=value` strings instead of the stored settings. A smaller tile brings a smaller
             overlap, half a tile at most.
 
     Raises:
