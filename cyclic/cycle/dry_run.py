@@ -20,7 +20,7 @@ from cyclic.cycle.schedule import Training
 from cyclic.cycle.stages import classifier, mask_rcnn
 from cyclic.cycle.stages.maps import image_map
 from cyclic.datasets.layouts import open_splits
-from cyclic.datasets.tiles import load_tiles
+from cyclic.datasets.tile_folder import load_tiles
 from cyclic.errors import InputError
 from cyclic.inference.detect import detect
 from cyclic.pseudo.masks import PseudoMasks

@@ -3,7 +3,8 @@
 import numpy as np
 
 from cyclic.cycle.context import Context
-from cyclic.datasets.tiles import cut_tiles, load_tiles
+from cyclic.datasets.tile_cutting import cut_tiles
+from cyclic.datasets.tile_folder import load_tiles
 from cyclic.errors import InputError
 
 
@@ -15,8 +16,8 @@ def cut_run_tiles(context: Context) -> None:
     """
     tiles = context.config.tiles
     if tiles.folder:
-        counts = np.bincount(load_tiles(tiles.folder).labels, minlength=2)
-        context.run.log("tiles", folder=tiles.folder, positive=counts[1], negative=counts[0])
+        negative, positive = np.bincount(load_tiles(tiles.folder).labels, minlength=2)
+        context.run.log("tiles", folder=tiles.folder, positive=positive, negative=negative)
         return
     if not all(context.train.has_labels(name) for name in context.train.ids):
         raise InputError(
