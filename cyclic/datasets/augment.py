@@ -16,6 +16,7 @@ import numpy as np
 
 from cyclic.errors import InputError
 from cyclic.stain import DENSITY, STAIN_VECTORS
+from cyclic.symmetry import transform
 
 
 def load_imgaug() -> types.ModuleType:
@@ -102,8 +103,8 @@ def flip_turn(rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray
         A tuple of as many arrays, contiguous. A quarter turn of an oblong array swaps H and W.
     """
     turns, flip = divmod(int(rng.integers(8)), 2)
-    moved = (np.rot90(array, turns) for array in arrays)
-    return tuple(np.ascontiguousarray(array[:, ::-1] if flip else array) for array in moved)
+    # Turned first and then flipped, which is a flip followed by the opposite turn.
+    return tuple(transform(array, -turns if flip else turns, bool(flip)) for array in arrays)
 
 
 def stain_jitter(image: np.ndarray, rng: np.random.Generator, sigma: float = 0.05) -> np.ndarray:

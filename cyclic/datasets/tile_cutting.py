@@ -18,6 +18,7 @@ from PIL import Image
 from cyclic.datasets.tile_folder import CLASSES, tile_name
 from cyclic.errors import InputError
 from cyclic.files import read_json, write_json
+from cyclic.tiling import flush_starts
 
 # A tile is positive from this share of nucleus pixels on, and negative up to that one.
 MIN_COVERAGE, MAX_COVERAGE_NEGATIVE = 0.1, 0.0
@@ -126,7 +127,7 @@ def negative_stride(stride: int) -> int:
 
 def tile_coverage(nuclei: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the tiles' top-left corners `[N, 2]` (y, x) and the share `[N]` of their pixels set in `nuclei` (bool)."""
-    ys, xs = (np.unique(np.append(np.arange(0, side - size, stride), side - size)) for side in nuclei.shape)
+    ys, xs = (np.array(flush_starts(side, size, stride)) for side in nuclei.shape)
     total = cv2.integral(nuclei.astype(np.uint8))  # total[y, x]: sum over nuclei[:y, :x]
     inside = total[np.ix_(ys + size, xs + size)] - total[np.ix_(ys, xs + size)]
     inside = inside - total[np.ix_(ys + size, xs)] + total[np.ix_(ys, xs)]
