@@ -66,7 +66,7 @@ In a file or option of yours an old key brings a warning.
 
 - "No effect" marks a removed key whose value no longer matters.
 - "Fixed" marks a removed key whose value the program now always uses.
-  A stored run with another value can be looked at, and used to predict.
+  A stored run with another value can be shown and can predict. It cannot be resumed.
   To repeat it, take the code of its time: see [history.md](history.md).
 """
 
