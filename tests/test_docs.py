@@ -13,6 +13,7 @@ from test_house import HOUSE, MODULES, room
 
 from cyclic import cli
 from cyclic.config import RunConfig, load_config
+from cyclic.files import write_image
 from cyclic.networks import Models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,3 +143,14 @@ def test_architecture_names_every_room_from_top_to_bottom():
     told = [name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)]
     rooms = {room(name) for name in MODULES}
     assert told == [name for name in HOUSE if name in rooms and name != "mrcnn"]
+
+
+def test_the_picture_shows_tiles_that_do_not_overlap(tmp_path):
+    readme_picture = script(ROOT / "studies/readme_picture.py")
+    tile = np.zeros((8, 8, 3), np.uint8)
+    for name in ("positive/a_0_0", "positive/a_4_4", "positive/b_0_0", "negative/a_0_20", "negative/unnamed"):
+        write_image(tmp_path / f"{name}.png", tile)
+    tiles = readme_picture.tiles_of(tmp_path, "a")
+    assert tiles == [(0, 20, 8, "negative"), (0, 0, 8, "positive")]
+    drawn = readme_picture.draw_tiles(np.full((30, 30, 3), 255, np.uint8), tiles)
+    assert {tuple(colour) for colour in readme_picture.TILE_COLOURS.values()} < set(map(tuple, drawn.reshape(-1, 3)))
