@@ -18,8 +18,9 @@ def _glibc() -> ctypes.CDLL | None:
 
 def release_freed_memory() -> None:
     """Give what was kept back to the system, for when blocks of other sizes follow that do not fit into it."""
-    if _glibc() is not None:
-        _glibc().malloc_trim(0)
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
 
 
 @functools.cache

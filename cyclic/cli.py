@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import rich.console
 import typer
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # Click's class of wrong use; Typer brings Click under another name in each of its versions.
-UsageError = typer.BadParameter.__base__
+UsageError: Any = typer.BadParameter.__base__
 DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
 # Disk full, no right to write, a file where a folder should be: the user's to repair, not a defect.
 USERS_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -298,7 +298,7 @@ def _start_keras() -> None:
 def _mute_native_code() -> None:
     """Leave standard error to Python alone: TensorFlow's C++ code writes there whatever its log level is.
 
-    Where native code ends the process, a traceback still tells the place.
+    Where native code ends the process, a traceback still shows the place.
     """
     sys.stderr.flush()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
@@ -330,7 +330,14 @@ def _exit_code(arguments: list[str]) -> int:
         return _fail(f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder")
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Print a warning as one line; those that are for developers are not shown."""
     if issubclass(category, UserWarning):
         print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)

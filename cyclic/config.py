@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field
 
 from cyclic.errors import InputError
-from cyclic.retired import fill_first_defaults, modernise
+from cyclic.retired import fill_first_defaults, is_first_version, modernise
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -137,8 +137,8 @@ class MaskRcnnConfig(_Section):
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="Peak learning rate of the first teacher.")
     later_learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="Peak learning rate after it.")
-    anchor_scales: list[int] = Field(
-        [16, 32, 64, 128, 256], description="Side of the anchors of each pyramid level; halve them for scale 1."
+    anchor_scales: tuple[Positive, Positive, Positive, Positive, Positive] = Field(
+        (16, 32, 64, 128, 256), description="Side of the anchors of each pyramid level; halve them for scale 1."
     )
     rpn_anchors: Positive = Field(128, description="Anchors of a crop that bear loss.")
     rois: Positive = Field(64, description="ROIs of a crop that are trained.")
@@ -314,7 +314,7 @@ def read_stored_strictly(content: object, source: str | Path) -> tuple[RunConfig
     if not isinstance(content, dict):
         raise InputError(f"{source}: holds no settings; restore the file")
     modern, _, lost = modernise(content)
-    if "segmenter" in content:
+    if is_first_version(content):
         modern = fill_first_defaults(modern)
     return validate(modern, str(source)), lost
 
@@ -362,7 +362,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
 
 
 def merge(below: dict, above: dict) -> dict:
-    """Return nested settings with those of `above` in place of those of `below`."""
+    """Return nested settings with those of `above` instead of those of `below`."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

@@ -105,6 +105,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
     """
     path = _existing(path)
     suffix = path.suffix.lower()
+    labels: np.ndarray | None
     try:
         if suffix in (".tif", ".tiff"):
             labels = tifffile.imread(path)
@@ -112,7 +113,8 @@ def read_label_map(path: str | Path) -> np.ndarray:
             labels = np.load(path, allow_pickle=False)
         elif suffix == ".mat":
             content = scipy.io.loadmat(path)
-            labels = next((content[key] for key in MAT_LABEL_KEYS if key in content), None)
+            key = next((key for key in MAT_LABEL_KEYS if key in content), None)
+            labels = None if key is None else content[key]
         else:
             with Image.open(path) as opened:
                 labels = np.asarray(opened)
@@ -170,7 +172,11 @@ def write_label_map(path: str | Path, labels: np.ndarray) -> None:
 def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:
     """Write `image` (`[H, W, 3]` or `[H, W]` uint8) in the format of the suffix; `dpi` says how large it prints."""
     with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary, **({"dpi": (dpi, dpi)} if dpi else {}))
+        picture = Image.fromarray(image)
+        if dpi:
+            picture.save(temporary, dpi=(dpi, dpi))
+        else:
+            picture.save(temporary)
 
 
 def write_json(path: str | Path, content: object) -> None:

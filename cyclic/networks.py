@@ -21,7 +21,7 @@ from cyclic.mrcnn.weights import h5
 MAX_INSTANCES = 128
 WARMUP = 50  # steps
 # The settings that a weights file carries: what prediction needs, and nothing else.
-STORED = {
+STORED: dict[str, bool | set[str]] = {
     "precision": True,
     "scale": True,
     "mean_pixel": True,
@@ -46,7 +46,7 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         BACKBONE = config.backbone.name
         NORM = config.backbone.norm
         TOP_DOWN_PYRAMID_SIZE, RPN_CHANNELS, MASK_CHANNELS, FPN_CLASSIF_FC_LAYERS_SIZE = settings.widths
-        RPN_ANCHOR_SCALES = tuple(settings.anchor_scales)
+        RPN_ANCHOR_SCALES = settings.anchor_scales
         RPN_TRAIN_ANCHORS_PER_IMAGE = settings.rpn_anchors
         POST_NMS_ROIS_TRAINING = settings.proposals
         POST_NMS_ROIS_INFERENCE = detection.proposals
@@ -162,7 +162,7 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
 
     Args:
         path: `best.weights.h5` or a `model.weights.h5` of a run.
-        overrides: `detection.key=value` strings in place of the stored settings. A smaller tile brings a smaller
+        overrides: `detection.key=value` strings instead of the stored settings. A smaller tile brings a smaller
             overlap, half a tile at most.
 
     Raises:

@@ -109,6 +109,11 @@ def modernise(content: dict) -> tuple[dict, list[str], list[str]]:
     return content, old, lost
 
 
+def is_first_version(content: dict) -> bool:
+    """Whether version 0.1 wrote these settings."""
+    return "segmenter" in content
+
+
 def fill_first_defaults(content: dict) -> dict:
     """Return stored settings with what the first version meant by keys that they lack.
 

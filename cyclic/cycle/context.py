@@ -49,6 +49,11 @@ class Inputs:
         sets = [self.train, *([self.val] if self.val else [])]
         return {name: dataset.image(name) for dataset in sets for name in dataset.ids}
 
+    def size(self, name: str) -> tuple[int, int]:
+        """Height and width of an image in pixels."""
+        height, width = self.images[name].shape[:2]
+        return height, width
+
     @property
     def val_ids(self) -> list[str]:
         """Ids of the val images."""
@@ -84,8 +89,7 @@ class Context(Inputs):
         """`{training image id: [H, W] bool}`, True in its negative tiles; empty if the recipe does not trust them."""
         if not self.config.trusts_negative_tiles:
             return {}
-        shapes = {name: self.images[name].shape[:2] for name in self.train.ids}
-        return negative_areas(self.tiles, shapes)
+        return negative_areas(self.tiles, {name: self.size(name) for name in self.train.ids})
 
     @property
     def tiles(self) -> Path:

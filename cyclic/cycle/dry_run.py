@@ -6,7 +6,7 @@ Nothing is written. Each stage runs twice, since the first run compiles, and the
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -128,9 +128,8 @@ def _detection(inputs: Inputs) -> dict:
     model = inputs.models.detector
     (labels, _), seconds = _timed(lambda: detect(model, crop, settings, inputs.config.scale))
 
-    def windows(names):
-        shapes = (inputs.images[name].shape[:2] for name in names)
-        return sum(len(tiles(*shape, settings.tile, settings.overlap)) for shape in shapes)
+    def windows(names: Iterable[str]) -> int:
+        return sum(len(tiles(*inputs.size(name), settings.tile, settings.overlap)) for name in names)
 
     units = (len(_rounds(inputs)) - 1) * windows(inputs.images) + windows(inputs.val_ids)
     return _row("detection, tile", crop, labels.shape, _parameters(model.network), seconds, units)

@@ -45,7 +45,7 @@ class NucleiDataset:
         raise NotImplementedError
 
     def folder_splits(self) -> dict[str, list[str]]:
-        """Return the splits that the layout itself tells, where there is no `split.json`."""
+        """Return the splits that the layout itself names, where there is no `split.json`."""
         return {}
 
     def _read_splits(self) -> dict[str, list[str]]:

@@ -107,7 +107,8 @@ def drop_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> Dete
 
 def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: int) -> list[TileDetections]:
     """Return the detections of every tile; the arguments are those of `detect`."""
-    windows = tiles(*image.shape[:2], settings.tile, settings.overlap)
+    height, width = image.shape[:2]
+    windows = tiles(height, width, settings.tile, settings.overlap)
     found = []
     for start in range(0, len(windows), settings.batch):
         some = windows[start : start + settings.batch]
@@ -130,4 +131,5 @@ def detect_crops(
         molded[index, :height, :width] = mold_image(cv2.resize(crop, (width, height)), model.config)
     metas = [compose_image_meta(0, crop.shape, molded.shape[1:], window, scale, active) for crop in crops]
     detections, masks = model.predict_molded(molded, np.stack(metas))
-    return [unmold_tile(detections[index], masks[index], molded.shape[1:3], scale) for index in range(len(crops))]
+    size = (padded[0], padded[1])
+    return [unmold_tile(detections[index], masks[index], size, scale) for index in range(len(crops))]

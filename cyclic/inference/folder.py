@@ -41,7 +41,7 @@ def predict_folder(
         weights: `best.weights.h5` or a `model.weights.h5` of a run.
         out: folder for `<id>.tif` (label map), `<id>.geojson`, `<id>.csv`, `coco.json` and `overlays/<id>.png`.
         formats: which of these to write: "tif", "geojson", "coco", "csv", "overlay".
-        overrides: settings of detection in place of the run's, `detection.key=value` strings.
+        overrides: settings of detection instead of the run's, `detection.key=value` strings.
         classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: none.
         pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
         progress: display; None makes one on standard error.

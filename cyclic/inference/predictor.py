@@ -54,7 +54,7 @@ class Predictor:
 
         Args:
             path: `best.weights.h5` or a `model.weights.h5` of a run.
-            overrides: `detection.key=value` strings in place of the stored settings.
+            overrides: `detection.key=value` strings instead of the stored settings.
             classifier: `classifier.weights.h5` of the same run; None for none.
 
         Raises:

@@ -104,7 +104,7 @@ def class_rows(dataset: NucleiDataset, names: Iterable[str]) -> list[dict]:
 def show_stain(dataset: NucleiDataset, names: Iterable[str]) -> plt.Figure:
     """Draw how much hematoxylin lies inside and outside of nuclei.
 
-    The less the two overlap, the better stain alone tells nuclei from the rest.
+    The less the two overlap, the better stain alone parts nuclei from the rest.
     """
     inside, outside = [], []
     for name in names:

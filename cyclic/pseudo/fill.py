@@ -33,7 +33,7 @@ def fill_centres(source: np.ndarray, max_hole: int) -> np.ndarray:
     filled = source.astype(np.float32)
     if max_hole == 0:
         return filled
-    filled = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, disk(CLOSING))
+    filled = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, disk(CLOSING)).astype(np.float32)
     closed = filled.copy()
     for level in np.arange(1, LEVELS + 1, dtype=np.float32) / LEVELS:
         inside = fill_small_holes(closed >= level, max_hole)

@@ -28,7 +28,7 @@ def select_pseudo_masks(candidates: Candidates, config: RunConfig, cut: float | 
     Args:
         candidates: of the image.
         config: the run's settings.
-        cut: lowest confidence, in [0, 1], in place of a share of this image's candidates; see `pooled_cut`.
+        cut: lowest confidence, in [0, 1], instead of a share of this image's candidates; see `pooled_cut`.
     """
     labels, recipe = candidates.labels, recipe_of(config)
     kept = candidates.scores.take(_ranking(candidates.scores, labels.shape, config.pseudo, recipe.rank_by, cut))

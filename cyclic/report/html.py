@@ -89,7 +89,7 @@ def write_report(run: str | Path, data: str | Path | None = None, out: str | Pat
     if not RunDirectory.holds_run(run):
         raise InputError(f"{run}: no run here; give the folder that cyclic train wrote to (--out)")
     paths = RunPaths(Path(run))
-    config = read_run_config(run)
+    config = read_run_config(paths.root)
     data = data_folder(paths.root) if data is None else Path(data)
     train, val = open_splits(data)
     _require_same_images(paths, [*train.ids, *(val.ids if val else [])], data)

@@ -77,7 +77,7 @@ class Board:
 
     def _writer(self, folder: str, purge_step: int | None = None) -> SummaryWriter:
         if folder not in self._writers:
-            # A name alone tells the second only, and a second file of this name would replace the first.
+            # A name alone holds the second only, and a second file of this name would replace the first.
             suffix = f".{os.getpid()}.{next(self._files)}"
             path = str(self.root / folder)
             self._writers[folder] = SummaryWriter(

@@ -1,22 +1,14 @@
 """Overlaps and one-to-one matching, against masks and loops."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cyclic.evaluation import matching
 from cyclic.evaluation.matching import contingency, match
 
 label_maps = arrays(np.int32, (6, 7), elements=st.sampled_from([0, 0, 1, 2, 5, 9]))
-
-
-def test_docstring_example_runs():
-    result = doctest.testmod(matching)
-    assert result.attempted >= 4 and result.failed == 0
 
 
 @given(label_maps, label_maps)

@@ -1,6 +1,5 @@
 """Metrics against the oracle's golden values, a slow reference with masks and loops, and known cases."""
 
-import doctest
 import json
 import pathlib
 
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cyclic.evaluation import metrics
 from cyclic.evaluation.metrics import SCORES, evaluate, evaluate_pair
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
@@ -54,11 +52,6 @@ def slow_reference(true, pred):
         "precision": len(hits) / len(pred_masks),
         "recall": len(hits) / len(true_masks),
     }
-
-
-def test_example_runs():
-    result = doctest.testmod(metrics)
-    assert result.attempted and not result.failed
 
 
 def test_the_public_door_takes_the_prediction_first():

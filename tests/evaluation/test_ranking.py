@@ -1,17 +1,9 @@
 """Precision by rank of known pseudo masks, and of none."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-from cyclic.evaluation import ranking
 from cyclic.evaluation.ranking import precision_by_rank
-
-
-def test_example_runs():
-    result = doctest.testmod(ranking)
-    assert result.attempted and not result.failed
 
 
 def test_precision_by_rank_of_known_masks():

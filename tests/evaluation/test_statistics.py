@@ -1,18 +1,10 @@
 """Bootstrap intervals and paired tests against SciPy."""
 
-import doctest
-
 import numpy as np
 import pytest
 import scipy.stats
 
-from cyclic.evaluation import statistics
 from cyclic.evaluation.statistics import bootstrap_interval, paired_difference
-
-
-def test_docstring_example_runs():
-    result = doctest.testmod(statistics)
-    assert result.attempted >= 2 and result.failed == 0
 
 
 def test_interval_agrees_with_scipy():

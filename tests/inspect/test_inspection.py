@@ -14,6 +14,7 @@ from cyclic.files import write_image, write_json
 from cyclic.inspect import data, pseudo
 from cyclic.inspect.run import open_run
 from cyclic.pseudo.fill import fill_centres
+from cyclic.pseudo.recipe import RECIPES
 from cyclic.pseudo.score import BORDER_FACTOR
 from cyclic.runs.paths import RunPaths
 from cyclic.stain import hematoxylin_map

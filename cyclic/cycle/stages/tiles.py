@@ -15,8 +15,8 @@ def cut_run_tiles(context: Context) -> None:
     """
     tiles = context.config.tiles
     if tiles.folder:
-        counts = np.bincount(load_tiles(tiles.folder).labels, minlength=2)
-        context.run.log("tiles", folder=tiles.folder, positive=counts[1], negative=counts[0])
+        negative, positive = np.bincount(load_tiles(tiles.folder).labels, minlength=2)
+        context.run.log("tiles", folder=tiles.folder, positive=positive, negative=negative)
         return
     if not all(context.train.has_labels(name) for name in context.train.ids):
         raise InputError(

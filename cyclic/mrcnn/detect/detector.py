@@ -170,7 +170,7 @@ class Detector:
 
 
 def _with_full_masks(detections, shape):
-    """Return the detections of `unmold_crops` with masks `[H, W, N]` in place of crops."""
+    """Return the detections of `unmold_crops` with masks `[H, W, N]` instead of crops."""
     return {**detections, "masks": paste_crops(detections["rois"], detections["masks"], shape)}
 
 
