@@ -14,6 +14,7 @@ import typer
 from cyclic.allocator import keep_freed_memory
 from cyclic.config import RunConfig, load_config, merge_overrides
 from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, cut_tiles
 from cyclic.errors import InputError
 from cyclic.runs.directory import RunDirectory, read_run_config
 from cyclic.runs.paths import RunPaths
@@ -70,8 +71,12 @@ def tiles(
     out: Annotated[Path | None, typer.Option(help="Folder for positive/ and negative/.")] = None,
     size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = 64,
     stride: Annotated[int, typer.Option(min=1, help="Distance of tiles in pixels.")] = 48,
-    min_coverage: Annotated[float, typer.Option(min=0, max=1, help="Positive from this share of nuclei on.")] = 0.1,
-    max_coverage_negative: Annotated[float, typer.Option(min=0, max=1, help="Negative up to this share.")] = 0.0,
+    min_coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="Positive from this share of nuclei on.")
+    ] = MIN_COVERAGE,
+    max_coverage_negative: Annotated[
+        float, typer.Option(min=0, max=1, help="Negative up to this share.")
+    ] = MAX_COVERAGE_NEGATIVE,
     balance: Annotated[bool, typer.Option(help="As many tiles of one class as of the other.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the choice that balancing makes.")] = 0,
 ) -> None:
@@ -81,9 +86,7 @@ def tiles(
 
     Example: cyclic tiles --images data/images --labels data/labels --out tiles
     """
-    _start_keras()
     from cyclic.datasets.tile_sources import ImageLabelPairs, check_tiles
-    from cyclic.datasets.tiles import cut_tiles
 
     if labels is None:
         counts = check_tiles(images)

@@ -1,19 +1,19 @@
-"""Hematoxylin prior: how strongly each pixel carries the nuclear dye, from colour alone."""
+"""Stain vectors, optical density, and the hematoxylin map: how much of the nuclear dye each pixel carries."""
 
 import cv2
 import numpy as np
 
-# Optical densities (red, green, blue) of hematoxylin, eosin and the residual (DAB); Ruifrok & Johnston 2001.
+# Optical densities (columns red, green, blue) of hematoxylin, eosin and the residual (DAB), one stain a row;
+# Ruifrok & Johnston 2001.
 STAIN_VECTORS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 # Percentiles of the image's own hematoxylin that become 0 and 1.
 SCALE_PERCENTILES = (1.0, 99.5)
-
-# Light absorbed by each of the 256 intensities; one is added so that black stays finite.
-_DENSITY = (-np.log((np.arange(256) + 1.0) / 256.0)).astype(np.float32)
+# Optical density of each 8-bit value: 0 for white (255), 5.5 for black (0). One is added so that black stays finite.
+DENSITY = (-np.log((np.arange(256) + 1.0) / 256.0)).astype(np.float32)
 
 
 def hematoxylin_map(image: np.ndarray, sigma: float = 1.0) -> np.ndarray:
-    """Return the hematoxylin prior of an H&E image.
+    """Return how much hematoxylin each pixel of an H&E image carries.
 
     Colour deconvolution (Ruifrok & Johnston 2001) unmixes the optical density, so that eosin and red blood cells, which
     absorb green and blue but little red, count against hematoxylin. The result is smoothed and scaled by the image's
@@ -30,7 +30,7 @@ def hematoxylin_map(image: np.ndarray, sigma: float = 1.0) -> np.ndarray:
         raise ValueError(f"an H x W x 3 uint8 image is needed, not {image.shape} {image.dtype}")
     unit_vectors = STAIN_VECTORS / np.linalg.norm(STAIN_VECTORS, axis=1, keepdims=True)
     unmix_hematoxylin = np.linalg.inv(unit_vectors)[:, 0].astype(np.float32)
-    hematoxylin = _DENSITY[image] @ unmix_hematoxylin
+    hematoxylin = DENSITY[image] @ unmix_hematoxylin
     if sigma > 0:
         hematoxylin = cv2.GaussianBlur(hematoxylin, (0, 0), sigma)
     # Every third pixel gives the same percentiles at a ninth of the cost.

@@ -1,35 +1,72 @@
-"""Overlapping windows that cover an image."""
+"""Where windows start that cover an image: along one axis, and as whole windows.
+
+What the four tilings have in common is that no pixel is left out; they differ in what happens at the border.
+"""
+
+import math
+
+import numpy as np
 
 
-def tiles(height: int, width: int, tile: int, overlap: int) -> list[tuple[int, int, int, int]]:
+def flush_starts(length: int, size: int, stride: int) -> list[int]:
+    """Return the starts of windows at every `stride` pixels, the last one flush with the end.
+
+    Along an axis shorter than a window there is one window, which sticks out.
+
+    >>> flush_starts(20, size=10, stride=8)
+    [0, 8, 10]
+    >>> flush_starts(5, size=10, stride=8)
+    [0]
+    """
+    last = max(length - size, 0)
+    return [*range(0, last, stride), last]
+
+
+def even_starts(length: int, size: int, overlap: int) -> list[int]:
+    """Return the starts of evenly spaced windows that share at least `overlap` pixels; the axis holds one or more.
+
+    >>> even_starts(30, size=10, overlap=2)
+    [0, 7, 13, 20]
+    """
+    count = 1 + max(0, math.ceil((length - size) / (size - overlap)))
+    return np.linspace(0, length - size, count).round().astype(int).tolist()
+
+
+def margin_starts(length: int, size: int, stride: int) -> list[int]:
+    """Return the starts of windows at every `stride` pixels along an axis with a margin of `size // 2` on either side.
+
+    They count from the start of the margin. So half of the first window lies outside the image.
+
+    >>> margin_starts(10, size=4, stride=3)
+    [0, 3, 6, 9]
+    """
+    return list(range(0, length + 2 * (size // 2) - size + 1, stride))
+
+
+def cover_with_windows(height: int, width: int, size: int, overlap: int) -> list[tuple[int, int, int, int]]:
     """Cover an image with windows, row by row.
 
-    >>> tiles(10, 20, tile=10, overlap=2)
+    >>> cover_with_windows(10, 20, size=10, overlap=2)
     [(0, 0, 10, 10), (0, 8, 10, 18), (0, 10, 10, 20)]
 
     Args:
         height, width: the image in px, at least 1.
-        tile: side of a window in px.
-        overlap: px that neighbouring windows share at least, in [0, tile).
+        size: side of a window in px.
+        overlap: px that neighbouring windows share at least, in [0, size).
 
     Returns:
-        (y1, x1, y2, x2) windows. Each is tile x tile, the last ones shifted inwards; along an axis shorter than `tile`
+        (y1, x1, y2, x2) windows. Each is size x size, the last ones shifted inwards; along an axis shorter than `size`
         the window ends with the image, and the caller pads.
 
     Raises:
-        ValueError: a size below 1 or an overlap outside [0, tile).
+        ValueError: a size below 1 or an overlap outside [0, size).
     """
-    if min(height, width, tile) < 1:
-        raise ValueError(f"height {height}, width {width}, tile {tile}; each must be at least 1")
-    if not 0 <= overlap < tile:
-        raise ValueError(f"overlap {overlap} with tile {tile}; it must be at least 0 and below the tile")
+    if min(height, width, size) < 1:
+        raise ValueError(f"height {height}, width {width}, tile {size}; each must be at least 1")
+    if not 0 <= overlap < size:
+        raise ValueError(f"overlap {overlap} with tile {size}; it must be at least 0 and below the tile")
     return [
-        (y, x, min(y + tile, height), min(x + tile, width))
-        for y in _starts(height, tile, overlap)
-        for x in _starts(width, tile, overlap)
+        (y, x, min(y + size, height), min(x + size, width))
+        for y in flush_starts(height, size, size - overlap)
+        for x in flush_starts(width, size, size - overlap)
     ]
-
-
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    last = max(length - tile, 0)
-    return [*range(0, last, tile - overlap), last]

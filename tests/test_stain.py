@@ -1,3 +1,5 @@
+"""The hematoxylin map: high on hematoxylin alone, and alike on pale and dark slides."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Windows that cover an image, whatever happens at its border."""
+
 import doctest
 
 import numpy as np
@@ -6,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclic import tiling
-from cyclic.tiling import tiles
+from cyclic.tiling import cover_with_windows, even_starts, flush_starts, margin_starts
 
 
-def test_docstring_example_runs():
+def test_docstring_examples_run():
     result = doctest.testmod(tiling)
-    assert result.attempted == 1 and result.failed == 0
+    assert result.attempted == 5 and result.failed == 0
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 40), st.data())
 def test_windows_cover_the_image_with_enough_overlap(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile - 1))
-    windows = tiles(height, width, tile, overlap)
+    windows = cover_with_windows(height, width, tile, overlap)
     seen = np.zeros((height, width), int)
     for y1, x1, y2, x2 in windows:
         assert (y2 - y1, x2 - x1) == (min(tile, height), min(tile, width))
@@ -31,14 +33,31 @@ def test_windows_cover_the_image_with_enough_overlap(height, width, tile, data):
 
 
 def test_no_window_more_than_needed():
-    assert len(tiles(1000, 1000, tile=256, overlap=64)) == 25
+    assert len(cover_with_windows(1000, 1000, size=256, overlap=64)) == 25
 
 
 def test_image_smaller_than_a_tile_is_one_window():
-    assert tiles(30, 50, tile=64, overlap=8) == [(0, 0, 30, 50)]
+    assert cover_with_windows(30, 50, size=64, overlap=8) == [(0, 0, 30, 50)]
 
 
 @pytest.mark.parametrize(("size", "overlap"), [((0, 5, 4), 1), ((5, 5, 0), 0), ((5, 5, 4), 4), ((5, 5, 4), -1)])
 def test_impossible_arguments(size, overlap):
     with pytest.raises(ValueError):
-        tiles(*size, overlap)
+        cover_with_windows(*size, overlap)
+
+
+@given(st.integers(1, 90), st.integers(2, 40), st.data())
+def test_no_pixel_of_an_axis_is_left_out(length, size, data):
+    overlap = data.draw(st.integers(0, size - 1))
+    for starts in (flush_starts(length, size, size - overlap), even_starts(max(length, size), size, overlap)):
+        seen = {pixel for start in starts for pixel in range(start, start + size)}
+        assert seen >= set(range(length)) and starts[0] == 0 and starts == sorted(set(starts))
+        assert all(after - before <= size - overlap for before, after in zip(starts, starts[1:], strict=False))
+
+
+@given(st.integers(1, 90), st.integers(1, 40), st.integers(1, 12))
+def test_windows_with_a_margin_lie_within_it(length, size, stride):
+    starts = margin_starts(length, size, stride)
+    end = length + 2 * (size // 2)
+    assert starts[0] == 0 and starts[-1] + size <= end < starts[-1] + size + stride
+    assert set(np.diff(starts)) <= {stride}

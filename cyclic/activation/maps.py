@@ -1,6 +1,6 @@
 """Activation map of a whole image of any size: tiles, blended before they are normalised, so that no seam shows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import keras
@@ -15,6 +15,7 @@ from cyclic.activation.lrp import lrp
 from cyclic.activation.networks import level_network
 from cyclic.classifier.model import preprocess
 from cyclic.errors import InputError
+from cyclic.tiling import even_starts
 
 GRADIENT_METHODS = {"gradcam": gradcam, "gradcampp": gradcampp, "layercam": layercam}
 METHODS = (*GRADIENT_METHODS, "lrp_epsilon", "lrp_alphabeta")
@@ -22,8 +23,6 @@ METHODS = (*GRADIENT_METHODS, "lrp_epsilon", "lrp_alphabeta")
 TILE, OVERLAP = 256, 64
 # Share of pixels below the value that becomes 1: a single hot pixel does not decide the range.
 PERCENTILE = 99.5
-# Product maps weaker than this everywhere are not stretched to 1.
-PRODUCT_FLOOR = 0.25
 
 
 def activation_map(
@@ -32,19 +31,17 @@ def activation_map(
     mean_pixel: Sequence[float],
     method: str = "gradcam",
     level: str = "C3",
-    target_class: int = 1,
     scale: float = 2,
     tile: int = TILE,
     overlap: int = OVERLAP,
     context: int = 64,
     batch_size: int = 4,
-    equivariance: bool = False,
 ) -> np.ndarray:
     """Return the activation map `[H, W]` float32 in [0, 1] of one image.
 
     The raw map is divided by its own 99.5th percentile over the whole image and weighted by the highest probability
-    that the level's head gives the target class in any window of `context` pixels within half a tile. An image, or a
-    part of one, without evidence for the class therefore stays near 0 rather than being stretched.
+    that the level's head gives class 1, "has nuclei", in any window of `context` pixels within half a tile. So an
+    image, or a part of one, without evidence for nuclei stays near 0 rather than being stretched.
 
     Args:
         classifier: what `cyclic.classifier.build_classifier` returned.
@@ -52,13 +49,11 @@ def activation_map(
         mean_pixel: 3 numbers (R, G, B), 0 to 255, the ones the classifier was trained with.
         method: one of `METHODS`; the LRP methods read the relevance at C2, since at the image it is speckled.
         level: pyramid level with a head, which alone gives the score: C3 has stride 8, so 4 image pixels at `scale=2`.
-        target_class: class whose evidence is mapped; 1 is "has nuclei".
         scale: enlargement of a tile before the network.
         tile: side of a tile in image pixels; `tile * scale` must be divisible by 32.
         overlap: pixels that neighbouring tiles share at least; blended linearly.
         context: side of the window in image pixels, best the tile size the classifier was trained on.
         batch_size: tiles a batch; memory depends on it and on `tile * scale`, not on the image.
-        equivariance: average the maps of the 8 flips and rotations (8 times the work).
 
     Raises:
         InputError: unknown method, a level without head, or sizes that do not fit together.
@@ -72,7 +67,7 @@ def activation_map(
             f"activation tile={tile}, scale={scale}, overlap={overlap}: tile * scale must be divisible by 32 and the "
             "overlap smaller than the tile; context and batch_size at least 1"
         )
-    head = LevelHead(classifier, level, target_class)
+    head = LevelHead(classifier, level)
     network = level_network(classifier, level)
 
     def evidence(tiles: np.ndarray) -> np.ndarray:
@@ -84,77 +79,60 @@ def activation_map(
         else:
             # One tile at a time: LRP holds every layer's output.
             rule = method.removeprefix("lrp_")
-            relevance = [lrp(classifier, x[None], level, target_class, rule, to="C2") for x in inputs]
+            relevance = [lrp(classifier, x[None], level, rule=rule, to="C2") for x in inputs]
             raw = np.maximum(np.concatenate(relevance), 0)
         window = round(context * features.shape[1] / tile) | 1
         probability = _sigmoid(head.score(scipy.ndimage.uniform_filter(features, (1, window, window, 1))))
         return np.stack([_resize(raw, tile), _resize(probability, tile)], -1)
 
-    if equivariance:
-        stitched = _stitch(image, lambda tiles: _mean_of_symmetries(evidence, tiles), tile, overlap, batch_size)
-    else:
-        stitched = _stitch(image, evidence, tile, overlap, batch_size)
+    stitched = _stitch(image, evidence, 2, tile, overlap, batch_size)
     raw, probability = stitched[..., 0], stitched[..., 1]
     # The highest probability rather than the local one: it silences regions without nuclei, not nuclei the head doubts.
     nearby = scipy.ndimage.maximum_filter(probability, tile)
     return _normalise(raw) * scipy.ndimage.uniform_filter(nearby, tile // 2)
 
 
-def product_map(*maps: np.ndarray) -> np.ndarray:
-    """Return the geometric mean `[H, W]` float32 in [0, 1] of maps `[H, W]` in [0, 1], stretched to its own range.
+def window_corners(height: int, width: int, tile: int = TILE, overlap: int = OVERLAP) -> list[tuple[int, int]]:
+    """Return the top-left corners (y, x) of the windows that `activation_map` looks at, in the reflected image.
 
-    Only where all maps agree is the product high. A product that stays below `PRODUCT_FLOOR` is not stretched to 1.
-
-    Raises:
-        InputError: no map, or maps of different shapes.
+    They count from the start of the margin, see `_margins`.
     """
-    if not maps or len({each.shape for each in maps}) != 1:
-        raise InputError(f"product of maps of shapes {[each.shape for each in maps]}: give maps of one shape")
-    product = np.prod([np.asarray(each, np.float32) for each in maps], axis=0) ** (1 / len(maps))
-    return _normalise(product, PRODUCT_FLOOR)
+    rows, columns = (even_starts(sum(_margins(side, tile, overlap)) + side, tile, overlap) for side in (height, width))
+    return [(y, x) for y in rows for x in columns]
 
 
-def _stitch(image, function: Callable, tile: int, overlap: int, batch_size: int) -> np.ndarray:
-    """Return the values `[H, W, K]` of `function` (tiles `[B, tile, tile, 3]` -> `[B, tile, tile, K]`), blended."""
-    height, width = image.shape[:2]
-    # Half an overlap of reflected tissue on each side keeps the network's zero padding away from the image's border.
+def _margins(side: int, tile: int, overlap: int) -> tuple[int, int]:
+    """Return how many reflected pixels lie before and after an axis of `side` pixels.
+
+    Half an overlap keeps the network's zero padding away from the image's border; a small image is filled up to a tile.
+    """
     before = overlap // 2
-    after = [max(before, tile - size - before) for size in (height, width)]
-    padded = np.pad(image, ((before, after[0]), (before, after[1]), (0, 0)), mode="reflect")
+    return before, max(before, tile - side - before)
+
+
+def _stitch(
+    image: np.ndarray, function: Callable, channels: int, tile: int, overlap: int, batch_size: int
+) -> np.ndarray:
+    """Return the values `[H, W, channels]` of `function`, blended.
+
+    `function` takes tiles `[B, tile, tile, 3]` and returns `[B, tile, tile, channels]`.
+    """
+    height, width = image.shape[:2]
+    rows, columns = _margins(height, tile, overlap), _margins(width, tile, overlap)
+    padded = np.pad(image, (rows, columns, (0, 0)), mode="reflect")
     ramp = np.minimum(1, (np.arange(tile, dtype=np.float32) + 0.5) / max(overlap, 1))
     ramp = np.minimum(ramp, ramp[::-1])
     weight = np.outer(ramp, ramp)
-    total, weights = None, np.zeros(padded.shape[:2], np.float32)
-    for batch in _batches(padded.shape[:2], tile, overlap, batch_size):
+    total, weights = np.zeros((*padded.shape[:2], channels), np.float32), np.zeros(padded.shape[:2], np.float32)
+    corners = window_corners(height, width, tile, overlap)
+    for start in range(0, len(corners), batch_size):
+        batch = corners[start : start + batch_size]
         values = function(np.stack([padded[y : y + tile, x : x + tile] for y, x in batch]))
-        if total is None:
-            total = np.zeros((*padded.shape[:2], values.shape[-1]), np.float32)
         for (y, x), value in zip(batch, values, strict=True):
             total[y : y + tile, x : x + tile] += value * weight[..., None]
             weights[y : y + tile, x : x + tile] += weight
-    inner = np.s_[before : before + height, before : before + width]
+    inner = np.s_[rows[0] : rows[0] + height, columns[0] : columns[0] + width]
     return total[inner] / weights[inner][..., None]
-
-
-def _batches(shape, tile, overlap, batch_size) -> Iterator[list[tuple[int, int]]]:
-    """Yield lists of at most `batch_size` tile corners (y, x) that cover `shape`, evenly spaced."""
-    axes = []
-    for size in shape:
-        count = 1 + max(0, int(np.ceil((size - tile) / (tile - overlap))))
-        axes.append(np.linspace(0, size - tile, count).round().astype(int))
-    corners = [(y, x) for y in axes[0] for x in axes[1]]
-    for start in range(0, len(corners), batch_size):
-        yield corners[start : start + batch_size]
-
-
-def _mean_of_symmetries(function: Callable, tiles: np.ndarray) -> np.ndarray:
-    """Return the mean of `function` over the 8 symmetries of the square, each turned back."""
-    total = 0
-    for turns in range(4):
-        for flip in (1, -1):
-            turned = np.ascontiguousarray(np.rot90(tiles, turns, (1, 2))[:, :, ::flip])
-            total = total + np.rot90(function(turned)[:, :, ::flip], -turns, (1, 2))
-    return total / 8
 
 
 def _resize(maps: np.ndarray, side: int) -> np.ndarray:
@@ -162,13 +140,14 @@ def _resize(maps: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(x.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) for x in maps])
 
 
-def _normalise(values: np.ndarray, floor: float = 0.0) -> np.ndarray:
-    """Return values >= 0 divided by their `PERCENTILE` (at least `floor`), clipped to [0, 1]."""
-    top = max(np.percentile(values, PERCENTILE), floor)
+def _normalise(values: np.ndarray) -> np.ndarray:
+    """Return values >= 0 divided by their `PERCENTILE`, clipped to [0, 1]."""
+    top = np.percentile(values, PERCENTILE)
     if top == 0:
         return np.zeros(values.shape, np.float32)
     return np.clip(values / np.float32(top), 0, 1)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
+    # Not SciPy's `expit`, which differs in the last bit: stored maps could not be made again.
     return 0.5 + 0.5 * np.tanh(0.5 * x)

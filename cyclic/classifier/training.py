@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
 
 import keras
@@ -10,9 +9,10 @@ import numpy as np
 
 from cyclic.classifier.model import preprocess
 from cyclic.errors import InputError
-from cyclic.files import atomic_path
+from cyclic.fitting import LossGuard, build_optimizer
 
-OPTIMIZERS = ("adamw", "sgd")
+# Weight decay of each optimizer; the paper's has none.
+WEIGHT_DECAY = {"adamw": 1e-4, "sgd": None}
 # Steps in one Keras epoch at most: callbacks report progress at least this often.
 STEPS_PER_EPOCH = 100
 
@@ -43,9 +43,7 @@ def train_classifier(
     mean_pixel: Sequence[float],
     optimizer: str = "adamw",
     warmup: int = 0,
-    weight_decay: float = 0.0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    checkpoint: str | os.PathLike | None = None,
     verbose: int = 0,
 ) -> ClassifierReport:
     """Train `model` for exactly `steps` steps and return its scores on `val_data`.
@@ -59,11 +57,9 @@ def train_classifier(
         learning_rate: peak learning rate.
         mean_pixel: 3 numbers (R, G, B), 0 to 255, subtracted from every image.
         optimizer: "adamw" (linear warm-up, then cosine decay to 0) or "sgd" (constant rate, Nesterov momentum 0.9; the
-            paper's setting with a learning rate of 1e-4).
+            paper's setting with a learning rate of 1e-4). Weights decay as `WEIGHT_DECAY` says.
         warmup: steps of the warm-up; "adamw" only.
-        weight_decay: decoupled decay of the kernels; biases and normalisation weights do not decay.
         callbacks: Keras callbacks; an epoch is at most `STEPS_PER_EPOCH` steps.
-        checkpoint: file that the trained weights are written to, ending in .weights.h5; None for none.
         verbose: as in `keras.Model.fit`.
 
     Raises:
@@ -76,36 +72,27 @@ def train_classifier(
         raise InputError("no tiles to train or to validate on: check the tile folders and the split")
     data = _MeanSubtracted(train_data, mean_pixel)
     model.compile(
-        optimizer=_optimizer(optimizer, learning_rate, steps, warmup, weight_decay),
+        optimizer=_build_optimizer(optimizer, learning_rate, steps, warmup),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     guard = _StepGuard(steps)
     history = model.fit(
         data, epochs=math.ceil(steps / len(data)), callbacks=[guard, *callbacks], shuffle=False, verbose=verbose
     )
-    if checkpoint is not None:
-        with atomic_path(checkpoint) as path:
-            model.save_weights(path)
-    accuracy, f1 = _scores(model, val_data, mean_pixel)
+    accuracy, f1 = _score(model, val_data, mean_pixel)
     return ClassifierReport(accuracy, f1, tuple(float(loss) for loss in history.history["loss"]), guard.step)
 
 
-def _optimizer(name, learning_rate, steps, warmup, weight_decay):
+def _build_optimizer(name: str, learning_rate: float, steps: int, warmup: int) -> keras.optimizers.Optimizer:
+    rate = learning_rate
     if name == "adamw":
-        schedule = keras.optimizers.schedules.CosineDecay(
+        rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else learning_rate,
             decay_steps=steps - warmup,
             warmup_target=learning_rate if warmup else None,
             warmup_steps=warmup,
         )
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-    elif name == "sgd":
-        optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
-    else:
-        raise InputError(f"unknown optimizer {name!r}: use one of {', '.join(OPTIMIZERS)}")
-    if weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+    return build_optimizer(name, rate, WEIGHT_DECAY.get(name), momentum=0.9, nesterov=True)
 
 
 class _MeanSubtracted(keras.utils.PyDataset):
@@ -135,29 +122,30 @@ class _MeanSubtracted(keras.utils.PyDataset):
             self.data.on_epoch_end()
 
 
-class _StepGuard(keras.callbacks.Callback):
+class _StepGuard(LossGuard):
     """Counts the steps, ends training after `steps` of them and raises where the loss stops being a number."""
 
-    def __init__(self, steps):
+    def __init__(self, steps: int):
         super().__init__()
         self.steps, self.step = steps, 0
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        if not np.isfinite(logs["loss"]):
-            raise FloatingPointError(f"classifier loss is {logs['loss']} at step {self.step}: lower the learning rate")
+        super().on_train_batch_end(batch, logs)
         if self.step == self.steps:
             self.model.stop_training = True
 
+    def describe(self, loss, batch):
+        return f"classifier loss is {loss} at step {self.step}: lower the learning rate"
 
-def _scores(model, data, mean_pixel):
+
+def _score(model, data, mean_pixel):
     """Return (accuracy, F1 of class 1) of `model` on the batches of `data`."""
-    truth, predicted = [], []
+    batches = []
     for index in range(len(data)):
         images, labels = data[index]
-        truth.append(np.asarray(labels))
-        predicted.append(model.predict_on_batch(preprocess(images, mean_pixel)).argmax(-1))
-    truth, predicted = np.concatenate(truth), np.concatenate(predicted)
+        batches.append((np.asarray(labels), model.predict_on_batch(preprocess(images, mean_pixel)).argmax(-1)))
+    truth, predicted = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     hits = np.sum((truth == 1) & (predicted == 1))
     positives = np.sum(truth == 1) + np.sum(predicted == 1)
     return float(np.mean(truth == predicted)), float(2 * hits / positives) if positives else 1.0

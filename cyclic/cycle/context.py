@@ -9,7 +9,7 @@ import numpy as np
 from cyclic.config import RunConfig
 from cyclic.cycle.schedule import Schedule
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.tiles import negative_areas
+from cyclic.datasets.tile_folder import negative_areas
 from cyclic.networks import Models
 from cyclic.runs.board import Board
 from cyclic.runs.directory import RunDirectory

@@ -13,14 +13,14 @@ import cv2
 import keras
 import numpy as np
 
-from cyclic.activation.maps import OVERLAP, TILE
+from cyclic.activation.maps import TILE, window_corners
 from cyclic.config import RunConfig
 from cyclic.cycle.context import Inputs
 from cyclic.cycle.schedule import Training
 from cyclic.cycle.stages import classifier, mask_rcnn
 from cyclic.cycle.stages.maps import image_map
 from cyclic.datasets.layouts import open_splits
-from cyclic.datasets.tiles import load_tiles
+from cyclic.datasets.tile_folder import load_tiles
 from cyclic.errors import InputError
 from cyclic.inference.detect import detect
 from cyclic.pseudo.masks import PseudoMasks
@@ -28,7 +28,7 @@ from cyclic.pseudo.recipe import recipe_of
 from cyclic.pseudo.select import pseudo_masks_of_one_image
 from cyclic.semi.dataset import PseudoDataset
 from cyclic.stain import hematoxylin_map
-from cyclic.tiling import tiles
+from cyclic.tiling import cover_with_windows
 
 # Training steps; the time of the last one counts.
 STEPS = 3
@@ -88,13 +88,10 @@ def _map(inputs: Inputs) -> dict:
     crop = inputs.images[inputs.train.ids[0]][:TILE, :TILE]
     activation, seconds = _timed(lambda: image_map(inputs.models, crop))
 
-    def windows(image):  # as `activation_map` lays them: half an overlap of reflected tissue on each side
-        height, width = (side + OVERLAP for side in image.shape[:2])
-        return len(tiles(height, width, TILE, OVERLAP))
-
-    units = inputs.config.cycles * sum(map(windows, inputs.images.values()))
+    units = inputs.config.cycles * sum(len(window_corners(*inputs.size(name))) for name in inputs.images)
+    unit = seconds / len(window_corners(*activation.shape))
     parameters = inputs.models.classifier.count_params()
-    return _row("activation map, window", crop, activation.shape, parameters, seconds / windows(crop), units)
+    return _row("activation map, window", crop, activation.shape, parameters, unit, units)
 
 
 def _pseudo_masks(inputs: Inputs) -> dict:
@@ -129,7 +126,7 @@ def _detection(inputs: Inputs) -> dict:
     (labels, _), seconds = _timed(lambda: detect(model, crop, settings, inputs.config.scale))
 
     def windows(names: Iterable[str]) -> int:
-        return sum(len(tiles(*inputs.size(name), settings.tile, settings.overlap)) for name in names)
+        return sum(len(cover_with_windows(*inputs.size(name), settings.tile, settings.overlap)) for name in names)
 
     units = (len(_rounds(inputs)) - 1) * windows(inputs.images) + windows(inputs.val_ids)
     return _row("detection, tile", crop, labels.shape, _parameters(model.network), seconds, units)

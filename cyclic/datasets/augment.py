@@ -6,23 +6,17 @@ The fast NumPy/OpenCV functions are what training uses by default. Any imgaug au
     image, labels = augment(image, labels, iaa.Sequential([iaa.Fliplr(0.5), iaa.GaussianBlur((0, 2))]), rng)
 
 References: Tellez et al. 2018, "Whole-Slide Mitosis Detection in H&E Breast Histology Using PHH3 as a Reference to
-Train Distilled Stain-Invariant Convolutional Networks" (stain jitter); Ruifrok and Johnston 2001 (stain vectors).
+Train Distilled Stain-Invariant Convolutional Networks" (stain jitter).
 """
 
 import types
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from cyclic.errors import InputError
-
-# Hematoxylin, eosin and DAB in optical density (Ruifrok and Johnston 2001), one stain a row, columns R, G, B.
-HED_TO_OD = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-# Optical density of each 8-bit value: 0 for white (255), 5.5 for black (0).
-_OD_OF_BYTE = -np.log((np.arange(256) + 1.0) / 256.0).astype(np.float32)
-# Pixels around a nucleus that fading looks at, and how many of them must be tissue to tell its colour.
-FADE_MARGIN, MIN_TISSUE = 6, 20
+from cyclic.stain import DENSITY, STAIN_VECTORS
+from cyclic.symmetry import transform
 
 
 def load_imgaug() -> types.ModuleType:
@@ -109,8 +103,8 @@ def flip_turn(rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray
         A tuple of as many arrays, contiguous. A quarter turn of an oblong array swaps H and W.
     """
     turns, flip = divmod(int(rng.integers(8)), 2)
-    moved = (np.rot90(array, turns) for array in arrays)
-    return tuple(np.ascontiguousarray(array[:, ::-1] if flip else array) for array in moved)
+    # Turned first and then flipped, which is a flip followed by the opposite turn.
+    return tuple(transform(array, -turns if flip else turns, bool(flip)) for array in arrays)
 
 
 def stain_jitter(image: np.ndarray, rng: np.random.Generator, sigma: float = 0.05) -> np.ndarray:
@@ -128,47 +122,11 @@ def stain_jitter(image: np.ndarray, rng: np.random.Generator, sigma: float = 0.0
     """
     scale = rng.uniform(1 - sigma, 1 + sigma, 3)
     shift = rng.uniform(-sigma, sigma, 3)
-    mix = np.linalg.inv(HED_TO_OD) @ np.diag(scale) @ HED_TO_OD
+    mix = np.linalg.inv(STAIN_VECTORS) @ np.diag(scale) @ STAIN_VECTORS
     # cv2.transform computes M @ [r, g, b, 1] for each pixel, densities are row vectors: hence the transpose.
-    affine = np.hstack([mix.T, (shift @ HED_TO_OD)[:, None]]).astype(np.float32)
-    density = cv2.transform(cv2.LUT(image, _OD_OF_BYTE), affine)
+    affine = np.hstack([mix.T, (shift @ STAIN_VECTORS)[:, None]]).astype(np.float32)
+    density = cv2.transform(cv2.LUT(image, DENSITY), affine)
     return cv2.convertScaleAbs(np.maximum(256.0 * cv2.exp(-density) - 1.0, 0.0))
-
-
-def fade_nuclei(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    """Pale some nuclei, as those are that lie out of focus or hold little chromatin.
-
-    A nucleus gives up 0.2 to 0.8 of its contrast to the tissue around it and a third as much of its texture. Stain
-    finds the dark nuclei first; so they teach what the pale ones look like.
-
-    Args:
-        image: `[H, W, 3]` uint8.
-        labels: `[H, W]` integer, 0 background, nuclei from 1 on.
-        rng: generator.
-        share: of the nuclei that are paled, in [0, 1].
-
-    Returns:
-        `[H, W, 3]` uint8. A nucleus with no tissue around it but other nuclei stays as it is.
-    """
-    faded = image.astype(np.float32)
-    chosen = rng.random(int(labels.max(initial=0))) < share
-    tissue = cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
-    for label, box in enumerate(ndimage.find_objects(labels), 1):
-        if box is not None and chosen[label - 1]:
-            around = tuple(slice(max(0, side.start - FADE_MARGIN), side.stop + FADE_MARGIN) for side in box)
-            _fade(faded[around], labels[around] == label, tissue[around], rng)
-    return np.clip(np.round(faded), 0, 255).astype(np.uint8)
-
-
-def _fade(crop: np.ndarray, nucleus: np.ndarray, tissue: np.ndarray, rng: np.random.Generator) -> None:
-    """Pale the nucleus (`[h, w]` bool) of `crop` (`[h, w, 3]` float32) in place, to the colour of the tissue by it."""
-    around = tissue & (cv2.dilate(nucleus.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0)
-    if around.sum() < MIN_TISSUE:
-        return
-    mean, colour = crop[nucleus].mean(axis=0), crop[around].mean(axis=0)
-    # Blurred, or the outline would give a paled nucleus away.
-    part = rng.uniform(0.2, 0.8) * cv2.GaussianBlur(nucleus.astype(np.float32), (0, 0), 1.0)[..., None]
-    crop += part * (colour - mean) - part / 3 * (crop - mean)
 
 
 def shear_zoom(image: np.ndarray, rng: np.random.Generator, shear: float = 0.2, zoom: float = 0.2) -> np.ndarray:

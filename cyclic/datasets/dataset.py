@@ -103,7 +103,7 @@ class NucleiDataset:
             InputError: no labels for this image, an unreadable file, or a size other than the image's.
         """
         source = self.label_path(image_id)
-        return self.read_labels(source, _image_shape(self.image_path(image_id)))
+        return self.read_labels(source, read_shape(self.image_path(image_id)))
 
     def read_labels(self, source: Path, shape: tuple[int, int]) -> np.ndarray:
         """Return the label map that `source` holds, `[H, W]` int32; `shape` is (H, W) of its image."""
@@ -112,13 +112,18 @@ class NucleiDataset:
         return labels
 
 
-def _image_shape(path: Path) -> tuple[int, int]:
-    """Return (H, W), from the header where Pillow can read it: checking a label map need not decode the image."""
+def read_shape(path: Path) -> tuple[int, int]:
+    """Return (H, W) of an image, from its header where Pillow can read that, so that no pixel is decoded.
+
+    Raises:
+        InputError: the file is no image.
+    """
     try:
         with Image.open(path) as opened:
             return opened.height, opened.width
     except OSError:
-        return read_image(path).shape[:2]
+        height, width = read_image(path).shape[:2]
+        return height, width
 
 
 def check_shape(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.datasets.tiles import CLASSES, TileCounts, load_tiles, read_tiles
+from cyclic.datasets.tile_cutting import TileCounts
+from cyclic.datasets.tile_folder import CLASSES, load_tiles, read_tiles
 from cyclic.errors import InputError
 from cyclic.files import image_files, label_files, read_image, read_label_map
 
@@ -56,7 +57,7 @@ def check_tiles(folder: str | Path) -> TileCounts:
     folder = Path(folder)
     if not any((folder / name).is_dir() for name in CLASSES):
         raise InputError(f"{folder}: no positive/ and negative/ in it; give --labels to cut tiles from these images")
-    found = load_tiles(folder)
-    read_tiles(found.paths)
-    positive = int(found.labels.sum())
-    return TileCounts(positive, len(found.labels) - positive)
+    tiles = load_tiles(folder)
+    read_tiles(tiles.paths)
+    positive = int(tiles.labels.sum())
+    return TileCounts(positive, len(tiles.labels) - positive)

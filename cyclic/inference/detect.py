@@ -13,7 +13,7 @@ from cyclic.labels import areas, relabel
 from cyclic.mrcnn.data.molding import compose_image_meta, mold_image
 from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.tiling import tiles
+from cyclic.tiling import cover_with_windows
 
 # The coarsest pyramid level halves the image this often.
 NETWORK_STRIDE = 64
@@ -108,7 +108,7 @@ def drop_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> Dete
 def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: int) -> list[TileDetections]:
     """Return the detections of every tile; the arguments are those of `detect`."""
     height, width = image.shape[:2]
-    windows = tiles(height, width, settings.tile, settings.overlap)
+    windows = cover_with_windows(height, width, settings.tile, settings.overlap)
     found = []
     for start in range(0, len(windows), settings.batch):
         some = windows[start : start + settings.batch]

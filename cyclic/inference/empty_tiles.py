@@ -13,7 +13,8 @@ from scipy import ndimage
 from scipy.special import expit
 
 from cyclic.classifier.model import preprocess
-from cyclic.pseudo.split import relabel
+from cyclic.labels import relabel
+from cyclic.tiling import margin_starts
 
 # A tile of a lower probability of nuclei is empty.
 EMPTY = 0.2
@@ -57,7 +58,7 @@ def tile_probabilities(
     the image mirrored at its border. The other arguments are those of `without_detections_in_empty_tiles`.
     """
     margin = size // 2
-    rows, columns = (np.arange(0, side + 2 * margin - size + 1, stride) for side in image.shape[:2])
+    rows, columns = (margin_starts(side, size, stride) for side in image.shape[:2])
     padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     probabilities = []

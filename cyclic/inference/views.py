@@ -1,4 +1,4 @@
-"""Agreement of several views of one image, flips and turns of it: nuclei by their mean score, outlines by majority.
+"""Detect nuclei in several flips and turns of an image, and merge them: mean scores, and outlines by majority.
 
 Shape shorthand: V views, D detections of all views, N nuclei.
 """
@@ -6,14 +6,14 @@ Shape shorthand: V views, D detections of all views, N nuclei.
 import itertools
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 from scipy import ndimage
 
+from cyclic.labels import paint_largest_part
+from cyclic.symmetry import SYMMETRIES, restore, transform
+
 # Detections of two views that overlap this much (IoU) show the same nucleus.
 SAME_NUCLEUS = 0.4
-# (quarter turns, flipped): the first two, four or all eight.
-SYMMETRIES = ((0, False), (2, True), (1, True), (3, False), (2, False), (0, True), (1, False), (3, True))
 
 Detections = tuple[np.ndarray, np.ndarray]
 
@@ -32,70 +32,66 @@ def detect_in_views(
     Returns:
         Labels and scores like those of `detect`; a score is the mean over the views, 0 in those that miss the nucleus.
     """
-    found = []
+    detections = []
     for turns, flipped in SYMMETRIES[:views]:
-        view = np.rot90(image[:, ::-1] if flipped else image, turns)
-        labels, scores = detect(np.ascontiguousarray(view))
-        labels = np.rot90(labels, -turns)
-        found.append((np.ascontiguousarray(labels[:, ::-1] if flipped else labels), scores))
-    return found[0] if views == 1 else agreement(found, min_area)
+        labels, scores = detect(transform(image, turns, flipped))
+        detections.append((restore(labels, turns, flipped), scores))
+    return detections[0] if views == 1 else merge_views(detections, min_area)
 
 
-def agreement(found: list[Detections], min_area: int = 1) -> Detections:
+def merge_views(detections: list[Detections], min_area: int) -> Detections:
     """Return the nuclei of several label maps of one image.
 
-    Best first, a detection gathers from each other view the free detection that overlaps it most, by `SAME_NUCLEUS` or
-    more. The nucleus is what at least half of the gathered masks share.
+    In order of falling score, a detection gathers from each other view the free detection that overlaps it most, by
+    `SAME_NUCLEUS` or more. The nucleus is what at least half of the gathered masks share.
 
     Args:
-        found: V label maps `[H, W]` int32, each with the scores `[n]` of its labels 1..n.
+        detections: V label maps `[H, W]` int32, each with the scores `[n]` of its labels 1..n.
         min_area: smaller nuclei are dropped, pixels.
 
     Returns:
         `[H, W]` int32 labels 1..N in descending score, and `[N]` float32 mean scores over the views.
     """
-    clusters = list(_clusters(found))
-    boxes = [ndimage.find_objects(labels) for labels, _ in found]
-    scores = np.array([sum(float(found[v][1][i]) for v, i in each) / len(found) for each in clusters], np.float32)
-    painted, kept = np.zeros(found[0][0].shape, np.int32), []
-    for index in np.argsort(-scores, kind="stable"):
-        members = clusters[index]
-        spans = [boxes[view][place] for view, place in members]
+    clusters = list(_group_by_nucleus(detections))
+    boxes = [ndimage.find_objects(labels) for labels, _ in detections]
+    sums = [sum(float(detections[view][1][index]) for view, index in members) for members in clusters]
+    scores = np.array([total / len(detections) for total in sums], np.float32)
+    painted, kept = np.zeros(detections[0][0].shape, np.int32), []
+    for number in np.argsort(-scores, kind="stable"):
+        members = clusters[number]
+        spans = [boxes[view][index] for view, index in members]
         window = tuple(slice(min(s[axis].start for s in spans), max(s[axis].stop for s in spans)) for axis in (0, 1))
-        votes = sum((found[view][0][window] == place + 1).astype(np.uint8) for view, place in members)
-        free = (2 * votes >= len(members)) & (painted[window] == 0)
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=8)
-        areas = stats[1:, cv2.CC_STAT_AREA]
-        if areas.max(initial=0) >= max(min_area, 1):
-            kept.append(scores[index])
-            painted[window][parts == 1 + areas.argmax()] = len(kept)
+        votes = np.sum([detections[view][0][window] == index + 1 for view, index in members], axis=0)
+        if paint_largest_part(painted[window], 2 * votes >= len(members), len(kept) + 1, min_area):
+            kept.append(scores[number])
     return painted, np.array(kept, np.float32)
 
 
-def _clusters(found: list[Detections]) -> Iterator[list[tuple[int, int]]]:
+def _group_by_nucleus(detections: list[Detections]) -> Iterator[list[tuple[int, int]]]:
     """Yield `(view, index of the detection)` of the detections that show one nucleus."""
-    pairs = itertools.permutations(range(len(found)), 2)
-    overlapping = {(a, b): _best_overlap(found[a], found[b]) for a, b in pairs}
-    order = sorted(
-        ((float(score), view, index) for view, (_, scores) in enumerate(found) for index, score in enumerate(scores)),
-        key=lambda each: (-each[0], each[1], each[2]),
+    pairs = itertools.permutations(range(len(detections)), 2)
+    overlapping = {(a, b): _find_best_overlap(detections[a], detections[b]) for a, b in pairs}
+    best_first = sorted(
+        (-float(score), view, index)
+        for view, (_, scores) in enumerate(detections)
+        for index, score in enumerate(scores)
     )
-    taken = [np.zeros(len(scores), bool) for _, scores in found]
-    for _, view, index in order:
+    taken = [np.zeros(len(scores), bool) for _, scores in detections]
+    for _, view, index in best_first:
         if taken[view][index]:
             continue
         members = [(view, index)]
-        for other in range(len(found)):
+        for other in range(len(detections)):
             if other != view:
-                place = overlapping[view, other][index]
-                if place >= 0 and not taken[other][place]:
-                    members.append((other, int(place)))
-        for each, place in members:
-            taken[each][place] = True
+                partner = int(overlapping[view, other][index])
+                if partner >= 0 and not taken[other][partner]:
+                    members.append((other, partner))
+        for member_view, member in members:
+            taken[member_view][member] = True
         yield members
 
 
-def _best_overlap(first: Detections, second: Detections) -> np.ndarray:
+def _find_best_overlap(first: Detections, second: Detections) -> np.ndarray:
     """Return for each detection of `first` the index of the one of `second` that overlaps it most, or -1."""
     (a, a_scores), (b, b_scores) = first, second
     pairs = a.astype(np.int64) * (len(b_scores) + 1) + b

@@ -11,7 +11,7 @@ from skimage.measure import regionprops_table
 from cyclic.config import TilesConfig
 from cyclic.datasets.augment import flip_turn, stain_jitter
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.tiles import tile_coverage
+from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, negative_stride, tile_coverage
 from cyclic.draw.colours import OUTLINE_COLORS, neighbour_colors
 from cyclic.draw.overlays import contour_overlay
 from cyclic.evaluation.classes import nucleus_classes
@@ -123,11 +123,11 @@ def show_stain(dataset: NucleiDataset, names: Iterable[str]) -> plt.Figure:
 def show_tiles(dataset: NucleiDataset, name: str, settings: TilesConfig, shown: int = 8) -> plt.Figure:
     """Show tiles of an image as the annotator sorts them: with nuclei, and without."""
     image, nuclei, size = dataset.image(name), dataset.label_map(name) > 0, settings.size
-    corners, coverage = tile_coverage(nuclei, size, max(1, settings.stride // 4))
+    corners, coverage = tile_coverage(nuclei, size, negative_stride(settings.stride))
     rng, pictures = np.random.default_rng(0), []
     for kind, wanted in (
-        ("positive", coverage >= settings.min_coverage),
-        ("negative", coverage <= settings.max_coverage_negative),
+        ("positive", coverage >= MIN_COVERAGE),
+        ("negative", coverage <= MAX_COVERAGE_NEGATIVE),
     ):
         chosen = np.flatnonzero(wanted)
         for index in rng.permutation(chosen)[:shown]:
@@ -141,8 +141,8 @@ def tile_rows(dataset: NucleiDataset, names: Iterable[str], settings: TilesConfi
     rows = []
     for name in names:
         coverage = tile_coverage(dataset.label_map(name) > 0, settings.size, settings.stride)[1]
-        positive = int((coverage >= settings.min_coverage).sum())
-        negative = int((coverage <= settings.max_coverage_negative).sum())
+        positive = int((coverage >= MIN_COVERAGE).sum())
+        negative = int((coverage <= MAX_COVERAGE_NEGATIVE).sum())
         counts = {"positive": positive, "negative": negative, "neither": len(coverage) - positive - negative}
         rows.append({"image": name, **counts})
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 from skimage import measure
 
 from cyclic.activation.maps import METHODS, activation_map
-from cyclic.datasets.tiles import negative_areas
+from cyclic.datasets.tile_folder import negative_areas
 from cyclic.draw.overlays import contour_overlay, pseudo_overlay
 from cyclic.evaluation.ranking import precision_by_rank
 from cyclic.files import read_label_map, read_map

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from cyclic.activation import METHODS, activation_map, product_map
+from cyclic.activation import METHODS, activation_map
 from cyclic.activation import maps as maps_module
 from cyclic.classifier import build_classifier, head_layers
 from cyclic.errors import InputError
@@ -101,24 +101,19 @@ def test_stitch_returns_a_pointwise_function_unchanged():
         sizes.append(tiles.shape)
         return tiles.astype(np.float32)
 
-    np.testing.assert_allclose(maps_module._stitch(image, function, 32, 8, 3), image, atol=1e-3)
+    np.testing.assert_allclose(maps_module._stitch(image, function, 3, 32, 8, 3), image, atol=1e-3)
     assert all(shape[0] <= 3 and shape[1:] == (32, 32, 3) for shape in sizes)
 
 
-def test_equivariance_undoes_its_symmetries():
-    tiles = np.random.default_rng(0).uniform(size=(2, 8, 8, 3))
-    np.testing.assert_allclose(maps_module._mean_of_symmetries(lambda x: x, tiles), tiles, rtol=1e-6)
-    seen = []
-    maps_module._mean_of_symmetries(lambda x: seen.append(x.tobytes()) or x, tiles)
-    assert len(set(seen)) == 8
-
-
-def test_equivariant_map_turns_with_the_image(classifier):
-    image, _ = spots(96, 96, ((30, 60),))
-    options = {"tile": 96, "overlap": 0, "scale": 1, "equivariance": True}
-    one = activation_map(classifier, image, MEAN_PIXEL, **options)
-    turned = activation_map(classifier, np.rot90(image), MEAN_PIXEL, **options)
-    np.testing.assert_allclose(turned, np.rot90(one), atol=1e-4)
+@pytest.mark.parametrize("size", [(20, 31), (64, 64), (65, 200), (300, 90)])
+def test_windows_cover_the_image_and_its_margin(size):
+    corners = maps_module.window_corners(*size, tile=64, overlap=16)
+    sides = [sum(maps_module._margins(side, 64, 16)) + side for side in size]
+    seen = np.zeros(sides, bool)
+    for y, x in corners:
+        assert 0 <= y <= sides[0] - 64 and 0 <= x <= sides[1] - 64
+        seen[y : y + 64, x : x + 64] = True
+    assert seen.all() and len(set(corners)) == len(corners)
 
 
 def test_map_follows_the_weights_in_place(classifier):
@@ -144,15 +139,6 @@ def test_hidden_head(classifier):
     )
 
 
-def test_product_map_needs_agreement():
-    one, two = np.zeros((2, 20, 20), np.float32)
-    one[:10], two[:, :10] = 1, 1
-    product = product_map(one, two)
-    assert product[:10, :10].min() == 1
-    assert product[10:].max() == product[:, 10:].max() == 0
-    assert product_map(np.full((4, 4), 0.01), np.full((4, 4), 0.01)).max() < 0.1
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -170,5 +156,3 @@ def test_wrong_arguments(classifier, arguments, message):
 def test_wrong_images(classifier):
     with pytest.raises(InputError, match="uint8 RGB"):
         activation_map(classifier, np.zeros((4, 4, 3), np.float32), MEAN_PIXEL)
-    with pytest.raises(InputError, match="one shape"):
-        product_map(np.zeros((2, 2)), np.zeros((2, 3)))

@@ -19,7 +19,7 @@ from cyclic.cycle import loop
 from cyclic.cycle.stages import classifier, detections, maps
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
-from cyclic.datasets.tiles import negative_areas
+from cyclic.datasets.tile_folder import negative_areas
 from cyclic.errors import InputError
 from cyclic.files import atomic_path, read_image, read_json, read_map
 from cyclic.pseudo.candidates import find_candidates

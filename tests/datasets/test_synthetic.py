@@ -9,7 +9,7 @@ from skimage.segmentation import watershed
 
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import draw_tissue, write_tissue_set
-from cyclic.datasets.tiles import tile_coverage
+from cyclic.datasets.tile_cutting import tile_coverage
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.inference import stitch as module
 from cyclic.inference.stitch import TileDetections
-from cyclic.tiling import tiles
+from cyclic.tiling import cover_with_windows
 
 WHOLE = (0, 0, 60, 60)
 
@@ -57,7 +57,7 @@ def detection(y, x, mask, score, window=WHOLE):
 @given(st.integers(0, 10_000), st.sampled_from([96, 128, 200]))
 def test_cut_and_repeated_nuclei_come_back_whole(seed, tile):
     labels, rng = scene(seed=seed), np.random.default_rng(seed)
-    detections = [perfect_detector(labels, window, rng) for window in tiles(400, 400, tile, overlap=40)]
+    detections = [perfect_detector(labels, window, rng) for window in cover_with_windows(400, 400, tile, overlap=40)]
     stitched, scores = stitch(detections, labels.shape)
     found = evaluate_pair(labels, stitched)
     assert found["aji"] == 1.0 and found["n_pred"] == found["n_true"] == len(scores)
@@ -188,7 +188,7 @@ def test_mask_of_another_size_than_its_roi():
 
 def test_1500_detections():
     labels, rng = scene(n=900, size=1000, seed=3, radii=(8, 15)), np.random.default_rng(3)
-    detections = [perfect_detector(labels, window, rng) for window in tiles(1000, 1000, 300, 100)]
+    detections = [perfect_detector(labels, window, rng) for window in cover_with_windows(1000, 1000, 300, 100)]
     assert sum(len(tile.scores) for tile in detections) > 1500
     stitched, _ = stitch(detections, labels.shape)
     assert evaluate_pair(labels, stitched)["aji"] == 1.0

@@ -9,6 +9,7 @@ import yaml
 
 from cyclic.config import TilesConfig
 from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.tile_cutting import MIN_COVERAGE
 from cyclic.errors import InputError
 from cyclic.files import write_image, write_json
 from cyclic.inspect import data, pseudo
@@ -41,14 +42,15 @@ def test_tiles_are_counted_like_the_run_cuts_them(fake_run):
     settings = TilesConfig(size=32, stride=32)
     row = data.tile_rows(val, val.ids[:1], settings)[0]
     blocks = (val.label_map(val.ids[0]) > 0).reshape(6, 32, 6, 32).mean(axis=(1, 3))
-    assert row["positive"] == (blocks >= settings.min_coverage).sum() and row["negative"] == (blocks == 0).sum()
+    assert row["positive"] == (blocks >= MIN_COVERAGE).sum() and row["negative"] == (blocks == 0).sum()
     assert row["positive"] + row["negative"] + row["neither"] == 36
 
 
-def test_kept_components_come_first_and_the_weakest_factor_is_named(run):
-    found, labels, scores = pseudo.find_components(run, 1, "val_000")
-    assert found.shape == labels.shape and labels.max() == len(scores)
-    rows = pseudo.component_rows(run, 1, found, labels, scores)
+def test_kept_candidates_come_first_and_the_weakest_factor_is_named(run):
+    candidates = pseudo.find_run_candidates(run, 1, "val_000")
+    labels, scores = candidates.labels, candidates.scores
+    assert candidates.source.shape == labels.shape and labels.max() == len(scores)
+    rows = pseudo.candidate_rows(run, candidates)
     kept = [row["rank"] for row in rows if row["kept"] == "yes"]
     dropped = [row["rank"] for row in rows if row["kept"] == "no"]
     assert max(kept) == round(run.config.pseudo.share * len(scores)) < min(dropped)

@@ -5,12 +5,13 @@ from functools import partial
 
 import keras
 
+from cyclic.classifier.tile_sequence import TileSequence
 from cyclic.classifier.training import ClassifierReport, train_classifier
 from cyclic.config import RunConfig
 from cyclic.cycle.context import Context
 from cyclic.cycle.schedule import Training
 from cyclic.datasets.augment import stain_jitter
-from cyclic.datasets.tiles import TileFolder, TileSequence, load_tiles, split_tiles
+from cyclic.datasets.tile_folder import TileFolder, load_tiles, split_tiles
 
 # Share of the tiles that report accuracy and F1.
 HELD_OUT = 0.1

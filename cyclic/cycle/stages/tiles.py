@@ -3,7 +3,8 @@
 import numpy as np
 
 from cyclic.cycle.context import Context
-from cyclic.datasets.tiles import cut_tiles, load_tiles
+from cyclic.datasets.tile_cutting import cut_tiles
+from cyclic.datasets.tile_folder import load_tiles
 from cyclic.errors import InputError
 
 

@@ -4,8 +4,8 @@ import importlib.util
 import logging
 
 import keras
-import numpy as np
 
+from cyclic.fitting import LossGuard
 from cyclic.mrcnn.train import checkpoint
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Checkpoint(keras.callbacks.Callback):
         owner.last_checkpoint = path
 
 
-class NaNGuard(keras.callbacks.Callback):
+class NaNGuard(LossGuard):
     """Stop with an error when the loss is no longer finite.
 
     Args:
@@ -81,15 +81,15 @@ class NaNGuard(keras.callbacks.Callback):
         self.epoch, self.finite = epoch, 0
 
     def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        self.finite = max(self.finite, batch + 1)
+
+    def describe(self, loss, batch):
         # Keras reports the mean over the epoch's steps so far, so it stays NaN once one step was.
-        loss = float((logs or {}).get("loss", 0.0))
-        if np.isfinite(loss):
-            self.finite = max(self.finite, batch + 1)
-            return
         first, last = min(self.finite, batch) + 1, batch + 1
         steps = f"step {last}" if first == last else f"one of the steps {first} to {last}"
         images = "" if self.data is None else f"; images: {self._images(first, last)}"
-        raise FloatingPointError(
+        return (
             f"the loss is {loss} in epoch {self.epoch + 1}, {steps}; "
             f"lower the learning rate{last_good(self.checkpoint())}{images}"
         )

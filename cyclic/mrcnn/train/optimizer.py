@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from cyclic import fitting
 from cyclic.mrcnn.kernels.optimizers import after_gradients
 
 # Matterport's names for parts of the network: the heads with FPN and RPN, or all layers from a backbone stage up.
@@ -67,18 +68,16 @@ def build_optimizer(config, learning_rate, momentum, total_steps):
         raise ValueError(f"GRADIENT_ACCUMULATION_STEPS = {accumulated!r}: use a whole number, 1 or more")
     cosine = total_steps if config.LR_SCHEDULE == "cosine" else None
     schedule = WarmupSchedule(learning_rate, config.WARMUP_STEPS, cosine)
-    common = {
-        "weight_decay": config.WEIGHT_DECAY,
-        "global_clipnorm": config.GRADIENT_CLIP_NORM,
-        "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
-    }
-    if config.OPTIMIZER == "adamw":
-        optimizer = keras.optimizers.AdamW(schedule, **common)
-    elif config.OPTIMIZER == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, momentum=momentum, **common)
-    else:
+    if config.OPTIMIZER not in fitting.OPTIMIZERS:
         raise ValueError(f"OPTIMIZER = {config.OPTIMIZER!r}: use sgd or adamw")
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer = fitting.build_optimizer(
+        config.OPTIMIZER,
+        schedule,
+        config.WEIGHT_DECAY,
+        momentum,
+        global_clipnorm=config.GRADIENT_CLIP_NORM,
+        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
+    )
     return after_gradients(optimizer)
 
 

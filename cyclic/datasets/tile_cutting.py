@@ -1,0 +1,197 @@
+"""Cut tiles with an image-level label, yes or no, out of labelled images.
+
+`cut_tiles` stands in for the annotator who says of each tile whether it shows nuclei. It reads instance labels to do
+so, and yes (folder `positive/`) or no (`negative/`) is all that leaves it.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from cyclic.datasets.tile_folder import CLASSES, tile_name
+from cyclic.errors import InputError
+from cyclic.files import read_json, write_json
+from cyclic.tiling import flush_starts
+
+# A tile is positive from this share of nucleus pixels on, and negative up to that one.
+MIN_COVERAGE, MAX_COVERAGE_NEGATIVE = 0.1, 0.0
+RECORD, PARTIAL = "tiles.json", ".partial"
+
+
+class LabelledImages(Protocol):
+    """Images and their label maps, read one at a time, such as `NucleiDataset` and `ImageLabelPairs`."""
+
+    ids: list[str]
+
+    def image(self, image_id: str, /) -> np.ndarray:
+        """Return the image, `[H, W, 3]` uint8."""
+
+    def label_map(self, image_id: str, /) -> np.ndarray:
+        """Return its instances, `[H, W]` integer, 0 background."""
+
+
+@dataclass(frozen=True)
+class TileCounts:
+    """Number of tiles in each folder, and whether an earlier run had already cut them."""
+
+    positive: int
+    negative: int
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Where a tile lies: the image's id and the tile's top-left corner."""
+
+    image_id: str
+    y: int
+    x: int
+
+
+def cut_tiles(
+    dataset: LabelledImages,
+    out: str | Path,
+    size: int,
+    stride: int,
+    min_coverage: float = MIN_COVERAGE,
+    max_coverage_negative: float = MAX_COVERAGE_NEGATIVE,
+    balance: bool = True,
+    seed: int = 0,
+) -> TileCounts:
+    """Cut labelled images into `out/{positive,negative}/<image id>_<y>_<x>.png`, and write `out/tiles.json`.
+
+    A tile between the two coverages is neither, and is left out. If `out` already holds the tiles of the same images
+    (by id) and settings, nothing is done.
+
+    Args:
+        dataset: the labelled images.
+        out: folder to write to.
+        size: height and width of a tile.
+        stride: distance of positive tiles; the last row and column are flush with the border. Negative tiles lie
+            closer, see `negative_stride`.
+        min_coverage: positive from this share of nucleus pixels on.
+        max_coverage_negative: negative up to this share.
+        balance: keep as many tiles of one class as of the other, at random.
+        seed: seed of the choice that `balance` makes.
+
+    Raises:
+        InputError: wrong settings, an image smaller than a tile, other tiles in `out`, or one class would stay empty.
+    """
+    out = Path(out)
+    if min(size, stride) < 1 or not 0 <= max_coverage_negative < min_coverage <= 1:
+        raise InputError(
+            f"tiles: {size=}, {stride=}, {min_coverage=}, {max_coverage_negative=}; size and stride start at 1, and "
+            "0 <= max_coverage_negative < min_coverage <= 1"
+        )
+    settings = {
+        "size": size,
+        "stride": stride,
+        "negative_stride": negative_stride(stride),
+        "min_coverage": min_coverage,
+        "max_coverage_negative": max_coverage_negative,
+        "balance": balance,
+        "seed": seed,
+        "images": list(dataset.ids),
+    }
+    earlier = _earlier_counts(out, settings)
+    if earlier is not None:
+        return earlier
+    tiles: dict[str, list[_Tile]] = {name: [] for name in CLASSES}
+    for image_id in dataset.ids:
+        nuclei = dataset.label_map(image_id) > 0
+        if min(nuclei.shape) < size:
+            raise InputError(f"tiles: image {image_id}, {nuclei.shape}, is smaller than a tile; choose {size=} smaller")
+        for name, step in (("negative", negative_stride(stride)), ("positive", stride)):
+            corners, coverage = tile_coverage(nuclei, size, step)
+            wanted = coverage >= min_coverage if name == "positive" else coverage <= max_coverage_negative
+            tiles[name] += [_Tile(image_id, int(y), int(x)) for y, x in corners[wanted]]
+    _check_both_classes(tiles)
+    if balance:
+        tiles = _balance(tiles, np.random.default_rng(seed))
+    counts = {name: len(members) for name, members in tiles.items()}
+    _write_tiles(dataset, tiles, out, size, {"settings": settings, "counts": counts})
+    return TileCounts(counts["positive"], counts["negative"])
+
+
+def negative_stride(stride: int) -> int:
+    """Return the distance of negative tiles: a quarter of `stride`, because they are rare in dense tissue."""
+    return max(1, stride // 4)
+
+
+def tile_coverage(nuclei: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tiles' top-left corners `[N, 2]` (y, x) and the share `[N]` of their pixels set in `nuclei` (bool)."""
+    ys, xs = (np.array(flush_starts(side, size, stride)) for side in nuclei.shape)
+    total = cv2.integral(nuclei.astype(np.uint8))  # total[y, x]: sum over nuclei[:y, :x]
+    inside = total[np.ix_(ys + size, xs + size)] - total[np.ix_(ys, xs + size)]
+    inside = inside - total[np.ix_(ys + size, xs)] + total[np.ix_(ys, xs)]
+    corners = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
+    return corners, inside.ravel() / size**2
+
+
+def _earlier_counts(out: Path, settings: dict) -> TileCounts | None:
+    """Return the counts of an earlier run with the same settings, or None where `out` has no tiles."""
+    record = out / RECORD
+    if record.is_file():
+        counts = {name: len(list((out / name).glob("*.png"))) for name in CLASSES}
+        if read_json(record) == {"settings": json.loads(json.dumps(settings)), "counts": counts}:
+            return TileCounts(counts["positive"], counts["negative"], reused=True)
+        raise InputError(f"{record}: tiles of other images or settings; remove the folder or choose another one")
+    if (out / PARTIAL).is_dir():  # a cut that was killed: whatever it had moved is cut again
+        for name in CLASSES:
+            shutil.rmtree(out / name, ignore_errors=True)
+    if any((out / name).is_dir() and any((out / name).iterdir()) for name in CLASSES):
+        raise InputError(f"{out}: tiles without tiles.json; remove positive/ and negative/ or choose another folder")
+    return None
+
+
+def _check_both_classes(tiles: dict[str, list[_Tile]]) -> None:
+    cures = {
+        "negative": "use a smaller size or stride, or a larger max_coverage_negative",
+        "positive": "use a smaller min_coverage or stride, or check that the label maps hold nuclei",
+    }
+    for name, cure in cures.items():
+        if not tiles[name]:
+            raise InputError(f"tiles: no {name} tile in these images, and a classifier needs both classes; {cure}")
+
+
+def _balance(tiles: dict[str, list[_Tile]], rng: np.random.Generator) -> dict[str, list[_Tile]]:
+    """Return as many tiles of one class as of the other, in their order."""
+    fewest = min(map(len, tiles.values()))
+    chosen = {name: np.sort(rng.choice(len(members), fewest, replace=False)) for name, members in tiles.items()}
+    return {name: [tiles[name][index] for index in indices] for name, indices in chosen.items()}
+
+
+def _write_tiles(
+    dataset: LabelledImages, tiles: dict[str, Sequence[_Tile]], out: Path, size: int, record: dict
+) -> None:
+    """Write the tiles into `out/.partial` and move them when all are there, `tiles.json` last.
+
+    As long as `.partial` exists without `tiles.json`, the cut was killed.
+    """
+    partial_folder = out / PARTIAL
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    try:
+        for name in CLASSES:
+            (partial_folder / name).mkdir(parents=True)
+        for image_id in dataset.ids:
+            chosen = [(name, tile) for name in CLASSES for tile in tiles[name] if tile.image_id == image_id]
+            if not chosen:
+                continue
+            image = dataset.image(image_id)
+            for name, tile in chosen:
+                pixels = Image.fromarray(np.ascontiguousarray(image[tile.y : tile.y + size, tile.x : tile.x + size]))
+                path = partial_folder / name / f"{tile_name(image_id, tile.y, tile.x)}.png"
+                pixels.save(path, compress_level=1)
+        for name in CLASSES:
+            (partial_folder / name).replace(out / name)
+        write_json(out / RECORD, record)
+        partial_folder.rmdir()
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from error

@@ -1,0 +1,76 @@
+"""Batches of tiles: full, balanced, reproducible in training; in order and untouched otherwise."""
+
+import numpy as np
+import pytest
+
+from cyclic.classifier.tile_sequence import TileSequence
+from cyclic.datasets.tile_folder import load_tiles
+from cyclic.errors import InputError
+from cyclic.files import read_image, write_image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten negative tiles (values 0..9) and four positive ones (100..103), each with a mark that augmentation moves."""
+    for name, values in (("negative", range(10)), ("positive", range(100, 104))):
+        for value in values:
+            tile = np.full((16, 16, 3), value, np.uint8)
+            tile[:4, :6] = 200
+            write_image(tmp_path / name / f"{value:03d}.png", tile)
+    return load_tiles(tmp_path)
+
+
+def test_sequence_without_training_is_in_order_and_untouched(folder):
+    sequence = TileSequence(folder.paths, folder.labels, batch_size=4, train=False)
+    batches = [sequence[k] for k in range(len(sequence))]
+    assert [len(labels) for _, labels in batches] == [4, 4, 4, 2]
+    images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
+    assert images.dtype == np.float32 and labels.dtype == np.int32 and images.shape == (14, 16, 16, 3)
+    assert np.array_equal(labels, folder.labels)
+    assert np.array_equal(images, [read_image(path) for path in folder.paths])
+
+
+def test_training_batches_are_full_balanced_and_show_everything(folder):
+    sequence = TileSequence(folder.paths, folder.labels, batch_size=6)
+    batches = [sequence[k] for k in range(len(sequence))]
+    assert all(images.shape == (6, 16, 16, 3) and labels.sum() == 3 for images, labels in batches)
+    assert all(((images[:, 8, 8, 0] >= 100) == labels).all() for images, labels in batches)
+    assert len({images[k, 8, 8, 0] for images, _ in batches for k in range(6)}) == 14
+
+
+def test_odd_batch_size(folder):
+    sequence = TileSequence(folder.paths, folder.labels, batch_size=5)
+    assert all(len(sequence[k][1]) == 5 for k in range(len(sequence)))
+
+
+def test_sequence_is_reproducible_and_differs_between_epochs(folder):
+    first, again = (TileSequence(folder.paths, folder.labels, 4, seed=3, zoom=0.2, shear=0.2) for _ in range(2))
+    again[1]  # batches may be asked for in any order
+    assert np.array_equal(first[0][0], again[0][0])
+    before = first[0][0]
+    first.on_epoch_end()
+    assert not np.array_equal(first[0][0], before)
+    assert not np.array_equal(TileSequence(folder.paths, folder.labels, 4, seed=4)[0][0], before)
+
+
+def test_training_flips_and_calls_augment(folder):
+    corners = set()
+    sequence = TileSequence(folder.paths, folder.labels, 8, augment=lambda image, rng: 255 - image)
+    for images, _ in (sequence[k] for k in range(len(sequence))):
+        corners |= {tuple(np.argwhere(image[..., 0] == 55).min(0)) for image in images}
+    assert len(corners) > 3
+
+
+def test_scale_enlarges(folder):
+    images, _ = TileSequence(folder.paths, folder.labels, 4, train=False, scale=2)[0]
+    assert images.shape == (4, 32, 32, 3) and images.min() >= 0 and images.max() <= 255
+
+
+def test_sequence_wrong_use(folder, tmp_path):
+    with pytest.raises(InputError, match="positive"):
+        TileSequence(folder.paths[:3], folder.labels[:3], 4)
+    with pytest.raises(InputError, match="no tile"):
+        TileSequence([], np.array([], int), 4, train=False)
+    write_image(tmp_path / "odd.png", np.zeros((17, 16, 3), np.uint8))
+    with pytest.raises(InputError, match=r"odd\.png: shape \(17, 16\)"):
+        TileSequence([folder.paths[0], tmp_path / "odd.png"], np.array([0, 1]), 4)
