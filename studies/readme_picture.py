@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cyclic.datasets.layouts import open_splits
-from cyclic.datasets.tiles import CLASSES, TILE_NAME
+from cyclic.datasets.tile_folder import CLASSES, TILE_NAME
 from cyclic.draw.colours import OUTLINE_COLORS
 from cyclic.draw.overlays import contour_overlay, enlarge, side_by_side
 from cyclic.errors import InputError
