@@ -1,4 +1,4 @@
-"""Reading images and label maps, and writing files that appear whole or not at all."""
+"""Finding files, JSON, and writing files that appear whole or not at all; images and label maps are read elsewhere."""
 
 import contextlib
 import json
@@ -8,18 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import scipy.io
-import tifffile
 from PIL import Image
 
 from cyclic.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".mat")
-MAT_LABEL_KEYS = ("inst_map", "instance_map")
-
-# Whole-slide crops are larger than the size Pillow warns about.
-Image.MAX_IMAGE_PIXELS = None
 
 
 def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
@@ -55,81 +49,16 @@ def label_files(folder: str | Path) -> dict[str, Path]:
     return files_by_id(folder, LABEL_SUFFIXES, "label maps")
 
 
-def _existing(path: str | Path) -> Path:
+def require_file(path: str | Path) -> Path:
+    """Return `path`, which is a file.
+
+    Raises:
+        InputError: there is no such file.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     return path
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Return the image at `path` as `[H, W, 3]` uint8 RGB; grey is repeated, alpha dropped.
-
-    Raises:
-        InputError: the file is missing, truncated, no image, or has more than 8 bits a channel.
-    """
-    path = _existing(path)
-    try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            image = tifffile.imread(path)
-        else:
-            with Image.open(path) as opened:
-                image = np.asarray(opened.convert("RGB"))
-    except Exception as error:  # each decoder raises its own types for a broken file
-        raise InputError(f"{path}: not a readable image ({error}); replace or remove the file") from error
-    if image.dtype != np.uint8:
-        raise InputError(f"{path}: {image.dtype} pixels; convert the image to 8 bits a channel")
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=-1)
-    if image.ndim != 3 or image.shape[-1] not in (3, 4):
-        raise InputError(f"{path}: shape {image.shape}; an H x W RGB image is needed")
-    return np.ascontiguousarray(image[..., :3])
-
-
-def read_map(path: str | Path) -> np.ndarray:
-    """Return an activation map that was written as an 8-bit picture, `[H, W]` float32 in [0, 1].
-
-    Raises:
-        InputError: as `read_image`.
-    """
-    return read_image(path)[..., 0].astype(np.float32) / 255
-
-
-def read_label_map(path: str | Path) -> np.ndarray:
-    """Return the label map at `path` as `[H, W]` int32, 0 = background.
-
-    Reads .tif, .png, .npy, and .mat with `inst_map` (CoNSeP) or `instance_map` (CCRCC).
-
-    Raises:
-        InputError: the file is missing, unreadable, not two-dimensional, not integer or has negative labels.
-    """
-    path = _existing(path)
-    suffix = path.suffix.lower()
-    labels: np.ndarray | None
-    try:
-        if suffix in (".tif", ".tiff"):
-            labels = tifffile.imread(path)
-        elif suffix == ".npy":
-            labels = np.load(path, allow_pickle=False)
-        elif suffix == ".mat":
-            content = scipy.io.loadmat(path)
-            key = next((key for key in MAT_LABEL_KEYS if key in content), None)
-            labels = None if key is None else content[key]
-        else:
-            with Image.open(path) as opened:
-                labels = np.asarray(opened)
-    except Exception as error:  # each decoder raises its own types for a broken file
-        raise InputError(f"{path}: not a readable label map ({error}); replace or remove the file") from error
-    if labels is None:
-        raise InputError(f"{path}: no {' or '.join(MAT_LABEL_KEYS)} in this .mat file")
-    if labels.ndim != 2:
-        raise InputError(f"{path}: shape {labels.shape}; a label map is H x W, one integer a pixel")
-    if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != bool and (labels % 1).any():
-        raise InputError(f"{path}: {labels.dtype} with fractions; a label map holds integers")
-    labels = labels.astype(np.int64)
-    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
-        raise InputError(f"{path}: labels from {labels.min()} to {labels.max()}; 0 is background, nuclei are positive")
-    return labels.astype(np.int32)
 
 
 @contextlib.contextmanager
@@ -154,21 +83,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_label_map(path: str | Path, labels: np.ndarray) -> None:
-    """Write `labels` (`[H, W]` integer) in the format of the suffix: .tif, .npy, or .png, which holds 16 bits only.
-
-    The file is uint16 where the ids fit, else uint32.
-    """
-    dtype = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
-    with atomic_path(path) as temporary:
-        if temporary.suffix == ".npy":
-            np.save(temporary, labels.astype(dtype))
-        elif temporary.suffix == ".png":
-            Image.fromarray(labels.astype(np.uint16)).save(temporary)
-        else:
-            tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib")
-
-
 def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:
     """Write `image` (`[H, W, 3]` or `[H, W]` uint8) in the format of the suffix; `dpi` says how large it prints."""
     with atomic_path(path) as temporary:
@@ -191,7 +105,7 @@ def read_json(path: str | Path) -> dict:
     Raises:
         InputError: the file is missing or no valid JSON.
     """
-    path = _existing(path)
+    path = require_file(path)
     try:
         return json.loads(path.read_text())
     except ValueError as error:

@@ -1,8 +1,21 @@
-"""What any image becomes before the networks see it: `[H, W, 3]` uint8 RGB, as a person sees it on a white page."""
+"""What any image becomes before the networks see it: `[H, W, 3]` uint8 RGB, as a person sees it on a white page.
+
+One rule for arrays (`as_rgb`), and one reader for files (`read_image`), which ends in the same rule.
+"""
+
+from pathlib import Path
 
 import numpy as np
+import tifffile
+from PIL import Image, ImageOps
 
 from cyclic.errors import InputError
+from cyclic.files import require_file
+
+# Whole-slide crops are larger than the size Pillow warns about.
+Image.MAX_IMAGE_PIXELS = None
+# Axes of a TIFF that hold colour.
+COLOUR_AXES = "SC"
 
 RULE = "give [H, W], [H, W, 1], [H, W, 2], [H, W, 3] or [H, W, 4]; uint8, uint16, bool, or float in [0, 1]"
 
@@ -51,3 +64,95 @@ def _as_uint8(image: np.ndarray, name: str) -> np.ndarray:
     if not (low >= 0 and high <= 1):  # also true for NaN
         raise InputError(f"{name}: values from {low:.3g} to {high:.3g}; {RULE}")
     return np.round(image * 255).astype(np.uint8)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Return the image at `path` as `[H, W, 3]` uint8 RGB, see `as_rgb`.
+
+    Palettes are looked up, a photo is turned as its EXIF tag asks, and channels come last whatever the file's order.
+
+    Raises:
+        InputError: the file is missing, truncated, no image, or one of several pages or frames, or its pixels are of
+            another kind than `as_rgb` takes.
+    """
+    path = require_file(path)
+    try:
+        pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_picture(path)
+    except InputError:
+        raise
+    except Exception as error:  # each decoder raises its own types for a broken file
+        raise InputError(f"{path}: not a readable image ({error}); replace or remove the file") from error
+    return as_rgb(pixels, str(path))
+
+
+def read_map(path: str | Path) -> np.ndarray:
+    """Return an activation map that was written as an 8-bit picture, `[H, W]` float32 in [0, 1].
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    return read_image(path)[..., 0].astype(np.float32) / 255
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    """Return the pixels of a file that Pillow reads."""
+    with Image.open(path) as opened:
+        if getattr(opened, "n_frames", 1) > 1:
+            raise InputError(f"{path}: {opened.n_frames} frames; export one of them as an image of its own")
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode in ("I", "F") or picture.mode.startswith("I;"):  # grey of more than 8 bits
+            return _narrow(np.asarray(picture), str(path))
+        transparent = "A" in picture.getbands() or "transparency" in picture.info
+        return np.asarray(picture.convert("RGBA" if transparent else "RGB"))
+
+
+def _narrow(grey: np.ndarray, name: str) -> np.ndarray:
+    """Return grey of 32-bit integers, as Pillow holds that of 16 bits, as uint16; float stays."""
+    if not np.issubdtype(grey.dtype, np.integer):
+        return grey
+    if grey.size and not 0 <= int(grey.min()) <= int(grey.max()) <= np.iinfo(np.uint16).max:
+        raise InputError(f"{name}: values from {grey.min()} to {grey.max()}; export it with 8 or 16 bits a channel")
+    return grey.astype(np.uint16)
+
+
+def _read_tiff(path: Path) -> np.ndarray:
+    """Return the pixels of a TIFF's first series, rows, columns and colours in this order."""
+    with tifffile.TiffFile(path) as tiff:
+        series, page = tiff.series[0], tiff.series[0].keyframe
+        pixels = _order_axes(series.asarray(), series.axes, path)
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+            return np.moveaxis(page.colormap[:, pixels[..., 0] if pixels.ndim == 3 else pixels], 0, -1)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            return np.iinfo(pixels.dtype).max - pixels if pixels.dtype != bool else ~pixels
+        if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            raise InputError(f"{path}: CMYK colours; export it as RGB")
+        return _resolve_alpha(pixels, tuple(int(kind) for kind in page.extrasamples))
+
+
+def _order_axes(pixels: np.ndarray, axes: str, path: Path) -> np.ndarray:
+    """Return pixels with the axes Y, X and, last, colour; other axes of length 1 are dropped."""
+    kept = [index for index, axis in enumerate(axes) if axis in "YX" or pixels.shape[index] > 1]
+    pixels = pixels.reshape([pixels.shape[index] for index in kept])
+    axes = "".join(axes[index] for index in kept)
+    colour = axes.replace("Y", "").replace("X", "")
+    if len(colour) > 1 or (colour and colour not in COLOUR_AXES) or sorted(axes.replace(colour, "")) != ["X", "Y"]:
+        raise InputError(f"{path}: axes {axes} of lengths {pixels.shape}; export one page of the image")
+    return np.transpose(pixels, [axes.index(axis) for axis in f"YX{colour}"])
+
+
+def _resolve_alpha(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
+    """Return pixels whose last channel is alpha, if there is one, not yet multiplied into the colours.
+
+    TIFF says what its channels beyond the colours are: 0 unspecified, 1 alpha that colours are multiplied by, 2 alpha.
+    """
+    if pixels.ndim == 2 or not extra or pixels.shape[-1] not in (2, 4):
+        return pixels
+    if extra[0] == 0:
+        return pixels[..., :-1]
+    if extra[0] == 1:
+        top = 1.0 if np.issubdtype(pixels.dtype, np.floating) else float(np.iinfo(pixels.dtype).max)
+        alpha = pixels[..., -1:].astype(np.float64)
+        colour = np.clip(pixels[..., :-1] * top / np.maximum(alpha, 1e-9), 0, top)
+        colour = np.where(alpha > 0, colour, 0)
+        return np.concatenate([np.round(colour) if top > 1 else colour, alpha], axis=-1).astype(pixels.dtype)
+    return pixels

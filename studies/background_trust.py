@@ -16,7 +16,8 @@ from cyclic.config import load_config
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency
-from cyclic.files import read_map, write_json
+from cyclic.files import write_json
+from cyclic.images import read_map
 from cyclic.labels import mean_within
 from cyclic.pseudo.candidates import find_candidates
 from cyclic.runs.paths import RunPaths

@@ -16,7 +16,8 @@ import numpy as np
 
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
-from cyclic.files import read_map, write_json
+from cyclic.files import write_json
+from cyclic.images import read_map
 from cyclic.runs.paths import RunPaths
 
 # Maps are 8-bit pictures.

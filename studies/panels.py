@@ -17,7 +17,9 @@ from cyclic.draw.overlays import contour_overlay, error_overlay, side_by_side
 from cyclic.errors import InputError
 from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
-from cyclic.files import read_image, read_label_map, write_image
+from cyclic.files import write_image
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map
 from cyclic.runs.paths import RunPaths
 
 

@@ -18,7 +18,8 @@ from cyclic.datasets.tile_folder import CLASSES, TILE_NAME
 from cyclic.draw.colours import OUTLINE_COLORS
 from cyclic.draw.overlays import contour_overlay, enlarge, side_by_side
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, image_files, read_image
+from cyclic.files import atomic_path, image_files
+from cyclic.images import read_image
 from cyclic.inference.predictor import Predictor
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.runs.directory import data_folder

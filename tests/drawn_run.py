@@ -9,7 +9,8 @@ from skimage.segmentation import expand_labels
 from cyclic.config import RunConfig
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.files import write_image, write_json, write_label_map
+from cyclic.files import write_image, write_json
+from cyclic.label_maps import write_label_map
 from cyclic.pseudo.masks import PseudoMasks, save_pseudo_masks
 from cyclic.runs.paths import RunPaths
 

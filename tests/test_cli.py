@@ -14,7 +14,8 @@ from cyclic import cli
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import draw_tissue
 from cyclic.errors import InputError
-from cyclic.files import write_image, write_label_map
+from cyclic.files import write_image
+from cyclic.label_maps import write_label_map
 
 COMMANDS = ("demo", "tiles", "train", "classifier", "pseudo-masks", "mask-rcnn", "predict", "evaluate", "report")
 # What three of them were called in version 0.1: they still run, and are not listed.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import cyclic
-from cyclic.files import read_image
+from cyclic.images import read_image
 
 ROOT = Path(cyclic.__file__).parent
 MODULES = sorted(

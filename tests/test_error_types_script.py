@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from cyclic.files import write_label_map
+from cyclic.label_maps import write_label_map
 
 _SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "scripts" / "error_types.py"
 _SPEC = importlib.util.spec_from_file_location("error_types_script", _SCRIPT)

@@ -10,7 +10,8 @@ from cyclic.evaluation.compare import BASELINE
 from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
 from cyclic.evaluation.ranking import precision_by_rank
-from cyclic.files import read_label_map, read_map
+from cyclic.images import read_map
+from cyclic.label_maps import read_label_map
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.runs.directory import read_events
 

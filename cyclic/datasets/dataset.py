@@ -6,7 +6,9 @@ import numpy as np
 from PIL import Image
 
 from cyclic.errors import InputError
-from cyclic.files import read_image, read_json, read_label_map
+from cyclic.files import read_json
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map
 
 SPLIT_EXAMPLE = '{"train": ["image_01", "image_02"], "val": ["image_03"]}'
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from cyclic.datasets.dataset import NucleiDataset, check_shape
 from cyclic.errors import InputError
-from cyclic.files import image_files, label_files, read_image
+from cyclic.files import image_files, label_files
+from cyclic.images import read_image
 
 
 class MonusacDataset(NucleiDataset):

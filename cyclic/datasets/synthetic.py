@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cyclic.files import write_image, write_json, write_label_map
+from cyclic.files import write_image, write_json
+from cyclic.label_maps import write_label_map
 
 # Optical density (R, G, B) of one unit of stain, close to what stain-normalised MoNuSeg images show.
 HEMATOXYLIN = np.array([0.62, 0.72, 0.36])

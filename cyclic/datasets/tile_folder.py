@@ -8,7 +8,8 @@ import numpy as np
 
 from cyclic.datasets.dataset import read_shape
 from cyclic.errors import InputError
-from cyclic.files import image_files, read_image
+from cyclic.files import image_files
+from cyclic.images import read_image
 
 CLASSES = ("negative", "positive")  # a class's label is its index
 _TILE_NAME = re.compile(r"(.+)_(\d+)_(\d+)")

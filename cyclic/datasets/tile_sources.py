@@ -7,7 +7,9 @@ import numpy as np
 from cyclic.datasets.tile_cutting import TileCounts
 from cyclic.datasets.tile_folder import CLASSES, load_tiles, read_tiles
 from cyclic.errors import InputError
-from cyclic.files import image_files, label_files, read_image, read_label_map
+from cyclic.files import image_files, label_files
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map
 
 
 class ImageLabelPairs:

@@ -13,7 +13,8 @@ from cyclic.evaluation.matching import Overlaps, contingency
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.sources import Nuclei, Source, first_few, open_source
 from cyclic.evaluation.statistics import bootstrap_interval
-from cyclic.files import image_files, read_image
+from cyclic.files import image_files
+from cyclic.images import read_image
 
 
 def evaluate_folders(

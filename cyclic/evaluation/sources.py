@@ -10,7 +10,8 @@ import pycocotools.mask
 import scipy.io
 
 from cyclic.errors import InputError
-from cyclic.files import label_files, read_json, read_label_map
+from cyclic.files import label_files, read_json
+from cyclic.label_maps import read_label_map
 
 MAT_CLASS_KEYS = ("type_map", "class_map")
 

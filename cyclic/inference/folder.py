@@ -7,11 +7,13 @@ import numpy as np
 
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay
 from cyclic.errors import InputError
-from cyclic.files import IMAGE_SUFFIXES, image_files, read_image, write_image, write_label_map
+from cyclic.files import IMAGE_SUFFIXES, image_files, write_image
+from cyclic.images import read_image
 from cyclic.inference.export.coco import CocoFile
 from cyclic.inference.export.geojson import export_geojson
 from cyclic.inference.export.table import export_csv
 from cyclic.inference.predictor import Prediction, Predictor
+from cyclic.label_maps import write_label_map
 from cyclic.runs.progress import Progress
 
 DEFAULT_FORMATS = ("tif", "geojson", "coco", "overlay")

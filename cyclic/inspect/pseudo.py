@@ -11,9 +11,10 @@ from cyclic.activation.maps import METHODS, activation_map
 from cyclic.datasets.tile_folder import negative_areas
 from cyclic.draw.overlays import contour_overlay, pseudo_overlay
 from cyclic.evaluation.ranking import precision_by_rank
-from cyclic.files import read_label_map, read_map
+from cyclic.images import read_map
 from cyclic.inspect.drawing import crop_middle, draw_errors, show_pictures
 from cyclic.inspect.run import Run
+from cyclic.label_maps import read_label_map
 from cyclic.networks import Models
 from cyclic.pseudo.candidates import Candidates, find_candidates
 from cyclic.pseudo.recipe import RECIPES, recipe_of

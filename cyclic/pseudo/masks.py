@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.errors import InputError
-from cyclic.files import read_image, read_json, read_label_map, write_image, write_json, write_label_map
+from cyclic.files import read_json, write_image, write_json
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map, write_label_map
 
 # The area in pixels that counts of masks refer to: the paper's 1000 x 1000 images.
 COUNT_AREA = 1_000_000

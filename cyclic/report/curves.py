@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from cyclic.evaluation.ranking import precision_by_rank
 from cyclic.evaluation.table import HEADINGS
-from cyclic.files import read_label_map
+from cyclic.label_maps import read_label_map
 from cyclic.report.layers import network_name
 from cyclic.report.line_chart import Reference, Series, line_chart
 from cyclic.runs.paths import RunPaths

@@ -20,7 +20,8 @@ from cyclic.draw.colours import OUTLINE_COLORS, map_colors, neighbour_colors
 from cyclic.errors import InputError
 from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
-from cyclic.files import read_image, read_label_map
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.runs.paths import RunPaths
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from cyclic.datasets.augment import load_imgaug
 from cyclic.errors import InputError
-from cyclic.files import read_image
+from cyclic.images import read_image
 from cyclic.mrcnn import model as modellib
 from cyclic.mrcnn import utils, visualize
 from cyclic.mrcnn.config import Config

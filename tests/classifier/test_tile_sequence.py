@@ -6,7 +6,8 @@ import pytest
 from cyclic.classifier.tile_sequence import TileSequence
 from cyclic.datasets.tile_folder import load_tiles
 from cyclic.errors import InputError
-from cyclic.files import read_image, write_image
+from cyclic.files import write_image
+from cyclic.images import read_image
 
 
 @pytest.fixture

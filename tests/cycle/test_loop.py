@@ -21,7 +21,8 @@ from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.datasets.tile_folder import negative_areas
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, read_image, read_json, read_map
+from cyclic.files import atomic_path, read_json
+from cyclic.images import read_image, read_map
 from cyclic.pseudo.candidates import find_candidates
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.pseudo.select import pseudo_masks_of_one_image

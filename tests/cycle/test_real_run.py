@@ -5,7 +5,8 @@ import json
 import h5py
 import numpy as np
 
-from cyclic.files import read_image, read_label_map
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map
 from cyclic.mrcnn.weights.h5 import read_attributes
 
 

@@ -7,7 +7,8 @@ from PIL import Image
 
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.errors import InputError
-from cyclic.files import write_image, write_json, write_label_map
+from cyclic.files import write_image, write_json
+from cyclic.label_maps import write_label_map
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 

@@ -14,7 +14,8 @@ from labelled_images import Images, field, fields
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.tile_cutting import cut_tiles, negative_stride, tile_coverage
 from cyclic.errors import InputError
-from cyclic.files import read_image, write_image
+from cyclic.files import write_image
+from cyclic.images import read_image
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 

@@ -8,7 +8,8 @@ import pytest
 
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.files import read_image, read_label_map
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 PINK, PURPLE = (235, 200, 220), (90, 50, 130)

@@ -13,8 +13,9 @@ import pytest
 from cyclic.errors import InputError
 from cyclic.evaluation.compare import BASELINE, compare, evaluate_and_write, name_predictions
 from cyclic.evaluation.folders import evaluate_folders
-from cyclic.files import write_image, write_label_map
+from cyclic.files import write_image
 from cyclic.inference.export import export_coco
+from cyclic.label_maps import write_label_map
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"
 PINK, PURPLE = (235, 200, 220), (90, 50, 130)

@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from cyclic.errors import InputError
 from cyclic.evaluation.folders import evaluate_folders
 from cyclic.evaluation.sources import open_source
-from cyclic.files import write_label_map
 from cyclic.inference.export import export_coco
+from cyclic.label_maps import write_label_map
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
 

@@ -8,9 +8,11 @@ import pytest
 
 from cyclic.config import merge_overrides
 from cyclic.errors import InputError
-from cyclic.files import read_image, read_label_map, write_image
+from cyclic.files import write_image
+from cyclic.images import read_image
 from cyclic.inference import folder, predictor
 from cyclic.inference.folder import find_images, predict_folder
+from cyclic.label_maps import read_label_map
 from cyclic.networks import load_mask_rcnn
 
 

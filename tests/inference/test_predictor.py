@@ -5,7 +5,8 @@ import pytest
 
 from cyclic import Predictor
 from cyclic.errors import InputError
-from cyclic.files import read_image, read_label_map
+from cyclic.images import read_image
+from cyclic.label_maps import read_label_map
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from cyclic.config import load_config
 from cyclic.errors import InputError
-from cyclic.files import read_image, write_json
+from cyclic.files import write_json
+from cyclic.images import read_image
 from cyclic.pseudo.candidates import Candidates, components_over_levels, find_candidates
 from cyclic.pseudo.masks import RING, load_pseudo_masks, save_pseudo_masks
 from cyclic.pseudo.recipe import RECIPES, Recipe

@@ -15,7 +15,8 @@ from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.files import read_json, read_label_map, write_json, write_label_map
+from cyclic.files import read_json, write_json
+from cyclic.label_maps import read_label_map, write_label_map
 from cyclic.report.html import score_images, write_report
 from cyclic.report.layers import image_layers
 from cyclic.runs.paths import RunPaths

@@ -10,7 +10,7 @@ import panels
 import pseudo_precision
 import pytest
 
-from cyclic.files import read_image
+from cyclic.images import read_image
 
 
 @pytest.fixture

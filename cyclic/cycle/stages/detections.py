@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.cycle.context import Context
-from cyclic.files import read_json, read_label_map, write_json, write_label_map
+from cyclic.files import read_json, write_json
 from cyclic.inference.detect import detect, drop_unsure
+from cyclic.label_maps import read_label_map, write_label_map
 from cyclic.pseudo.masks import load_pseudo_masks, save_pseudo_masks
 from cyclic.semi.self_training import join_detections
 

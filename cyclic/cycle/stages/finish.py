@@ -6,7 +6,8 @@ from cyclic.cycle.context import Context
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
 from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
-from cyclic.files import atomic_path, read_label_map, write_image
+from cyclic.files import atomic_path, write_image
+from cyclic.label_maps import read_label_map
 
 
 def finish(context: Context) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 
 from cyclic.activation.maps import activation_map
 from cyclic.cycle.context import Context
-from cyclic.files import read_map, write_image
+from cyclic.files import write_image
+from cyclic.images import read_map
 from cyclic.networks import Models
 
 

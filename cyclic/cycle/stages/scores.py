@@ -9,7 +9,7 @@ from cyclic.cycle.context import Context
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.compare import BASELINE
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.files import read_label_map
+from cyclic.label_maps import read_label_map
 
 REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou")
 

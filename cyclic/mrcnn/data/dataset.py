@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from cyclic.files import read_image
+from cyclic.images import read_image
 
 logger = logging.getLogger(__name__)
 

@@ -355,7 +355,9 @@ def test_fit_takes_the_batches(dataset):
 
 @pytest.mark.skipif(not (SHARED / "data" / "monuseg").is_dir(), reason="shared data not present")
 def test_real_nuclei_have_sensible_sizes():
-    from cyclic.files import image_files, label_files, read_image, read_label_map
+    from cyclic.files import image_files, label_files
+    from cyclic.images import read_image
+    from cyclic.label_maps import read_label_map
 
     folder = SHARED / "data" / "monuseg"
     labels = label_files(folder / "labels")
