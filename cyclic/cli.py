@@ -43,6 +43,9 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
 
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that cyclic did not write, too.")]
+
+
 class Interrupted(Exception):
     """The user stopped a command (Ctrl-C); the message says how to go on."""
 
@@ -171,6 +174,7 @@ def predict(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, e.g. detection.mask_margin=0.15; repeatable.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the nuclei in images of any size.
 
@@ -189,6 +193,7 @@ def predict(
         overrides=overrides,
         classifier=classifier,
         pixel_size=pixel_size,
+        overwrite=overwrite,
     )
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
 
@@ -207,6 +212,7 @@ def evaluate(
     ] = None,
     iou: Annotated[float, typer.Option(help="Nuclei match over this IoU, at least 0 and below 1.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score predicted label maps: AJI, AJI+, Dice, Dice2, DQ, SQ, PQ, F1, Hausdorff, and AP where there are scores.
 
@@ -216,7 +222,7 @@ def evaluate(
     """
     from cyclic.evaluation.compare import evaluate_and_write
 
-    for rows in evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown):
+    for rows in evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite):
         _print_table(rows)
 
 
@@ -225,6 +231,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="Run directory, finished or not.")],
     data: Annotated[Path | None, typer.Option(help="Its data set; default: where the run read it.", **FOLDER)] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the run directory.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML page on a run: scores, curves, and every step of the method on every image.
 
@@ -232,7 +239,7 @@ def report(
     """
     from cyclic.report.html import write_report
 
-    print(write_report(run, data, out))
+    print(write_report(run, data, out, overwrite))
 
 
 def _run(

@@ -4,13 +4,20 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from cyclic.errors import InputError
+
+# What files of this program carry, so that they can be told from a user's own.
+MARK = "made by cyclic"
+# The same for formats without room for a mark: how scores, measurements and tables begin.
+SIGNS = (MARK.encode(), b'{\n "images": ', b"label,score,x_", b",aji,", b"comparison,metric,", b"| AJI |")
+HEAD = 4096  # bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".mat")
@@ -61,6 +68,38 @@ def require_file(path: str | Path) -> Path:
     return path
 
 
+def is_ours(path: Path) -> bool:
+    """Whether this program wrote the file: its mark is in the file's first bytes."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    return any(sign in head for sign in SIGNS)
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrite: bool = False) -> list[Path]:
+    """Refuse to write over files that a user may need, and return the files that will be replaced.
+
+    Args:
+        outputs: files that will be written.
+        inputs: files that are read; no output may be one of them, whatever `overwrite` says.
+        overwrite: whether files that this program did not write may be replaced.
+
+    Raises:
+        InputError: an output is an input, or is there already and was written by something else.
+    """
+    read = {path.resolve() for path in inputs}
+    there = [path for path in outputs if path.exists()]
+    for path in there:
+        if path.resolve() in read:
+            raise InputError(f"{path}: would be replaced by its own result; choose another folder or file")
+        if path.is_dir():
+            raise InputError(f"{path}: a folder lies where a file is to be written; remove it or choose another place")
+        if not overwrite and not is_ours(path):
+            raise InputError(
+                f"{path}: exists, and cyclic did not write it; choose another folder or file, or add --overwrite"
+            )
+    return there
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to `path` when the block ends without an error.
@@ -85,18 +124,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:
     """Write `image` (`[H, W, 3]` or `[H, W]` uint8) in the format of the suffix; `dpi` says how large it prints."""
+    options: dict[str, Any] = {"dpi": (dpi, dpi)} if dpi else {}
+    if Path(path).suffix.lower() == ".png":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Software", MARK)
     with atomic_path(path) as temporary:
-        picture = Image.fromarray(image)
-        if dpi:
-            picture.save(temporary, dpi=(dpi, dpi))
-        else:
-            picture.save(temporary)
+        Image.fromarray(image).save(temporary, **options)
 
 
-def write_json(path: str | Path, content: object) -> None:
-    """Write `content` as indented JSON."""
+def write_json(path: str | Path, content: object, compact: bool = False) -> None:
+    """Write `content` as JSON, indented or without white space."""
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.write_text(json.dumps(content, **layout) + "\n")
 
 
 def read_json(path: str | Path) -> dict:

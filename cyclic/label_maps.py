@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, require_file
+from cyclic.files import MARK, atomic_path, require_file
 
 MAT_LABEL_KEYS = ("inst_map", "instance_map")
 
@@ -79,7 +79,7 @@ def write_label_map(path: str | Path, labels: np.ndarray) -> None:
         elif temporary.suffix == ".png":
             Image.fromarray(labels.astype(np.uint16)).save(temporary)
         else:
-            tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib")
+            tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib", software=MARK)
 
 
 def _read_picture(path: Path) -> np.ndarray:

@@ -10,7 +10,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation import folders
 from cyclic.evaluation.statistics import paired_difference
 from cyclic.evaluation.table import difference_rows, image_rows, markdown_table, write_csv
-from cyclic.files import atomic_path, write_json
+from cyclic.files import atomic_path, check_outputs, write_json
 
 BASELINE = "no_label_baseline"
 COUNTS = ("n_true", "n_pred")
@@ -89,6 +89,13 @@ def _differences(first: dict[str, dict], second: dict[str, dict], seed: int) -> 
     return rows
 
 
+def input_files(source: str | Path) -> list[Path]:
+    """Return the files that a `--pred` or `--gt` names: a file, or the files of a folder."""
+    path = next(iter(name_predictions([source]).values())) if isinstance(source, str) else source
+    path = Path(path)
+    return [inner for inner in path.iterdir() if inner.is_file()] if path.is_dir() else [path]
+
+
 def json_document(evaluations: dict[str, dict], differences: list[dict]) -> dict:
     """Return what `--json` writes.
 
@@ -118,14 +125,24 @@ def evaluate_and_write(
     json: str | Path | None = None,
     csv: str | Path | None = None,
     markdown: str | Path | None = None,
+    overwrite: bool = False,
 ) -> list[list[dict]]:
     """Compare, write the files asked for, and return the rows of the tables: the scores, then any differences.
 
     The differences of a CSV file `scores.csv` go to a second file, `scores.differences.csv`.
 
+    `overwrite` lets outputs replace files that this program did not write.
+
     Raises:
-        InputError: see `compare`, or a file cannot be written.
+        InputError: see `compare`; or an output is an input or a file of somebody else, or cannot be written.
     """
+    written = [Path(path) for path in (json, csv, markdown) if path is not None]
+    if csv is not None:
+        written.append(Path(csv).with_suffix(".differences.csv"))
+    if len({path.resolve() for path in written}) < len(written):
+        raise InputError(f"{written[0]}: two outputs in one file; give each a name of its own")
+    read = [path for source in (*pred, gt) for path in input_files(source)]
+    check_outputs(written, read, overwrite)
     evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed)
     tables = [score_rows(evaluations)] + ([difference_rows(differences)] if differences else [])
     if json is not None:

@@ -1,13 +1,14 @@
 """Predict an image or a folder of images, and write the nuclei in every format asked for."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay
 from cyclic.errors import InputError
-from cyclic.files import IMAGE_SUFFIXES, image_files, write_image
+from cyclic.files import IMAGE_SUFFIXES, check_outputs, image_files, write_image
 from cyclic.images import read_image
 from cyclic.inference.export.coco import CocoFile
 from cyclic.inference.export.geojson import export_geojson
@@ -18,6 +19,7 @@ from cyclic.runs.progress import Progress
 
 DEFAULT_FORMATS = ("tif", "geojson", "coco", "overlay")
 FORMATS = (*DEFAULT_FORMATS, "csv")
+COCO = "coco.json"
 # This many unreadable images are named one by one.
 NAMED = 5
 
@@ -31,6 +33,7 @@ def predict_folder(
     overrides: Sequence[str] = (),
     classifier: str | Path | None = None,
     pixel_size: float | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write the nuclei of each image and return `{image id: number of nuclei}`.
@@ -46,16 +49,21 @@ def predict_folder(
         overrides: settings of detection instead of the run's, `detection.key=value` strings.
         classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: none.
         pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
+        overwrite: replace files in `out` that this program did not write; images are never replaced.
         progress: display; None makes one on standard error.
 
     Raises:
-        InputError: unknown format, no image, bad weights, a setting out of range; or, once all others are written,
-            unreadable images.
+        InputError: unknown format, no image, bad weights, a setting out of range, an output that is an image or that
+            something else wrote; or, once all others are written, unreadable images.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise InputError(f"format {', '.join(unknown) or 'none'}: use one or more of {', '.join(FORMATS)}")
     out, paths = Path(out), find_images(images)
+    replaced = check_outputs(_outputs(out, paths, formats), [*paths.values(), Path(weights)], overwrite)
+    if replaced:
+        more = f" and {len(replaced) - 1} more files" if len(replaced) > 1 else ""
+        warnings.warn(f"{replaced[0]}{more}: replaced by the new prediction", stacklevel=2)
     predictor = Predictor.load(weights, overrides, classifier)
     coco, counts, unreadable = CocoFile(), {}, []
     with progress or Progress() as display:
@@ -70,11 +78,23 @@ def predict_folder(
             _write(out, name, image, prediction, formats, pixel_size)
             coco.add(path.name, prediction.labels, prediction.scores)
     if "coco" in formats and counts:
-        coco.write(out / "coco.json")
+        coco.write(out / COCO)
     if unreadable:
         named = "; ".join(unreadable[:NAMED]) + (" ..." if len(unreadable) > NAMED else "")
         raise InputError(f"{len(unreadable)} of {len(paths)} images not predicted: {named}")
     return counts
+
+
+def _outputs(out: Path, names: Iterable[str], formats: Sequence[str]) -> list[Path]:
+    """Return every file that will be written."""
+    each = [out / f"{name}.{suffix}" for name in names for suffix in ("tif", "geojson", "csv") if suffix in formats]
+    if "overlay" in formats:
+        each += [_overlay(out, name) for name in names]
+    return [*each, *([out / COCO] if "coco" in formats else [])]
+
+
+def _overlay(out: Path, name: str) -> Path:
+    return out / "overlays" / f"{name}.png"
 
 
 def _write(
@@ -88,7 +108,7 @@ def _write(
     if "csv" in formats:
         export_csv(out / f"{name}.csv", labels, scores, pixel_size)
     if "overlay" in formats:
-        write_image(out / "overlays" / f"{name}.png", contour_overlay(image, labels), PRINT_DPI)
+        write_image(_overlay(out, name), contour_overlay(image, labels), PRINT_DPI)
 
 
 def find_images(path: str | Path) -> dict[str, Path]:

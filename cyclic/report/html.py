@@ -16,7 +16,7 @@ from cyclic.draw.colours import ERROR_COLORS, OUTLINE_COLORS
 from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
-from cyclic.files import atomic_path, read_json
+from cyclic.files import atomic_path, check_outputs, read_json
 from cyclic.report.curves import MAIN_METRICS, loss_charts, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
 from cyclic.runs.directory import RunDirectory, data_folder, read_events, read_run_config
@@ -74,7 +74,9 @@ class Figure:
         return next((index for index, layer in enumerate(self.layers) if layer.legend == "errors"), None)
 
 
-def write_report(run: str | Path, data: str | Path | None = None, out: str | Path | None = None) -> Path:
+def write_report(
+    run: str | Path, data: str | Path | None = None, out: str | Path | None = None, overwrite: bool = False
+) -> Path:
     """Write the report on a run and return its path.
 
     Args:
@@ -82,6 +84,7 @@ def write_report(run: str | Path, data: str | Path | None = None, out: str | Pat
         data: folder of the run's data set; None: where the run read it. Instance labels are read of val images only,
             and only if the run itself scores them. "test" is never read.
         out: the HTML file; None: `report.html` in the run directory.
+        overwrite: whether `out` may replace a file that this program did not write.
 
     Raises:
         InputError: `run` holds no run, one of its files is broken, or `data` is not the data set of this run.
@@ -89,6 +92,8 @@ def write_report(run: str | Path, data: str | Path | None = None, out: str | Pat
     if not RunDirectory.holds_run(run):
         raise InputError(f"{run}: no run here; give the folder that cyclic train wrote to (--out)")
     paths = RunPaths(Path(run))
+    if out is not None:
+        check_outputs([Path(out)], overwrite=overwrite)
     config = read_run_config(paths.root)
     data = data_folder(paths.root) if data is None else Path(data)
     train, val = open_splits(data)

@@ -42,8 +42,8 @@ class RunDirectory:
             hold no run.
 
     Raises:
-        InputError: `path` holds a run and `resume` is off, or holds none and `resume` is on; the configuration differs
-            from the run's; a file of the run is corrupt; another process has the run open.
+        InputError: `path` holds a run and `resume` is off, or holds none and `resume` is on, or holds other files; the
+            configuration differs from the run's; a file of the run is corrupt; another process has the run open.
     """
 
     def __init__(self, path: str | Path, config: dict, *, seed: int = 0, resume: bool = False):
@@ -72,6 +72,9 @@ class RunDirectory:
     def _begin(self, config: dict) -> None:
         if self.holds_run(self.root):
             raise InputError(f"{self.root}: holds a run already; add --resume or choose another --out")
+        foreign = [path.name for path in self.root.iterdir() if not path.name.startswith(".")]
+        if foreign:
+            raise InputError(f"{self.root}: holds {foreign[0]} but no run; choose a new or empty folder (--out)")
         with atomic_path(self.paths.config) as temporary:
             temporary.write_text(yaml.safe_dump(config, sort_keys=False))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask
 
-from cyclic.files import write_json
+from cyclic.files import MARK, write_json
 from cyclic.inference.export.measure import nuclei
 
 
@@ -56,7 +56,8 @@ class CocoFile:
             InputError: the file cannot be written.
         """
         categories = [{"id": 1, "name": "nucleus", "supercategory": "cell"}]
-        write_json(path, {"images": self.images, "annotations": self.annotations, "categories": categories})
+        content = {"info": {"description": MARK}, "images": self.images, "annotations": self.annotations}
+        write_json(path, content | {"categories": categories}, compact=True)
 
 
 def _rle(strip: np.ndarray, left: int, width: int) -> dict:

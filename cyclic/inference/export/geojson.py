@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.files import write_json
+from cyclic.files import MARK, write_json
 from cyclic.inference.export.measure import measure, nuclei
 from cyclic.inference.export.polygons import polygons
 
@@ -44,7 +44,8 @@ def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray, pix
             "measurements": [{"name": name, "value": round(float(measured[name][index]), 6)} for name in names],
         }
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    write_json(path, {"type": "FeatureCollection", "features": features})
+    content = {"type": "FeatureCollection", "generator": MARK, "features": features}
+    write_json(path, content, compact=True)
 
 
 def packed_color(color: tuple[int, int, int]) -> int:
