@@ -1,7 +1,7 @@
 """Print a table of runs as Markdown: one line a name, its seeds averaged, the best AJI first.
 
 Example:
-    python studies/ablation.py results/monuseg.csv --name labels no_label_cycles
+    python studies/ablation.py results/monuseg.csv --name labels_by_itself no_label_cycles
 """
 
 import argparse

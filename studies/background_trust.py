@@ -17,8 +17,8 @@ from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency
 from cyclic.files import read_map, write_json
-from cyclic.pseudo.candidates import scored_components
-from cyclic.pseudo.score import mean_within
+from cyclic.labels import mean_within
+from cyclic.pseudo.candidates import find_candidates
 from cyclic.runs.paths import RunPaths
 
 EDGES = (0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1)
@@ -65,7 +65,7 @@ def main() -> int:
         found = []
         for name in train.ids:
             activation = read_map(run.cycle(options.cycle).map(name))
-            _, labels, _ = scored_components(activation, train.image(name), config)
+            labels = find_candidates(train.image(name), activation, config).labels
             found.append((mean_within(activation, labels), *components(train.label_map(name), labels)))
     except InputError as error:
         print(error, file=sys.stderr)

@@ -122,7 +122,7 @@ def main() -> int:
     options = parser.parse_args()
     name = options.name or re.sub(r"_seed\d+$", "", options.run.resolve().name)
     try:
-        base = load_config(options.config).model_dump(mode="json")
+        base = load_config(options.config or ()).model_dump(mode="json")
         append(options.csv, line(options.run, name, base, options.commit or present_commit(), options.shares))
     except InputError as error:
         print(error, file=sys.stderr)

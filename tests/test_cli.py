@@ -136,8 +136,8 @@ def test_unknown_key_names_the_nearest(call, data, tmp_path):
 
 
 def test_value_out_of_range(call, data, tmp_path):
-    result = call("train", "--data", data, "--out", tmp_path / "run", "--set", "pseudo.threshold=1.5")
-    assert_refused(result, "pseudo.threshold", "1.5", "less than or equal to 1")
+    result = call("train", "--data", data, "--out", tmp_path / "run", "--set", "pseudo.share=1.5")
+    assert_refused(result, "pseudo.share", "1.5", "less than or equal to 1")
 
 
 def test_data_without_images(call, tmp_path):
