@@ -29,7 +29,10 @@ class LevelHead:
 
     def __init__(self, classifier: keras.Model, level: str, target_class: int = 1):
         hidden, logits = head_layers(classifier, level)
-        self.hidden = None if hidden is None else tuple(np.asarray(w, np.float32) for w in hidden.get_weights())
+        self.hidden: tuple[np.ndarray, np.ndarray] | None = None
+        if hidden is not None:
+            kernel, bias = (np.asarray(weight, np.float32) for weight in hidden.get_weights())
+            self.hidden = kernel, bias
         kernel, bias = logits.get_weights()
         direction = np.full(bias.size, -1 / (bias.size - 1), np.float32)
         direction[target_class] = 1
@@ -39,7 +42,8 @@ class LevelHead:
     def score(self, pooled: np.ndarray) -> np.ndarray:
         """Return the score `[...]` of pooled features `[..., C]`."""
         if self.hidden is not None:
-            pooled = np.maximum(self._units(pooled), 0)
+            kernel, bias = self.hidden
+            pooled = np.maximum(pooled @ kernel + bias, 0)
         return pooled @ self.kernel + self.bias
 
     def gradients(self, features: np.ndarray) -> np.ndarray:
@@ -48,10 +52,7 @@ class LevelHead:
         if self.hidden is None:
             gradients = self.kernel
         else:
-            active = self._units(features.mean((1, 2))) > 0
-            gradients = ((active * self.kernel) @ self.hidden[0].T).reshape(-1, 1, 1, channels)
+            kernel, bias = self.hidden
+            active = features.mean((1, 2)) @ kernel + bias > 0
+            gradients = ((active * self.kernel) @ kernel.T).reshape(-1, 1, 1, channels)
         return np.broadcast_to(gradients / (height * width), features.shape)
-
-    def _units(self, pooled):
-        kernel, bias = self.hidden
-        return pooled @ kernel + bias

@@ -7,6 +7,7 @@ statistics of the image at hand, taken as constants).
 """
 
 import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -25,7 +26,7 @@ from cyclic.activation.networks import level_network, trace_network
 from cyclic.backbones import LEVELS
 from cyclic.errors import InputError
 
-RULES = {"epsilon": epsilon_rule, "alphabeta": alphabeta_rule}
+RULES: dict[str, Callable] = {"epsilon": epsilon_rule, "alphabeta": alphabeta_rule}
 
 
 def lrp(

@@ -6,12 +6,14 @@ shifts and the stabiliser, and outputs no input contributes to) is spread evenly
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from cyclic.activation.gradient import value_and_gradients
 
 TINY = 1e-12
+Tensor = Any  # of the Keras backend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +29,9 @@ class LinearLayer:
     """
 
     apply: Callable
-    kernel: object
-    inputs: object
-    output: object
+    kernel: Tensor
+    inputs: Tensor
+    output: Tensor
     spread: Callable
 
 

@@ -72,7 +72,8 @@ def activation_map(
 
     def evidence(tiles: np.ndarray) -> np.ndarray:
         side = round(tile * scale)
-        inputs = preprocess([cv2.resize(x, (side, side), interpolation=cv2.INTER_LINEAR) for x in tiles], mean_pixel)
+        enlarged = np.stack([cv2.resize(x, (side, side), interpolation=cv2.INTER_LINEAR) for x in tiles])
+        inputs = preprocess(enlarged, mean_pixel)
         features = network.predict_on_batch(inputs).astype(np.float32)
         if method in GRADIENT_METHODS:
             raw = GRADIENT_METHODS[method](features, head.gradients(features))

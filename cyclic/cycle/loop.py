@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from cyclic.allocator import keep_freed_memory
 from cyclic.config import RunConfig
 from cyclic.cycle import pictures
 from cyclic.cycle.context import Context
@@ -66,6 +67,7 @@ def train(
     Raises:
         InputError: bad input; see the stages. What was finished stays, and `resume` goes on from there.
     """
+    keep_freed_memory()
     train_set, val_set = open_splits(data)
     with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
         run.log("data", folder=str(Path(data).resolve()))

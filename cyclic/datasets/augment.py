@@ -10,6 +10,7 @@ Train Distilled Stain-Invariant Convolutional Networks" (stain jitter).
 """
 
 import types
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,8 +26,9 @@ def load_imgaug() -> types.ModuleType:
     Raises:
         InputError: imgaug is not installed.
     """
-    if not hasattr(np, "sctypes"):
-        np.sctypes = {
+    numpy: Any = np
+    if not hasattr(numpy, "sctypes"):
+        numpy.sctypes = {
             "int": [np.int8, np.int16, np.int32, np.int64],
             "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
             "float": [np.float16, np.float32, np.float64],
@@ -41,17 +43,16 @@ def load_imgaug() -> types.ModuleType:
     return iaa
 
 
-def _keep_elastic_in_float32(elastic: type) -> None:
+def _keep_elastic_in_float32(elastic: Any) -> None:
     """NumPy 2 promotes the shifts of `ElasticTransformation` to float64, which OpenCV refuses; cast them back."""
-    original = elastic._map_coordinates.__func__
-    if getattr(original, "casts_shifts", False):
+    if getattr(elastic, "casts_shifts", False):
         return
+    original = elastic._map_coordinates.__func__
 
     def map_coordinates(cls, image, dx, dy, *args, **kwargs):
         return original(cls, image, dx.astype(np.float32), dy.astype(np.float32), *args, **kwargs)
 
-    map_coordinates.casts_shifts = True
-    elastic._map_coordinates = classmethod(map_coordinates)
+    elastic._map_coordinates, elastic.casts_shifts = classmethod(map_coordinates), True
 
 
 def augment(

@@ -32,9 +32,9 @@ BARE_RADIUS = 54  # a square of 64 pixels fits into this disc, and up to 6 pixel
 def _noise(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
     """Return smooth noise `[size, size]` float32 of mean 0 and standard deviation 1; `scale` is its grain in pixels."""
     coarse = max(4, int(np.ceil(size / scale)) + 3)
-    field = rng.standard_normal((coarse, coarse), dtype=np.float32)
     side = int(np.ceil(coarse * scale))
-    grown = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC)
+    grains = rng.standard_normal((coarse, coarse), dtype=np.float32)
+    grown = cv2.resize(grains, (side, side), interpolation=cv2.INTER_CUBIC)
     y, x = rng.integers(0, side - size + 1, 2)
     field = grown[y : y + size, x : x + size]
     return (field - field.mean()) / (field.std() + 1e-6)

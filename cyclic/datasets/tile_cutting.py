@@ -6,7 +6,6 @@ so, and yes (folder `positive/`) or no (`negative/`) is all that leaves it.
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -168,9 +167,7 @@ def _balance(tiles: dict[str, list[_Tile]], rng: np.random.Generator) -> dict[st
     return {name: [tiles[name][index] for index in indices] for name, indices in chosen.items()}
 
 
-def _write_tiles(
-    dataset: LabelledImages, tiles: dict[str, Sequence[_Tile]], out: Path, size: int, record: dict
-) -> None:
+def _write_tiles(dataset: LabelledImages, tiles: dict[str, list[_Tile]], out: Path, size: int, record: dict) -> None:
     """Write the tiles into `out/.partial` and move them when all are there, `tiles.json` last.
 
     As long as `.partial` exists without `tiles.json`, the cut was killed.

@@ -13,9 +13,10 @@ def unmold_tile(
     """Return boxes, scores and masks in pixels of a tile that the network saw enlarged.
 
     Matterport's normalized coordinates count from the centre of the first pixel to that of the last. Read in the pixels
-    of the smaller tile, as `mrcnn.detect.unmolding` does, a box gains up to half a pixel in height and width at twice the
-    size: 3 percent of the area of a nucleus 21 pixels wide, and more with each cycle that learns from the last one's
-    detections. Here boxes become pixel edges before they are made smaller, and masks are sampled at pixels' centres.
+    of the smaller tile, as `mrcnn.detect.unmolding` does, a box gains up to half a pixel in height and width. At twice
+    the size that is 3 percent of the area of a nucleus 21 pixels wide. Each cycle that learns from the last one's
+    detections would add to it. Here boxes become pixel edges before they are made smaller, and masks are sampled at
+    pixels' centres.
 
     Args:
         detections: `[D, 6]` (y1, x1, y2, x2, class, score), normalized; padding at the end.

@@ -56,7 +56,8 @@ def merge_views(detections: list[Detections], min_area: int) -> Detections:
     boxes = [ndimage.find_objects(labels) for labels, _ in detections]
     sums = [sum(float(detections[view][1][index]) for view, index in members) for members in clusters]
     scores = np.array([total / len(detections) for total in sums], np.float32)
-    painted, kept = np.zeros(detections[0][0].shape, np.int32), []
+    painted = np.zeros(detections[0][0].shape, np.int32)
+    kept: list[np.float32] = []
     for number in np.argsort(-scores, kind="stable"):
         members = clusters[number]
         spans = [boxes[view][index] for view, index in members]

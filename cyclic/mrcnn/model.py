@@ -2,6 +2,7 @@
 
 import logging
 
+from cyclic.allocator import keep_freed_memory
 from cyclic.errors import InputError
 from cyclic.mrcnn.data.loader import DataGenerator
 from cyclic.mrcnn.data.molding import compose_image_meta, mold_image, parse_image_meta, unmold_image
@@ -162,6 +163,7 @@ class MaskRCNN(Inspection):
         """
         if self.mode != "training":
             raise ValueError("train() needs a model in training mode")
+        keep_freed_memory()
         config = self.config
         self.set_trainable(layers)
         settings = checkpoint.run_settings(self.keras_model, config, layers, learning_rate)
