@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 # Click's class of wrong use; Typer brings Click under another name in each of its versions.
 UsageError: Any = typer.BadParameter.__base__
+TILES = RunConfig().tiles
 DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
 # Disk full, no right to write, a file where a folder should be: the user's to repair, not a defect.
 USERS_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -72,8 +73,8 @@ def tiles(
     ],
     labels: Annotated[Path | None, typer.Option(help="Label maps of these images.", **FOLDER)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for positive/ and negative/.")] = None,
-    size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = 64,
-    stride: Annotated[int, typer.Option(min=1, help="Distance of tiles in pixels.")] = 48,
+    size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = TILES.size,
+    stride: Annotated[int, typer.Option(min=1, help="Distance of tiles in pixels.")] = TILES.stride,
     min_coverage: Annotated[
         float, typer.Option(min=0, max=1, help="Positive from this share of nuclei on.")
     ] = MIN_COVERAGE,

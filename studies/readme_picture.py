@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cyclic.datasets.layouts import open_splits
-from cyclic.datasets.tile_folder import CLASSES, TILE_NAME
+from cyclic.datasets.tile_folder import CLASSES, parse_tile_name
 from cyclic.draw.colours import OUTLINE_COLORS
 from cyclic.draw.overlays import contour_overlay, enlarge, side_by_side
 from cyclic.errors import InputError
@@ -44,10 +44,10 @@ def tiles_of(folder: Path, name: str) -> list[Tile]:
     chosen: list[Tile] = []
     for kind in CLASSES:
         for stem, path in image_files(folder / kind).items():
-            place = TILE_NAME.fullmatch(stem)
-            if place is None or place["image"] != name:
+            place = parse_tile_name(stem)
+            if place is None or place[0] != name:
                 continue
-            y, x, side = int(place["y"]), int(place["x"]), read_image(path).shape[0]
+            (_, y, x), side = place, read_image(path).shape[0]
             if all(max(abs(y - other[0]), abs(x - other[1])) >= side for other in chosen):
                 chosen.append((y, x, side, kind))
     return chosen

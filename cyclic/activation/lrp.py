@@ -66,18 +66,19 @@ def lrp(
         for layer, value in zip(network.layers, outputs, strict=True)
     }
     makers = {id(layer.output): layer for layer in network.layers}
-    relevance = {id(network.output): _through_head(head, values[id(network.output)], propagate)}
+    relevance = {id(network.output): _propagate_through_head(head, values[id(network.output)], propagate)}
     for layer in reversed(network.layers):
         if layer.output is target:
             break
         # A convolution folded into its normalisation layer has handed on its relevance already.
         if id(layer.output) in relevance:
-            for tensor, share in _through_layer(layer, values, makers, relevance.pop(id(layer.output)), propagate):
+            received = relevance.pop(id(layer.output))
+            for tensor, share in _propagate_through_layer(layer, values, makers, received, propagate):
                 relevance[id(tensor)] = relevance.get(id(tensor), 0.0) + share
     return keras.ops.convert_to_numpy(keras.ops.sum(relevance[id(target)], -1))
 
 
-def _through_head(head, features, propagate):
+def _propagate_through_head(head, features, propagate):
     """Return the relevance `[B, h, w, C]` of the level's features; it starts as the head's score."""
     pooling = average_layer(features, lambda x: keras.ops.mean(x, (1, 2)))
     kernel = head.kernel[:, None]
@@ -91,7 +92,7 @@ def _through_head(head, features, propagate):
     return propagate(pooling, pooled)
 
 
-def _through_layer(layer, values, makers, relevance, propagate):
+def _propagate_through_layer(layer, values, makers, relevance, propagate):
     """Return [(input tensor, its relevance), ...] of one layer of the backbone."""
     if isinstance(layer, keras.layers.Add):
         shares = absolute_shares([values[id(tensor)] for tensor in layer.input], relevance)

@@ -34,12 +34,12 @@ def build_classifier(
         raise InputError(f"classifier levels {tuple(levels)}: name one or more of {', '.join(LEVELS)}, each once")
     image = keras.Input(backbone.input_shape[1:], name="image")
     pyramid = backbone(image)
-    logits = [_head(pyramid[LEVELS[level][0]], f"head_{level.lower()}", hidden, classes) for level in levels]
+    logits = [_build_head(pyramid[LEVELS[level][0]], f"head_{level.lower()}", hidden, classes) for level in levels]
     output = keras.layers.Average(name="logits", dtype="float32")(logits) if len(logits) > 1 else logits[0]
     return keras.Model(image, output, name="classifier")
 
 
-def _head(features, name, hidden, classes):
+def _build_head(features, name, hidden, classes):
     x = keras.layers.GlobalAveragePooling2D(name=f"{name}_pool")(features)
     if hidden is not None:
         x = keras.layers.Dense(hidden, activation="relu", kernel_initializer="he_normal", name=f"{name}_hidden")(x)

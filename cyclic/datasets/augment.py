@@ -101,7 +101,7 @@ def flip_turn(rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray
         arrays: `[H, W, ...]` each, e.g. an image and its label map.
 
     Returns:
-        A tuple of as many arrays, contiguous. A quarter turn of an oblong array swaps H and W.
+        A tuple of the moved arrays, contiguous. A quarter turn of an oblong array swaps H and W.
     """
     turns, flip = divmod(int(rng.integers(8)), 2)
     # Turned first and then flipped, which is a flip followed by the opposite turn.

@@ -128,7 +128,7 @@ def read_shape(path: Path) -> tuple[int, int]:
         return height, width
 
 
-def check_shape(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) -> None:
-    """Raise InputError if the content of `path` has not its image's height and width."""
-    if tuple(found[:2]) != wanted:
-        raise InputError(f"{path}: shape {tuple(found[:2])}, its image has {wanted}; use files that belong together")
+def check_shape(path: Path, shape: tuple[int, ...], expected: tuple[int, int]) -> None:
+    """Raise InputError if `shape`, of the content of `path`, does not begin with its image's height and width."""
+    if tuple(shape[:2]) != expected:
+        raise InputError(f"{path}: shape {tuple(shape[:2])}, its image has {expected}; use files that belong together")

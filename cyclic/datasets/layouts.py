@@ -31,12 +31,12 @@ def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
 def open_splits(root: str | Path) -> tuple[NucleiDataset, NucleiDataset | None]:
     """Return the images to train on and the "val" images, None where there are none.
 
-    A data set without splits is trained on as a whole. "test" is read by neither.
+    A data set without splits is trained on as a whole. The images of "test" are in neither.
 
     Raises:
         InputError: see `open_dataset`.
     """
-    every = open_dataset(root)
-    if not every.splits:
-        return every, None
-    return open_dataset(root, "train"), open_dataset(root, "val") if "val" in every.splits else None
+    whole = open_dataset(root)
+    if not whole.splits:
+        return whole, None
+    return open_dataset(root, "train"), open_dataset(root, "val") if "val" in whole.splits else None

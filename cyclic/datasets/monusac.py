@@ -33,21 +33,21 @@ class MonusacDataset(NucleiDataset):
             layouts = "no images/ and no stage1_train/<id>/images/, nor Train/Images/"
             raise InputError(f"{self.root}: {layouts}; give the data set's folder")
         masks = {folder.name: folder / "masks" for folder in folders if (folder / "masks").is_dir()}
-        return {folder.name: _only_image(folder / "images") for folder in folders}, masks
+        return {folder.name: _find_only_image(folder / "images") for folder in folders}, masks
 
     def read_labels(self, source: Path, shape: tuple[int, int]) -> np.ndarray:
         return _merge_masks(source, shape) if source.is_dir() else super().read_labels(source, shape)
 
 
-def _only_image(folder: Path) -> Path:
-    found = list(image_files(folder).values())
-    if len(found) != 1:
-        raise InputError(f"{folder}: {len(found)} images; keep one image in this folder")
-    return found[0]
+def _find_only_image(folder: Path) -> Path:
+    paths = list(image_files(folder).values())
+    if len(paths) != 1:
+        raise InputError(f"{folder}: {len(paths)} images; keep one image in this folder")
+    return paths[0]
 
 
 def _merge_masks(folder: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Number the nuclei 1..N in the order of their mask files; where masks overlap the later one is on top."""
+    """Return a label map that numbers the masks in the order of their files; of two that overlap the later one wins."""
     labels = np.zeros(shape, np.int32)
     for number, path in enumerate(sorted(folder.glob("*.png")), start=1):
         mask = read_image(path)[..., 0] > 0

@@ -17,7 +17,7 @@ FOLDERS = {"train": "Train", "val": "Valid", "test": "Test"}
 class SplitFoldersDataset(NucleiDataset):
     """Images of one split; see `NucleiDataset`. The folders are the splits where there is no `split.json`.
 
-    A data set published without `Valid/` has no "val": a `split.json` beside `Train/` can take one out of it.
+    A data set published without `Valid/` has no "val"; a `split.json` beside `Train/` can take val images out of it.
     """
 
     label_key = ""  # the variable of a .mat file that holds the label map
@@ -26,10 +26,10 @@ class SplitFoldersDataset(NucleiDataset):
         images: dict[str, Path] = {}
         labels: dict[str, Path] = {}
         for folder in self._folders().values():
-            found = image_files(folder / "Images")
-            for image_id in found.keys() & images.keys():
-                raise InputError(f"{found[image_id]}: same id as {images[image_id]}; keep one file for each image id")
-            images |= found
+            paths = image_files(folder / "Images")
+            for image_id in paths.keys() & images.keys():
+                raise InputError(f"{paths[image_id]}: same id as {images[image_id]}; keep one file for each image id")
+            images |= paths
             if (folder / "Labels").is_dir():
                 labels |= label_files(folder / "Labels")
         if not images:

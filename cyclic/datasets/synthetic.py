@@ -30,7 +30,7 @@ MAX_OVERLAP = 0.15
 BARE_RADIUS = 54  # a square of 64 pixels fits into this disc, and up to 6 pixels off its centre
 
 
-def _noise(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
+def _draw_noise(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
     """Return smooth noise `[size, size]` float32 of mean 0 and standard deviation 1; `scale` is its grain in pixels."""
     coarse = max(4, int(np.ceil(size / scale)) + 3)
     side = int(np.ceil(coarse * scale))
@@ -41,43 +41,43 @@ def _noise(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
     return (field - field.mean()) / (field.std() + 1e-6)
 
 
-def _octaves(rng: np.random.Generator, size: int, scales: tuple[float, ...]) -> np.ndarray:
+def _draw_octaves(rng: np.random.Generator, size: int, scales: tuple[float, ...]) -> np.ndarray:
     """Return a sum of noises, coarse ones strongest, with standard deviation near 1."""
     weights = np.sqrt(np.array(scales) / np.sum(scales))
-    return sum(weight * _noise(rng, size, scale) for weight, scale in zip(weights, scales, strict=True))
+    return sum(weight * _draw_noise(rng, size, scale) for weight, scale in zip(weights, scales, strict=True))
 
 
-def _regions(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _draw_regions(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return soft maps in [0, 1] of cellular tissue and lumen (stroma is the rest) and the mask without nuclei."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     radius = min(BARE_RADIUS, size / 4)
     cy, cx = rng.uniform(radius * 0.9, size - radius * 0.9, 2)
     distance = np.hypot(y - cy, x - cx)
-    bare = distance < radius + np.abs(6 * _noise(rng, size, 30))
-    field = _octaves(rng, size, (size / 3, 30.0))
+    bare = distance < radius + np.abs(6 * _draw_noise(rng, size, 30))
+    field = _draw_octaves(rng, size, (size / 3, 30.0))
     cells = 1 / (1 + np.exp(-4 * (field + 0.3)))
     cells *= np.clip((distance - radius) / 8, 0, 1)
     # About half of the bare discs are white lumen or fat, the others acellular stroma.
-    hole = _octaves(rng, size, (size / 4, 25.0)) - 1.7
+    hole = _draw_octaves(rng, size, (size / 4, 25.0)) - 1.7
     if rng.random() < 0.5:
-        hole = np.maximum(hole, (radius * 0.9 - distance) / 12 + 0.7 * _noise(rng, size, 22))
+        hole = np.maximum(hole, (radius * 0.9 - distance) / 12 + 0.7 * _draw_noise(rng, size, 22))
     lumen = 1 / (1 + np.exp(-8 * hole))
     return cells * (1 - lumen), lumen, bare | (lumen > 0.5)
 
 
-def _fibres(rng: np.random.Generator, size: int) -> np.ndarray:
+def _draw_fibres(rng: np.random.Generator, size: int) -> np.ndarray:
     """Return strands in [0, 1]: ridges of a wave whose phase is bent by noise."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     angle = rng.uniform(0, np.pi)
     along = np.cos(angle) * x + np.sin(angle) * y
     phase = along / rng.uniform(4.0, 7.0)
     for scale, bend in ((80, 3.0), (25, 1.5), (6, 0.5)):
-        phase += bend * _noise(rng, size, scale)
+        phase += bend * _draw_noise(rng, size, scale)
     ridge = (1 - np.abs(np.sin(phase))) ** 2
-    return ridge * np.clip(0.4 + 0.5 * _octaves(rng, size, (12.0, 35.0)), 0, 1)
+    return ridge * np.clip(0.4 + 0.5 * _draw_octaves(rng, size, (12.0, 35.0)), 0, 1)
 
 
-def _nucleus(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def _draw_nucleus(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a nucleus in a patch of its own: mask `[S, S]` bool and hematoxylin `[S, S]` float32."""
     _, radii, ratios, inside, rim, contrast = KINDS[kind]
     radius, ratio, angle = rng.uniform(*radii), rng.uniform(*ratios), rng.uniform(0, np.pi)
@@ -92,7 +92,7 @@ def _nucleus(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarra
     depth = outline - np.hypot(u, v)  # > 0 inside
     edge = 1 / (1 + np.exp(-depth / rng.uniform(0.5, 1.1)))
     side = 2 * half + 1
-    chromatin = 1 + contrast * _octaves(rng, side, (2.5, 6.0))
+    chromatin = 1 + contrast * _draw_octaves(rng, side, (2.5, 6.0))
     body = rng.uniform(*inside) * chromatin + rng.uniform(*rim) * np.exp(-(((depth - 1.2) / 1.3) ** 2))
     if kind in ("vesicular", "epithelial"):
         ny, nx = rng.uniform(-0.35, 0.35, 2) * radius
@@ -100,7 +100,7 @@ def _nucleus(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarra
     return depth > 0, (np.clip(body, 0.05, None) * edge).astype(np.float32)
 
 
-def _place(label_map: np.ndarray, forbidden: np.ndarray, mask: np.ndarray, y: int, x: int) -> tuple | None:
+def _fit_nucleus(label_map: np.ndarray, forbidden: np.ndarray, mask: np.ndarray, y: int, x: int) -> tuple | None:
     """Return (rows, columns, visible part) of a nucleus centred at (y, x), or None where it does not fit."""
     half = mask.shape[0] // 2
     size = label_map.shape[0]
@@ -133,8 +133,8 @@ def _draw_nuclei(rng: np.random.Generator, cells: np.ndarray, bare: np.ndarray) 
         if rng.random() > cells[y, x] + 0.12:
             continue
         kind = names[rng.choice(len(names), p=shares)] if cells[y, x] > 0.3 else "spindle"
-        mask, stain = _nucleus(rng, kind)
-        placed = _place(label_map, bare, mask, y, x)
+        mask, stain = _draw_nucleus(rng, kind)
+        placed = _fit_nucleus(label_map, bare, mask, y, x)
         if placed is None:
             continue
         rows, columns, visible = placed
@@ -147,7 +147,7 @@ def _draw_nuclei(rng: np.random.Generator, cells: np.ndarray, bare: np.ndarray) 
     return hematoxylin, label_map
 
 
-def _debris(rng: np.random.Generator, label_map: np.ndarray, lumen: np.ndarray) -> np.ndarray:
+def _draw_debris(rng: np.random.Generator, label_map: np.ndarray, lumen: np.ndarray) -> np.ndarray:
     """Return hematoxylin `[H, W]` float32 of what is not a nucleus: specks, smears, out-of-focus blobs."""
     size = label_map.shape[0]
     area = size * size / 256**2
@@ -169,13 +169,13 @@ def _debris(rng: np.random.Generator, label_map: np.ndarray, lumen: np.ndarray) 
     return soft * (label_map == 0) * (1 - 0.8 * lumen)
 
 
-def _stain(rng: np.random.Generator, hematoxylin: np.ndarray, eosin: np.ndarray) -> np.ndarray:
+def _mix_stains(rng: np.random.Generator, hematoxylin: np.ndarray, eosin: np.ndarray) -> np.ndarray:
     """Return the image `[H, W, 3]` uint8 of two stain amounts: jittered stain vectors, blur, camera noise."""
     vectors = np.stack([HEMATOXYLIN, EOSIN]) * rng.uniform(0.92, 1.08, (2, 3)) * rng.uniform(0.85, 1.15, (2, 1))
     amounts = np.stack([hematoxylin, eosin], axis=-1).astype(np.float32)
     density = cv2.transform(amounts, vectors.T.astype(np.float32)) + 0.03
     light = cv2.GaussianBlur(np.exp(-density), (0, 0), rng.uniform(0.6, 0.9))
-    focus = np.clip(0.25 + 0.5 * _noise(rng, len(light), 90), 0, 1)[..., None]
+    focus = np.clip(0.25 + 0.5 * _draw_noise(rng, len(light), 90), 0, 1)[..., None]
     light = light + focus * (cv2.GaussianBlur(light, (0, 0), 1.8) - light)
     grain = cv2.GaussianBlur(rng.standard_normal(light.shape, dtype=np.float32), (0, 0), 0.6)
     return np.clip(255 * light + 6 * grain, 0, 255).astype(np.uint8)
@@ -192,17 +192,17 @@ def draw_tissue(rng: np.random.Generator, size: int = 256) -> tuple[np.ndarray, 
         image: `[size, size, 3]` uint8 RGB.
         label_map: `[size, size]` int32, ids 1..N, each one connected piece; 0 background.
     """
-    cells, lumen, bare = _regions(rng, size)
+    cells, lumen, bare = _draw_regions(rng, size)
     hematoxylin, label_map = _draw_nuclei(rng, cells, bare)
     stroma = np.clip(1 - cells - lumen, 0, 1)
-    fibres = _fibres(rng, size) * stroma
-    cytoplasm = np.clip(0.5 + 0.35 * _octaves(rng, size, (3.0, 8.0, 30.0)), 0, 1.5)
+    fibres = _draw_fibres(rng, size) * stroma
+    cytoplasm = np.clip(0.5 + 0.35 * _draw_octaves(rng, size, (3.0, 8.0, 30.0)), 0, 1.5)
     eosin = cells * (0.15 + 0.45 * cytoplasm) + stroma * (0.35 + 0.25 * cytoplasm) + 0.45 * fibres + 0.03
-    basophilic = cells * np.clip(0.2 + 0.16 * _octaves(rng, size, (4.0, 20.0, 60.0)), 0, 1)
-    purple = fibres * np.clip(0.5 + 0.45 * _noise(rng, size, 60), 0, 1.2)
+    basophilic = cells * np.clip(0.2 + 0.16 * _draw_octaves(rng, size, (4.0, 20.0, 60.0)), 0, 1)
+    purple = fibres * np.clip(0.5 + 0.45 * _draw_noise(rng, size, 60), 0, 1.2)
     inside = np.clip(hematoxylin * 4, 0, 1)
-    hematoxylin = hematoxylin + (basophilic + purple) * (1 - 0.6 * inside) + _debris(rng, label_map, lumen)
-    return _stain(rng, hematoxylin, eosin * (1 - 0.35 * inside)), label_map
+    hematoxylin = hematoxylin + (basophilic + purple) * (1 - 0.6 * inside) + _draw_debris(rng, label_map, lumen)
+    return _mix_stains(rng, hematoxylin, eosin * (1 - 0.35 * inside)), label_map
 
 
 def write_tissue_set(root: str | Path, n_train: int = 8, n_val: int = 3, size: int = 256, seed: int = 0) -> None:

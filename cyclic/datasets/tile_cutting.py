@@ -99,7 +99,7 @@ def cut_tiles(
         "seed": seed,
         "images": list(dataset.ids),
     }
-    earlier = _earlier_counts(out, settings)
+    earlier = _find_earlier_counts(out, settings)
     if earlier is not None:
         return earlier
     tiles: dict[str, list[_Tile]] = {name: [] for name in CLASSES}
@@ -134,7 +134,7 @@ def tile_coverage(nuclei: np.ndarray, size: int, stride: int) -> tuple[np.ndarra
     return corners, inside.ravel() / size**2
 
 
-def _earlier_counts(out: Path, settings: dict) -> TileCounts | None:
+def _find_earlier_counts(out: Path, settings: dict) -> TileCounts | None:
     """Return the counts of an earlier run with the same settings, or None where `out` has no tiles."""
     record = out / RECORD
     if record.is_file():

@@ -1,7 +1,7 @@
-"""The tile classifier's word on detections: in a tile that it calls empty there is no nucleus.
+"""Drop detections in tiles that the classifier calls empty.
 
-Images of another laboratory hold tissue that Mask R-CNN was never trained on. The classifier, which learned from tiles
-of every kind of background, knows more of it.
+Images of another laboratory hold tissue that Mask R-CNN was never trained on. The classifier has learned from tiles of
+every kind of background.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from cyclic.classifier.model import preprocess
 from cyclic.labels import relabel
 from cyclic.tiling import margin_starts
 
-# A tile of a lower probability of nuclei is empty.
+# A tile is empty if its probability of nuclei is below this.
 EMPTY = 0.2
-# Tiles overlap so much that most nuclei lie wholly within several.
+# Tiles start at every third of their side, so most nuclei lie wholly within several.
 STEPS_PER_TILE = 3
 BATCH = 64
 
 
-def without_detections_in_empty_tiles(
+def drop_detections_in_empty_tiles(
     classifier: keras.Model,
     image: np.ndarray,
     labels: np.ndarray,
@@ -44,18 +44,18 @@ def without_detections_in_empty_tiles(
         scale: enlargement of a tile before the network.
     """
     stride = max(1, size // STEPS_PER_TILE)
-    probabilities = tile_probabilities(classifier, image, mean_pixel, size, stride, scale)
-    kept = lowest_probability(labels, len(scores), probabilities, size, stride) >= EMPTY
+    probabilities = predict_tiles(classifier, image, mean_pixel, size, stride, scale)
+    kept = find_lowest_probability(labels, len(scores), probabilities, size, stride) >= EMPTY
     return relabel(labels, np.append(False, kept)), scores[kept]
 
 
-def tile_probabilities(
+def predict_tiles(
     classifier: keras.Model, image: np.ndarray, mean_pixel: Sequence[float], size: int, stride: int, scale: int
 ) -> np.ndarray:
     """Return the probability of nuclei in every tile, `[h, w]` float in [0, 1].
 
     The tile at [i, j] starts at pixel (i * stride - size // 2, j * stride - size // 2): half of the outermost tiles is
-    the image mirrored at its border. The other arguments are those of `without_detections_in_empty_tiles`.
+    the image mirrored at its border. The other arguments are those of `drop_detections_in_empty_tiles`.
     """
     margin = size // 2
     rows, columns = (margin_starts(side, size, stride) for side in image.shape[:2])
@@ -63,19 +63,21 @@ def tile_probabilities(
     corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     probabilities = []
     for start in range(0, len(corners), BATCH):
-        some = corners[start : start + BATCH]
+        batch = corners[start : start + BATCH]
         # The last batch is filled up with tiles again: the network is compiled for one size.
-        crops = [padded[y : y + size, x : x + size] for y, x in np.resize(some, (BATCH, 2))]
+        crops = [padded[y : y + size, x : x + size] for y, x in np.resize(batch, (BATCH, 2))]
         enlarged = [cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for crop in crops]
-        logits = classifier.predict_on_batch(preprocess(np.stack(enlarged), mean_pixel))[: len(some)]
+        logits = classifier.predict_on_batch(preprocess(np.stack(enlarged), mean_pixel))[: len(batch)]
         probabilities.append(expit(logits[:, 1] - logits[:, 0]))
     return np.concatenate(probabilities).reshape(len(rows), len(columns))
 
 
-def lowest_probability(labels: np.ndarray, count: int, probabilities: np.ndarray, size: int, stride: int) -> np.ndarray:
+def find_lowest_probability(
+    labels: np.ndarray, count: int, probabilities: np.ndarray, size: int, stride: int
+) -> np.ndarray:
     """Return for each of the labels 1..count the lowest probability of a tile that holds all of it, `[count]` float.
 
-    1 for a label without pixels, or larger than a tile. The other arguments are those of `tile_probabilities` and what
+    1 for a label without pixels, or larger than a tile. The other arguments are those of `predict_tiles` and what
     it returned.
     """
     lowest, margin = np.ones(count), size // 2

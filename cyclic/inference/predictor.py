@@ -10,7 +10,7 @@ import numpy as np
 from cyclic.config import RunConfig
 from cyclic.images import as_rgb
 from cyclic.inference.detect import detect, drop_unsure
-from cyclic.inference.empty_tiles import without_detections_in_empty_tiles
+from cyclic.inference.empty_tiles import drop_detections_in_empty_tiles
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.networks import load_classifier, load_mask_rcnn
 
@@ -75,7 +75,7 @@ class Predictor:
         image = as_rgb(image)
         labels, scores = detect(self.model, image, self.config.detection, self.config.scale)
         if self.classifier is not None:
-            labels, scores = without_detections_in_empty_tiles(
+            labels, scores = drop_detections_in_empty_tiles(
                 self.classifier,
                 image,
                 labels,

@@ -1,3 +1,5 @@
+"""MoNuSeg's layout and Matterport's: images, labels, splits, and what is wrong with a folder."""
+
 import json
 import pathlib
 

@@ -97,7 +97,8 @@ def test_folder_without_images(tmp_path):
 
 def test_a_run_reads_the_layout(tmp_path):
     root = write_set(tmp_path / "data", "ccrcc")
-    config = load_config((), ("tiles.size=32", "tiles.stride=24", "classifier.steps=1", "classifier.batch=2"))
+    settings = ("tiles.size=32", "tiles.stride=24", "classifier.steps=1", "classifier.batch=2", "precision=float32")
+    config = load_config((), settings)
     (row,) = loop.train(config, root, tmp_path / "run", until="classifier")
     assert row["source"] == "no_label_baseline" and row["aji"] > 0
     names = {path.name.rsplit("_", 2)[0] for path in (tmp_path / "run/tiles/positive").iterdir()}

@@ -1,3 +1,5 @@
+"""Synthetic tissue: reproducible, connected nuclei, and neither too easy nor too hard for stain alone."""
+
 import cv2
 import numpy as np
 import pytest
@@ -29,16 +31,16 @@ def baseline(image: np.ndarray) -> np.ndarray:
     return watershed(-distance, markers, mask=mask)
 
 
-def aji_and_dice(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    overlap = np.zeros((truth.max() + 1, found.max() + 1))
-    np.add.at(overlap, (truth, found), 1)
+def aji_and_dice(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    overlap = np.zeros((truth.max() + 1, predicted.max() + 1))
+    np.add.at(overlap, (truth, predicted), 1)
     union = overlap.sum(1, keepdims=True) + overlap.sum(0, keepdims=True) - overlap
     inner, outer = overlap[1:, 1:], union[1:, 1:]
     best = (inner / outer).argmax(axis=1)
     rows = np.arange(len(best))
     unused = np.setdiff1d(np.arange(inner.shape[1]), best)
     aji = inner[rows, best].sum() / (outer[rows, best].sum() + overlap[:, 1:].sum(0)[unused].sum())
-    return aji, 2 * ((truth > 0) & (found > 0)).sum() / ((truth > 0).sum() + (found > 0).sum())
+    return aji, 2 * ((truth > 0) & (predicted > 0)).sum() / ((truth > 0).sum() + (predicted > 0).sum())
 
 
 def test_shapes_and_types(fields):

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from cyclic.inference.empty_tiles import (
     BATCH,
-    lowest_probability,
-    tile_probabilities,
-    without_detections_in_empty_tiles,
+    drop_detections_in_empty_tiles,
+    find_lowest_probability,
+    predict_tiles,
 )
 
 MEAN = (0.0, 0.0, 0.0)
@@ -41,13 +41,13 @@ def test_what_lies_in_an_empty_tile_goes():
     for label, (y, x) in enumerate([(60, 90), (60, 30), (10, 12)], 1):  # the second one is bare background
         labels[y : y + 8, x : x + 8] = label
     scores = np.array([0.9, 0.8, 0.7], np.float32)
-    found, kept = without_detections_in_empty_tiles(DarkFinder(), image, labels, scores, MEAN, SIZE, 2)
+    remaining, kept = drop_detections_in_empty_tiles(DarkFinder(), image, labels, scores, MEAN, SIZE, 2)
     np.testing.assert_array_equal(kept, scores[[0, 2]])
-    np.testing.assert_array_equal(found, np.array([0, 1, 0, 2], np.int32)[labels])
+    np.testing.assert_array_equal(remaining, np.array([0, 1, 0, 2], np.int32)[labels])
 
 
 def test_no_detection_stays_none():
-    labels, scores = without_detections_in_empty_tiles(
+    labels, scores = drop_detections_in_empty_tiles(
         DarkFinder(), image_of(), np.zeros((100, 130), np.int32), np.zeros(0, np.float32), MEAN, SIZE, 1
     )
     assert not labels.any() and labels.dtype == np.int32 and len(scores) == 0
@@ -55,13 +55,13 @@ def test_no_detection_stays_none():
 
 def test_probabilities_are_those_of_the_tiles_in_batches_of_one_size():
     image, finder = image_of((40, 40)), DarkFinder()
-    found = tile_probabilities(finder, image, MEAN, SIZE, STRIDE, 2)
+    probabilities = predict_tiles(finder, image, MEAN, SIZE, STRIDE, 2)
     assert set(finder.shapes) == {(BATCH, 2 * SIZE, 2 * SIZE, 3)} and len(finder.shapes) > 1
     padded = np.pad(image, ((SIZE // 2,) * 2, (SIZE // 2,) * 2, (0, 0)), mode="symmetric")
-    for i, j in np.ndindex(found.shape):
+    for i, j in np.ndindex(probabilities.shape):
         tile = padded[i * STRIDE : i * STRIDE + SIZE, j * STRIDE : j * STRIDE + SIZE]
         assert tile.shape == (SIZE, SIZE, 3)
-        assert found[i, j] == pytest.approx(0.95 if tile.min() < 100 else 0.05, abs=0.01)
+        assert probabilities[i, j] == pytest.approx(0.95 if tile.min() < 100 else 0.05, abs=0.01)
 
 
 @given(y=st.integers(0, 92), x=st.integers(0, 122), height=st.integers(1, 30), width=st.integers(1, 30))
@@ -75,11 +75,11 @@ def test_only_tiles_that_hold_the_whole_detection_have_a_say(y, x, height, width
     rows = (tops <= ys.min()) & (ys.max() < tops + SIZE)
     columns = (lefts <= xs.min()) & (xs.max() < lefts + SIZE)
     holding = probabilities[np.ix_(rows, columns)]
-    assert lowest_probability(labels, 1, probabilities, SIZE, STRIDE) == [holding.min(initial=1.0)]
+    assert find_lowest_probability(labels, 1, probabilities, SIZE, STRIDE) == [holding.min(initial=1.0)]
 
 
 def test_a_label_without_pixels_is_nobodys_business():
     probabilities = np.zeros((13, 17))
     labels = np.zeros((100, 130), np.int32)
     labels[5:9, 5:9] = 2
-    np.testing.assert_array_equal(lowest_probability(labels, 2, probabilities, SIZE, STRIDE), [1, 0])
+    np.testing.assert_array_equal(find_lowest_probability(labels, 2, probabilities, SIZE, STRIDE), [1, 0])

@@ -129,10 +129,10 @@ def test_contested_pixels_go_to_the_higher_score():
 
 def test_remainder_below_min_area_is_dropped():
     bar = np.ones((4, 10), bool)
+    # Half of the second bar is left, 20 pixels: less than what is called the same nucleus, and too much to hide.
     detections = [detection(10, 10, bar, 0.9), detection(10, 15, bar, 0.8)]
-    options = {"mask_iou": 0.9, "containment": 0.9}
-    assert len(stitch(detections, (60, 60), min_area=20, **options)[1]) == 2
-    assert len(stitch(detections, (60, 60), min_area=21, **options)[1]) == 1
+    assert len(stitch(detections, (60, 60), mask_iou=0.9, min_area=20)[1]) == 2
+    assert len(stitch(detections, (60, 60), mask_iou=0.9, min_area=21)[1]) == 1
 
 
 def test_only_the_largest_piece_of_a_crossed_nucleus_remains():
