@@ -12,7 +12,7 @@ import pytest
 from cyclic.errors import InputError
 from cyclic.evaluation.folders import evaluate_folders
 from cyclic.files import write_label_map
-from cyclic.inference.export import export_geojson
+from cyclic.inference.export.geojson import export_geojson
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"
 
