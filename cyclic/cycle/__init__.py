@@ -1,1 +1,1 @@
-"""The cycles: the two stages in order, the run directory they write, and the progress they show."""
+"""The cycles: the stages of a run in order, and what they share."""

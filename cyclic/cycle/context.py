@@ -24,8 +24,9 @@ class Inputs:
     Attributes:
         config: settings of the run.
         data: folder of the data set.
-        train, val: images of the two splits. Instance labels are read by `stages.tiles`, by the scores, and by
-            `stages.pseudo_masks.take_instance_labels`, the upper bound; by nothing else.
+        train, val: images of the two splits. Of the training images, instance labels are read by `stages.tiles`, which
+            keeps yes or no of them, and by `stages.pseudo_masks.take_instance_labels`, the upper bound. Those of val
+            are read for scores and pictures, and decide nothing.
     """
 
     config: RunConfig

@@ -36,8 +36,8 @@ class Predictor:
 
     >>> predictor = Predictor.load(weights)
     >>> prediction = predictor.predict(image)
-    >>> prediction.labels.shape == image.shape[:2] and len(prediction) == prediction.labels.max()
-    True
+    >>> prediction.labels.shape == image.shape[:2], len(prediction) == int(prediction.labels.max())
+    (True, True)
 
     Args:
         model: the Mask R-CNN in inference mode.

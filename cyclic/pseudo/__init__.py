@@ -1,1 +1,1 @@
-"""Activation map -> pseudo masks: threshold, split, score, select. No instance label is ever read here."""
+"""The stain's map or the activation map -> pseudo masks: threshold, split, score, select. No instance label is read."""

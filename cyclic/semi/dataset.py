@@ -7,7 +7,7 @@ from cyclic.pseudo.masks import PseudoMasks
 
 
 class PseudoDataset:
-    """Images and pseudo masks in memory, with the methods that `mrcnn.loader.DataGenerator` asks of a data set.
+    """Images and pseudo masks in memory, with the methods that `mrcnn.data.loader.DataGenerator` asks of a data set.
 
     Args:
         images: `{image id: [H, W, 3] uint8}`.

@@ -11,7 +11,7 @@ import pytest
 
 from cyclic.errors import InputError
 from cyclic.evaluation.folders import evaluate_folders
-from cyclic.inference.export import export_geojson
+from cyclic.inference.export.geojson import export_geojson
 from cyclic.label_maps import write_label_map
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"

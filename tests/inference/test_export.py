@@ -7,13 +7,13 @@ import numpy as np
 import pycocotools.coco
 import pycocotools.mask
 import pytest
+from coco_file import export_coco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as Outline
 
 from cyclic.errors import InputError
-from cyclic.inference.export.coco import CocoFile
 from cyclic.inference.export.geojson import export_geojson
 from cyclic.inference.export.polygons import polygons
 
@@ -28,13 +28,6 @@ def rasterise(parts, shape):
     for ring in (ring for polygon in parts for ring in polygon):
         inside += Outline(ring).contains_points(centres)
     return (inside % 2 == 1).reshape(shape)
-
-
-def export_coco(path, predictions):
-    coco = CocoFile()
-    for name, (labels, scores) in predictions.items():
-        coco.add(name, labels, scores)
-    coco.write(path)
 
 
 def blobs():

@@ -1,4 +1,4 @@
-"""Scores of a run on its val images. The only reader of val's instance labels; nothing is selected by them."""
+"""Scores of a run on its val images. Nothing is selected by them."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`scripts/error_types.py`: shares of each kind of error, for images and on average."""
+"""`studies/error_types.py`: shares of each kind of error, for images and on average."""
 
 import importlib.util
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 from cyclic.label_maps import write_label_map
 
-_SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "scripts" / "error_types.py"
+_SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "studies" / "error_types.py"
 _SPEC = importlib.util.spec_from_file_location("error_types_script", _SCRIPT)
 script = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(script)
