@@ -18,9 +18,15 @@ MARK = "made by cyclic"
 # The same for formats without room for a mark: how scores, measurements and tables begin.
 SIGNS = (MARK.encode(), b'{\n "images": ', b"label,score,x_", b",aji,", b"comparison,metric,", b"| AJI |")
 HEAD = 4096  # bytes
+LITTER = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".mat")
+
+
+def is_litter(path: Path) -> bool:
+    """Whether an operating system leaves such a file or folder behind: hidden ones, thumbnails, archives' extras."""
+    return path.name.startswith(".") or path.name in LITTER
 
 
 def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
@@ -36,7 +42,7 @@ def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dic
         raise InputError(f"{folder}: no such folder; give the folder that holds the {what}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+        if path.suffix.lower() not in suffixes or is_litter(path):
             continue
         if path.stem in found:
             raise InputError(f"{path}: same id as {found[path.stem].name}; keep one file for each image id")

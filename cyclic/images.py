@@ -14,6 +14,8 @@ from cyclic.files import require_file
 
 # Whole-slide crops are larger than the size Pillow warns about.
 Image.MAX_IMAGE_PIXELS = None
+# The EXIF tag for how a photo is to be turned, and its values that swap height and width.
+ORIENTATION, QUARTER_TURNED = 0x0112, (5, 6, 7, 8)
 # Axes of a TIFF that hold colour.
 COLOUR_AXES = "SC"
 
@@ -83,6 +85,22 @@ def read_image(path: str | Path) -> np.ndarray:
     except Exception as error:  # each decoder raises its own types for a broken file
         raise InputError(f"{path}: not a readable image ({error}); replace or remove the file") from error
     return as_rgb(pixels, str(path))
+
+
+def read_shape(path: str | Path) -> tuple[int, int]:
+    """Return (H, W) of what `read_image` returns, from the file's header where Pillow can read that.
+
+    Raises:
+        InputError: the file is missing or no image.
+    """
+    path = require_file(path)
+    try:
+        with Image.open(path) as opened:
+            height, width = opened.height, opened.width
+            return (width, height) if opened.getexif().get(ORIENTATION) in QUARTER_TURNED else (height, width)
+    except OSError:
+        height, width = read_image(path).shape[:2]
+        return height, width
 
 
 def read_map(path: str | Path) -> np.ndarray:

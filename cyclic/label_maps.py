@@ -1,6 +1,6 @@
 """Reading and writing label maps: `[H, W]` integer, 0 = background, one number a nucleus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -9,6 +9,7 @@ import scipy.io
 import scipy.sparse
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from cyclic.errors import InputError
 from cyclic.files import MARK, atomic_path, require_file
@@ -30,7 +31,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
         ".tif": tifffile.imread,
         ".tiff": tifffile.imread,
         ".npy": lambda file: np.load(file, allow_pickle=False),
-        ".mat": _read_mat,
+        ".mat": _read_mat_labels,
     }
     try:
         labels = np.asarray(readers.get(path.suffix.lower(), _read_picture)(path))
@@ -67,6 +68,47 @@ def check_labels(labels: np.ndarray, name: str) -> np.ndarray:
     return labels.astype(np.int32)
 
 
+def read_mask(path: str | Path) -> np.ndarray:
+    """Return where a mask is drawn, `[H, W]` bool, in any colour or depth, or in the alpha channel alone.
+
+    Raises:
+        InputError: the file is missing, unreadable, or no pixel is drawn.
+    """
+    path = require_file(path)
+    try:
+        pixels = tifffile.imread(path) if path.suffix.lower() in (".tif", ".tiff") else _read_drawing(path)
+    except Exception as error:  # each decoder raises its own types for a broken file
+        raise InputError(f"{path}: not a readable mask ({error}); replace or remove the file") from error
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+        colour, alpha = pixels[..., :-1], pixels[..., -1] > 0
+        drawn = colour.any(axis=-1)
+        mask = drawn & alpha if drawn.any() else alpha & ~alpha.all()
+    else:
+        mask = pixels.any(axis=-1) if pixels.ndim == 3 else pixels != 0
+    if mask.ndim != 2:
+        raise InputError(f"{path}: shape {pixels.shape}; a mask is one picture")
+    if not mask.any():
+        raise InputError(f"{path}: a mask without a pixel; draw the nucleus or remove the file")
+    return mask
+
+
+def _read_drawing(path: Path) -> np.ndarray:
+    with Image.open(path) as opened:
+        if opened.mode in ("P", "PA"):  # what the palette shows, not its indices
+            opened = opened.convert("RGBA" if "transparency" in opened.info or opened.mode == "PA" else "RGB")
+        return np.asarray(opened)
+
+
+def is_foreground(labels: np.ndarray) -> bool:
+    """Whether a label map has one label in several separate pieces: a mask of all nuclei, not a label map.
+
+    >>> is_foreground(np.array([[255, 0, 255]])), is_foreground(np.array([[1, 0, 2]]))
+    (True, False)
+    """
+    values = np.unique(labels[labels > 0])
+    return len(values) == 1 and ndimage.label(labels > 0, np.ones((3, 3)))[1] > 1
+
+
 def write_label_map(path: str | Path, labels: np.ndarray) -> None:
     """Write `labels` (`[H, W]` integer) in the format of the suffix: .tif, .npy, or .png, which holds 16 bits only.
 
@@ -87,16 +129,21 @@ def _read_picture(path: Path) -> np.ndarray:
         return np.asarray(opened)  # a palette's indices are its labels
 
 
-def _read_mat(path: Path) -> np.ndarray:
+def read_mat(path: Path, keys: Sequence[str]) -> np.ndarray | None:
+    """Return the first of the variables `keys` that a .mat file holds, of any version, dense; None if there is none."""
     if h5py.is_hdf5(path):  # MATLAB 7.3: HDF5, whose axes are the other way round
         with h5py.File(path) as file:
-            return _find_labels({key: file[key][()] for key in MAT_LABEL_KEYS if key in file}, path).T
-    labels = _find_labels(scipy.io.loadmat(path), path)
-    return labels.toarray() if scipy.sparse.issparse(labels) else labels
-
-
-def _find_labels(content: dict, path: Path) -> np.ndarray:
-    key = next((key for key in MAT_LABEL_KEYS if key in content), None)
+            key = next((key for key in keys if key in file), None)
+            return None if key is None else file[key][()].T
+    content = scipy.io.loadmat(path, variable_names=keys)
+    key = next((key for key in keys if key in content), None)
     if key is None:
+        return None
+    return content[key].toarray() if scipy.sparse.issparse(content[key]) else content[key]
+
+
+def _read_mat_labels(path: Path) -> np.ndarray:
+    labels = read_mat(path, MAT_LABEL_KEYS)
+    if labels is None:
         raise InputError(f"{path}: no {' or '.join(MAT_LABEL_KEYS)} in this .mat file")
-    return content[key]
+    return labels

@@ -61,9 +61,9 @@ class Inputs:
         return self.val.ids if self.val else []
 
     @property
-    def is_scored(self) -> bool:
-        """Whether every val image has instance labels to compare with."""
-        return self.val is not None and all(map(self.val.has_labels, self.val.ids))
+    def scored_ids(self) -> list[str]:
+        """Ids of the val images that have instance labels to compare with."""
+        return [name for name in self.val_ids if self.val is not None and self.val.has_labels(name)]
 
 
 @dataclass

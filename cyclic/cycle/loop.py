@@ -8,6 +8,7 @@ from typing import NamedTuple
 from cyclic.allocator import keep_freed_memory
 from cyclic.config import RunConfig
 from cyclic.cycle import pictures
+from cyclic.cycle.checks import warn_of_unused_labels
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
 from cyclic.datasets.layouts import open_splits
@@ -74,6 +75,7 @@ def train(
         shown = [*(val_set.ids if val_set else [])[:SHOWN], *train_set.ids[:SHOWN]]
         with progress or Progress() as display, Board(run.paths.tensorboard, shown) as board:
             context = Context(config, Path(data), train_set, val_set, run, display, board)
+            warn_of_unused_labels(context)
             reached = False
             for stage in plan(context):
                 if run.is_finished(stage.key):
@@ -99,7 +101,7 @@ def plan(context: Context) -> Iterator[Stage]:
 
     if config.supervision == "image":
         yield stage("tiles", tiles.cut_run_tiles, None)
-    if context.is_scored:
+    if context.scored_ids:
         yield stage("baseline", scores.score_baseline, pictures.show_baseline)
     for cycle in range(1, config.cycles + 1):
         here = f"cycle_{cycle}"
@@ -110,12 +112,12 @@ def plan(context: Context) -> Iterator[Stage]:
             yield stage(f"{here}/pseudo", pseudo_masks.take_instance_labels, None, cycle)
         else:
             yield stage(f"{here}/pseudo", pseudo_masks.make, pictures.show_pseudo_masks, cycle)
-            if context.is_scored:
+            if context.scored_ids:
                 yield stage(f"{here}/pseudo_scores", scores.score_pseudo_masks, pictures.show_pseudo_scores, cycle)
         for round_ in range(config.rounds.students + 1):
             there = f"{here}/round_{round_}"
             yield stage(f"{there}/train", mask_rcnn.train, None, cycle, round_)
             yield stage(f"{there}/detect", detections.make, pictures.show_detections, cycle, round_)
-            if context.is_scored:
+            if context.scored_ids:
                 yield stage(f"{there}/scores", scores.score_model, pictures.show_scores, cycle, round_)
     yield stage("finish", finish.finish, None)

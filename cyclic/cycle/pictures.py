@@ -63,8 +63,8 @@ def show_pseudo_scores(context: Context, cycle: int) -> None:
     _show_row(context, "pseudo_masks", cycle, 0, context.schedule.rounds_before(cycle))
     assert context.val is not None, "scores are shown without val images"
     folder = context.cycle(cycle).pseudo() / "labels"
-    predicted = [read_label_map(folder / f"{name}.tif") for name in context.val_ids]
-    precision = precision_by_rank([context.val.label_map(name) for name in context.val_ids], predicted)
+    predicted = [read_label_map(folder / f"{name}.tif") for name in context.scored_ids]
+    precision = precision_by_rank([context.val.label_map(name) for name in context.scored_ids], predicted)
     for k, value in enumerate(precision.tolist(), start=1):
         context.board.scalars(f"cycle_{cycle}/pseudo", {"pseudo_masks/precision_of_best_k": value}, k)
 
@@ -76,7 +76,7 @@ def show_scores(context: Context, cycle: int, round_: int) -> None:
     # The same values again at each step: a line to look at the others by.
     _show_row(context, BASELINE, 0, 0, step)
     assert context.val is not None, "scores are shown without val images"
-    for name in _shown(context, context.val_ids):
+    for name in _shown(context, context.scored_ids):
         predicted = read_label_map(context.round(cycle, round_).prediction(name))
         true = context.val.label_map(name)
         picture = error_overlay(context.images[name], true, predicted, find_errors(contingency(true, predicted)), 1)

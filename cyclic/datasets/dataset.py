@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cyclic.errors import InputError
 from cyclic.files import read_json
-from cyclic.images import read_image
+from cyclic.images import read_image, read_shape
 from cyclic.label_maps import read_label_map
 
+SPLITS = ("train", "val", "test")
 SPLIT_EXAMPLE = '{"train": ["image_01", "image_02"], "val": ["image_03"]}'
 
 
@@ -55,12 +55,18 @@ class NucleiDataset:
         if not isinstance(content, dict):
             raise InputError(f"{path}: a JSON object is needed, like {SPLIT_EXAMPLE}")
         splits = {name: [str(image_id) for image_id in ids] for name, ids in content.items() if isinstance(ids, list)}
+        for name in splits:
+            if name not in SPLITS:
+                raise InputError(f"{path}: a list {name!r}; the splits are called {', '.join(SPLITS)}")
         split_of: dict[str, str] = {}
         for name, ids in splits.items():
             for image_id in ids:
-                other = split_of.setdefault(image_id, name)
-                if other != name:
+                other = split_of.get(image_id)
+                if other == name:
+                    raise InputError(f"{path}: {image_id} stands twice in {name!r}; keep it once")
+                if other is not None:
                     raise InputError(f"{path}: {image_id} is in {other!r} and in {name!r}; keep it in one split")
+                split_of[image_id] = name
         return splits
 
     def _split_ids(self, split: str) -> list[str]:
@@ -112,20 +118,6 @@ class NucleiDataset:
         labels = read_label_map(source)
         check_shape(source, labels.shape, shape)
         return labels
-
-
-def read_shape(path: Path) -> tuple[int, int]:
-    """Return (H, W) of an image, from its header where Pillow can read that, so that no pixel is decoded.
-
-    Raises:
-        InputError: the file is no image.
-    """
-    try:
-        with Image.open(path) as opened:
-            return opened.height, opened.width
-    except OSError:
-        height, width = read_image(path).shape[:2]
-        return height, width
 
 
 def check_shape(path: Path, shape: tuple[int, ...], expected: tuple[int, int]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from cyclic.datasets.dataset import NucleiDataset, check_shape
 from cyclic.errors import InputError
-from cyclic.files import image_files, label_files
-from cyclic.images import read_image
+from cyclic.files import IMAGE_SUFFIXES, image_files, is_litter, label_files
+from cyclic.label_maps import read_mask
 
 
 class MonusacDataset(NucleiDataset):
@@ -28,7 +28,7 @@ class MonusacDataset(NucleiDataset):
             return image_files(self.root / "images"), label_files(labels) if labels.is_dir() else {}
         stage = self.root / "stage1_train"
         stage = stage if stage.is_dir() else self.root
-        folders = [folder for folder in sorted(stage.iterdir()) if (folder / "images").is_dir()]
+        folders = [path for path in sorted(stage.iterdir()) if not is_litter(path) and (path / "images").is_dir()]
         if not folders:
             layouts = "no images/ and no stage1_train/<id>/images/, nor Train/Images/"
             raise InputError(f"{self.root}: {layouts}; give the data set's folder")
@@ -46,11 +46,24 @@ def _find_only_image(folder: Path) -> Path:
     return paths[0]
 
 
+def _mask_files(folder: Path) -> list[Path]:
+    """Return the masks of one image, in the order of their names; files that systems leave behind are passed over.
+
+    Raises:
+        InputError: a file that is no picture, so that no mask is left out in silence.
+    """
+    paths = [path for path in sorted(folder.iterdir()) if not is_litter(path)]
+    for path in paths:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            raise InputError(f"{path}: no mask ({', '.join(IMAGE_SUFFIXES)}); convert it or move it elsewhere")
+    return paths
+
+
 def _merge_masks(folder: Path, shape: tuple[int, int]) -> np.ndarray:
     """Return a label map that numbers the masks in the order of their files; of two that overlap the later one wins."""
     labels = np.zeros(shape, np.int32)
-    for number, path in enumerate(sorted(folder.glob("*.png")), start=1):
-        mask = read_image(path)[..., 0] > 0
+    for number, path in enumerate(_mask_files(folder), start=1):
+        mask = read_mask(path)
         check_shape(path, mask.shape, shape)
         labels[mask] = number
     return labels

@@ -1,15 +1,15 @@
 """Tiles with an image-level label, in a folder `positive/` and a folder `negative/`: find, read and split them."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cyclic.datasets.dataset import read_shape
 from cyclic.errors import InputError
 from cyclic.files import image_files
-from cyclic.images import read_image
+from cyclic.images import read_image, read_shape
 
 CLASSES = ("negative", "positive")  # a class's label is its index
 _TILE_NAME = re.compile(r"(.+)_(\d+)_(\d+)")
@@ -97,6 +97,12 @@ def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> di
             raise InputError(f"{path}: lies outside the image it is named after, {area.shape}; cut the tiles again")
         area[y : y + height, x : x + width] = True
     return areas
+
+
+def count_placed(folder: str | Path, image_ids: Collection[str]) -> tuple[int, int]:
+    """Return how many negative tiles there are, and how many of them are named after a place in one of the images."""
+    names = [parse_tile_name(path.stem) for path in image_files(Path(folder) / CLASSES[0]).values()]
+    return len(names), sum(name is not None and name[0] in image_ids for name in names)
 
 
 def split_tiles(tiles: TileFolder, held_out: float = 0.1, seed: int = 0) -> tuple[TileFolder, TileFolder]:

@@ -1,5 +1,6 @@
 """Evaluate predicted label maps against true ones, image by image and on average."""
 
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cyclic.evaluation.sources import Nuclei, Source, first_few, open_source
 from cyclic.evaluation.statistics import bootstrap_interval
 from cyclic.files import image_files
 from cyclic.images import read_image
+from cyclic.label_maps import is_foreground
 
 
 def evaluate_folders(
@@ -76,9 +78,11 @@ def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed:
     images: dict[str, dict] = {}
     classes: dict[str, dict[int, dict]] = {}
     ranked: list[tuple[Overlaps, np.ndarray]] = []
+    masks: list[str] = []
     for name, read_true in gt.readers.items():
         true, predicted = read_true(), pred.readers[name]()
         require_same_shape(true, predicted)
+        masks += [nuclei.origin for nuclei in (true, predicted) if is_foreground(nuclei.labels)]
         pair, confidence = (true.labels, predicted.labels), predicted.confidence
         overlaps = contingency(*pair)
         images[name] = evaluate_pair(*pair, confidence, iou_threshold, overlaps)
@@ -89,6 +93,11 @@ def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed:
             classes[name] = evaluate_classes(*pair, *class_maps, confidence, iou_threshold, overlaps)
     if len(classes) == len(images):
         images = {name: scores | {"mpq": multi_class_pq(classes[name])} for name, scores in images.items()}
+    if masks:
+        warnings.warn(
+            f"{first_few(masks)}: one label in many pieces, scored as one nucleus; give each nucleus its own number",
+            stacklevel=2,
+        )
     evaluation = summarise(images, seed)
     if len(ranked) == len(images):
         evaluation["pooled"] = coco_average_precision(ranked)

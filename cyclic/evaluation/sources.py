@@ -1,19 +1,21 @@
 """Where label maps come from: a folder of files, or one COCO file."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pycocotools.mask
-import scipy.io
 
 from cyclic.errors import InputError
-from cyclic.files import label_files, read_json
-from cyclic.label_maps import read_label_map
+from cyclic.evaluation.coco_masks import BadAnnotation, check_number, decode_mask, first_reasons
+from cyclic.files import HEAD, is_ours, label_files, read_json
+from cyclic.label_maps import read_label_map, read_mat
 
 MAT_CLASS_KEYS = ("type_map", "class_map")
+# Pixels of an image that a COCO file may claim: a side of 60,000.
+MAX_PIXELS = 60_000**2
 
 
 class Nuclei(NamedTuple):
@@ -55,8 +57,13 @@ def open_source(path: str | Path) -> Source:
     if path.is_file():
         raise InputError(f"{path}: neither a folder nor a COCO .json file; give one of these")
     files = label_files(path)
-    scored = all(file.with_suffix(".geojson").is_file() for file in files.values())
+    scored = all(_holds_scores(file.with_suffix(".geojson")) for file in files.values())
     return Source(path, {name: partial(_read_file, file, scored) for name, file in files.items()})
+
+
+def _holds_scores(path: Path) -> bool:
+    """Whether a file lies beside a label map that this program wrote; another tool's GeoJSON has no scores for it."""
+    return path.is_file() and (is_ours(path) or b'"score"' in path.read_bytes()[:HEAD])
 
 
 def _read_file(path: Path, scored: bool) -> Nuclei:
@@ -67,14 +74,13 @@ def _read_file(path: Path, scored: bool) -> Nuclei:
 
 
 def _mat_classes(path: Path, labels: np.ndarray) -> np.ndarray | None:
-    content = scipy.io.loadmat(path, variable_names=MAT_CLASS_KEYS)
-    key = next((key for key in MAT_CLASS_KEYS if key in content), None)
-    if key is None:
+    classes = read_mat(path, MAT_CLASS_KEYS)
+    if classes is None:
         return None
-    classes = content[key]
     if classes.shape != labels.shape or (classes < 0).any() or (classes % 1).any():
         raise InputError(
-            f"{path}: {key} is no map of classes 0, 1, ... in the shape {labels.shape}; repair or remove it"
+            f"{path}: {' or '.join(MAT_CLASS_KEYS)} is no map of classes 0, 1, ... in the shape {labels.shape}; "
+            "repair or remove it"
         )
     return classes.astype(np.int32)
 
@@ -105,59 +111,68 @@ def _coco_readers(path: Path) -> dict[str, Callable[[], Nuclei]]:
     content = read_json(path)
     try:
         images = {image["id"]: image for image in content["images"]}
-        annotations: dict[int, list[dict]] = {image: [] for image in images}
-        for annotation in content["annotations"]:
-            if not annotation.get("iscrowd", 0):  # a crowd region is no nucleus
-                annotations[annotation["image_id"]].append(annotation)
+        annotations: list[dict] = [each for each in content["annotations"] if not each.get("iscrowd", 0)]
         names = {image: Path(images[image]["file_name"]).stem for image in images}
-        every = [annotation for of_image in annotations.values() for annotation in of_image]
-        scored = bool(every) and all("score" in annotation for annotation in every)
+        sizes = {image: (int(images[image]["height"]), int(images[image]["width"])) for image in images}
         with_classes = len(content.get("categories", ())) > 1
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         cure = "give a COCO data set (images, annotations, categories), not a bare list of results"
         raise InputError(f"{path}: not COCO's layout ({error!r}); {cure}") from error
     if not images or len(set(names.values())) < len(names):
         raise InputError(f"{path}: no images, or two with one id (file_name without suffix); give each image its id")
+    for image, size in sizes.items():
+        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+            raise InputError(f"{path}: image {names[image]} of {size[0]} x {size[1]} pixels; correct height and width")
+    scored = bool(annotations) and all("score" in annotation for annotation in annotations)
+    good, bad = _check_annotations(annotations, sizes, scored)
+    if bad:
+        warnings.warn(f"{path}: {len(bad)} annotations left out ({first_reasons(bad)})", stacklevel=2)
     return {
-        names[image]: partial(_paint, path, images[image], annotations[image], scored, with_classes) for image in images
+        names[image]: partial(
+            _paint, f"{path} ({images[image]['file_name']})", sizes[image], good[image], scored, with_classes
+        )
+        for image in images
     }
 
 
-def _paint(path: Path, image: dict, annotations: list[dict], scored: bool, with_classes: bool) -> Nuclei:
+def _check_annotations(
+    annotations: list[dict], sizes: dict[object, tuple[int, int]], scored: bool
+) -> tuple[dict[object, list[dict]], list[tuple[object, str]]]:
+    """Return the readable annotations of each image, and the ids of the others with what is wrong with them."""
+    good: dict[object, list[dict]] = {image: [] for image in sizes}
+    bad: list[tuple[object, str]] = []
+    for number, annotation in enumerate(annotations, start=1):
+        image = annotation.get("image_id")
+        try:
+            if image not in sizes:
+                raise BadAnnotation(f"image_id {image!r} is none of the images")
+            decode_mask(annotation.get("segmentation"), *sizes[image])
+            check_number(annotation.get("category_id"), "category_id", whole=True)
+            if scored:
+                check_number(annotation["score"], "score")
+        except (BadAnnotation, TypeError) as error:
+            bad.append((annotation.get("id", f"annotation {number}"), str(error)))
+        else:
+            good[image].append(annotation)
+    return good, bad
+
+
+def _paint(origin: str, size: tuple[int, int], annotations: list[dict], scored: bool, with_classes: bool) -> Nuclei:
     """Return the nuclei of one image.
 
     Where masks overlap, the more confident one has the pixel; without scores the later one has it.
     """
-    origin = f"{path} ({image['file_name']})"
-    try:
-        height, width = int(image["height"]), int(image["width"])
-        labels, classes = np.zeros((2, height, width), np.int32)
-        order: Sequence[int] = range(1, len(annotations) + 1)
-        if scored:
-            order = sorted(order, key=lambda label: float(annotations[label - 1]["score"]))
-        for label in order:
-            annotation = annotations[label - 1]
-            rle = _rle(annotation["segmentation"], height, width)
-            left, top, across, down = pycocotools.mask.toBbox(rle).astype(int)
-            window = np.s_[top : top + down, left : left + across]
-            mask = pycocotools.mask.decode(rle)[window] > 0
-            labels[window][mask], classes[window][mask] = label, annotation["category_id"]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{origin}: an unreadable annotation ({error!r}); export the file again") from error
+    labels, classes = np.zeros((2, *size), np.int32)
+    order: Sequence[int] = range(1, len(annotations) + 1)
+    if scored:
+        order = sorted(order, key=lambda label: float(annotations[label - 1]["score"]))
+    for label in order:
+        annotation = annotations[label - 1]
+        mask, box = decode_mask(annotation["segmentation"], *size)
+        labels[box][mask], classes[box][mask] = label, annotation["category_id"]
     visible = np.unique(labels[labels > 0])
     confidence = np.array([float(annotations[label - 1]["score"]) for label in visible]) if scored else None
     return Nuclei(labels, origin, confidence, classes if with_classes else None)
-
-
-def _rle(segmentation: dict | list, height: int, width: int) -> dict:
-    """Return compressed RLE of polygons, of uncompressed RLE (counts are a list) or of compressed RLE."""
-    if isinstance(segmentation, list):
-        return pycocotools.mask.merge(pycocotools.mask.frPyObjects(segmentation, height, width))
-    if list(segmentation["size"]) != [height, width]:
-        raise ValueError(f"size {segmentation['size']} in an image of {height} x {width}")
-    if isinstance(segmentation["counts"], list):
-        return pycocotools.mask.frPyObjects(segmentation, height, width)
-    return segmentation
 
 
 def first_few(names: list[str], shown: int = 5) -> str:

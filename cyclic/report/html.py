@@ -169,9 +169,7 @@ def _require_same_images(run: RunPaths, names: list[str], data: str | Path) -> N
 
 def _read_truths(config: RunConfig, val: NucleiDataset | None) -> dict[str, np.ndarray]:
     """Return the ground truth of the val images if the run scores them; else nothing."""
-    if val is None or not all(map(val.has_labels, val.ids)):
-        return {}
-    return {name: val.label_map(name) for name in val.ids}
+    return {name: val.label_map(name) for name in val.ids if val.has_labels(name)} if val else {}
 
 
 def _make_figure(

@@ -60,9 +60,9 @@ def test_scores_are_read_from_what_qupath_exports_too(folders):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not valid JSON"),
-        ('{"features": [{"properties": {}}]}', "lacks"),
-        ('{"features": []}', "no score for label 1"),
+        ('{"generator": "made by cyclic", ', "not valid JSON"),
+        ('{"generator": "made by cyclic", "features": [{"properties": {}}]}', "lacks"),
+        ('{"generator": "made by cyclic", "features": []}', "no score for label 1"),
     ],
 )
 def test_broken_scores_are_named(folders, content, message):
@@ -71,6 +71,24 @@ def test_broken_scores_are_named(folders, content, message):
         (pred / f"{name}.geojson").write_text(content)
     with pytest.raises(InputError, match=f"a.geojson.*{message}"):
         evaluate_folders(pred, gt)
+
+
+@pytest.mark.parametrize("content", ["{", '{"features": [{"properties": {}}]}', '{"type": "FeatureCollection"}'])
+def test_geojson_of_another_tool_has_no_say(folders, content):
+    pred, gt = folders
+    before = evaluate_folders(pred, gt)
+    (pred / "a.geojson").write_text(content)
+    (pred / "b.geojson").write_text(content)
+    assert evaluate_folders(pred, gt) == before
+
+
+def test_a_mask_of_all_nuclei_is_warned_of(tmp_path):
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:8, 2:8] = labels[10:18, 10:18] = 255
+    for folder in ("pred", "gt"):
+        write_label_map(tmp_path / folder / "a.tif", labels)
+    with pytest.warns(UserWarning, match=r"gt/a\.tif, .*pred/a\.tif: one label in many pieces, scored as one nucleus"):
+        evaluate_folders(tmp_path / "pred", tmp_path / "gt")
 
 
 def test_missing_prediction(folders):

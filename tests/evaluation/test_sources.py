@@ -123,9 +123,8 @@ def test_coco_image_without_nuclei_among_scored_ones(tmp_path):
         ([{"image_id": 1, "segmentation": {}}], "not a bare list"),
         ({"images": []}, "not COCO's layout"),
         ({"images": [], "annotations": []}, "no images"),
-        (coco([{"segmentation": {"size": [5, 5], "counts": [0, 25]}}]), r"a\.png\).*size \[5, 5\]"),
-        (coco([{}]), "unreadable annotation"),
-        (coco([{"segmentation": polygon(0, 0, 5, 5), "image_id": 8}]), "not COCO's layout"),
+        (coco([]) | {"images": [{"id": 1, "file_name": "a.png", "height": 0, "width": 5}]}, "0 x 5 pixels"),
+        (coco([]) | {"images": [{"id": 1, "file_name": "a.png", "height": 10**6, "width": 10**6}]}, "correct height"),
     ],
 )
 def test_broken_coco_files_are_named(tmp_path, content, message):
@@ -133,6 +132,24 @@ def test_broken_coco_files_are_named(tmp_path, content, message):
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"broken\.json.*{message}"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ({"segmentation": {"size": [5, 5], "counts": [0, 25]}}, r"size \[5, 5\]"),
+        ({}, "neither polygons nor run lengths"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "a polygon of 4 numbers"),
+        ({"segmentation": polygon(0, 0, 5, 5), "image_id": 8}, "image_id 8 is none of the images"),
+        ({"segmentation": polygon(0, 0, 5, 5), "category_id": "x"}, "category_id 'x'"),
+    ],
+)
+def test_a_bad_annotation_is_named_and_left_out(tmp_path, annotation, reason):
+    good = {"segmentation": polygon(0, 0, 5, 5), "id": 1}
+    (tmp_path / "a.json").write_text(json.dumps(coco([good, {"id": 4711, **annotation}])))
+    with pytest.warns(UserWarning, match=rf"a\.json: 1 annotations left out \(4711: .*{reason}"):
+        nuclei = read(tmp_path / "a.json")
+    assert nuclei.labels.max() == 1 and (nuclei.labels > 0).sum() == 25
 
 
 def test_neither_folder_nor_coco(tmp_path):

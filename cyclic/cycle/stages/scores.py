@@ -16,7 +16,7 @@ REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foregro
 
 def score_baseline(context: Context) -> None:
     """Add the row of the no-label baseline (hematoxylin, Otsu, watershed)."""
-    _add_row(context, {name: no_label_baseline(context.images[name]) for name in context.val_ids}, BASELINE, 0, 0)
+    _add_row(context, {name: no_label_baseline(context.images[name]) for name in context.scored_ids}, BASELINE, 0, 0)
 
 
 def score_pseudo_masks(context: Context, cycle: int) -> None:
@@ -31,7 +31,7 @@ def score_model(context: Context, cycle: int, round_: int) -> None:
 
 
 def _read(context: Context, path: Callable[[str], Path]) -> dict[str, np.ndarray]:
-    return {name: read_label_map(path(name)) for name in context.val_ids}
+    return {name: read_label_map(path(name)) for name in context.scored_ids}
 
 
 def _add_row(context: Context, predictions: dict[str, np.ndarray], source: str, cycle: int, round_: int) -> None:
