@@ -157,7 +157,10 @@ def predict(
     weights: Annotated[Path, typer.Option(help="best.weights.h5 or a model.weights.h5 of a run.", **FILE)],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     format_: Annotated[
-        str, typer.Option("--format", help="Any of tif, geojson (QuPath), coco, csv, overlay, with commas between.")
+        str,
+        typer.Option(
+            "--format", help="Any of tif, geojson (QuPath), coco, coco-results, csv, overlay, with commas between."
+        ),
     ] = "tif,geojson,coco,overlay",
     tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile in pixels; default: the run's.")] = None,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest score; default: the run's.")] = None,

@@ -7,6 +7,7 @@ from cyclic.datasets.consep import ConsepDataset
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.split_folders import FOLDERS, SplitFoldersDataset
+from cyclic.errors import InputError
 
 
 def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
@@ -39,4 +40,6 @@ def open_splits(root: str | Path) -> tuple[NucleiDataset, NucleiDataset | None]:
     whole = open_dataset(root)
     if not whole.splits:
         return whole, None
-    return open_dataset(root, "train"), open_dataset(root, "val") if "val" in whole.splits else None
+    if not whole.splits.get("train", [""]):
+        raise InputError(f"{Path(root) / 'split.json'}: no image in 'train'; name the images to train on")
+    return open_dataset(root, "train"), open_dataset(root, "val") if whole.splits.get("val") else None

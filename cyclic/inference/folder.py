@@ -18,8 +18,8 @@ from cyclic.label_maps import write_label_map
 from cyclic.runs.progress import Progress
 
 DEFAULT_FORMATS = ("tif", "geojson", "coco", "overlay")
-FORMATS = (*DEFAULT_FORMATS, "csv")
-COCO = "coco.json"
+FORMATS = (*DEFAULT_FORMATS, "csv", "coco-results")
+COCO, COCO_RESULTS = "coco.json", "coco_results.json"
 # This many unreadable images are named one by one.
 NAMED = 5
 
@@ -44,8 +44,9 @@ def predict_folder(
     Args:
         images: an image or a folder of images.
         weights: `best.weights.h5` or a `model.weights.h5` of a run.
-        out: folder for `<id>.tif` (label map), `<id>.geojson`, `<id>.csv`, `coco.json` and `overlays/<id>.png`.
-        formats: which of these to write: "tif", "geojson", "coco", "csv", "overlay".
+        out: folder for `<id>.tif` (label map), `<id>.geojson`, `<id>.csv`, `coco.json`, `coco_results.json` and
+            `overlays/<id>.png`.
+        formats: which of these to write: "tif", "geojson", "coco", "coco-results", "csv", "overlay".
         overrides: settings of detection instead of the run's, `detection.key=value` strings.
         classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: none.
         pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
@@ -79,6 +80,8 @@ def predict_folder(
             coco.add(path.name, prediction.labels, prediction.scores)
     if "coco" in formats and counts:
         coco.write(out / COCO)
+    if "coco-results" in formats and counts:
+        coco.write_results(out / COCO_RESULTS)
     if unreadable:
         named = "; ".join(unreadable[:NAMED]) + (" ..." if len(unreadable) > NAMED else "")
         raise InputError(f"{len(unreadable)} of {len(paths)} images not predicted: {named}")
@@ -90,7 +93,8 @@ def _outputs(out: Path, names: Iterable[str], formats: Sequence[str]) -> list[Pa
     each = [out / f"{name}.{suffix}" for name in names for suffix in ("tif", "geojson", "csv") if suffix in formats]
     if "overlay" in formats:
         each += [_overlay(out, name) for name in names]
-    return [*each, *([out / COCO] if "coco" in formats else [])]
+    names_of = {"coco": COCO, "coco-results": COCO_RESULTS}
+    return [*each, *(out / name for format_, name in names_of.items() if format_ in formats)]
 
 
 def _overlay(out: Path, name: str) -> Path:

@@ -2,11 +2,14 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
+from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.errors import InputError
 from cyclic.files import write_image, write_json
@@ -79,7 +82,7 @@ def test_matterport_split_and_missing_masks(matterport):
 
 
 def test_matterport_mask_of_another_size(matterport):
-    write_image(matterport / "stage1_train" / "first" / "masks" / "z.png", np.zeros((21, 30), np.uint8))
+    write_image(matterport / "stage1_train" / "first" / "masks" / "z.png", np.ones((21, 30), np.uint8))
     with pytest.raises(InputError, match=r"z\.png.*\(21, 30\).*\(20, 30\)"):
         MonusacDataset(matterport).label_map("first")
 
@@ -169,3 +172,96 @@ def test_real_monuseg():
     image, labels = train.image(train.ids[0]), train.label_map(train.ids[0])
     assert image.shape == (1000, 1000, 3) and labels.shape == (1000, 1000)
     assert image[labels > 0].mean() < image[labels == 0].mean() - 30
+
+
+# --- labels that must not go missing ---
+
+
+SQUARE = np.zeros((24, 24), np.uint8)
+SQUARE[4:10, 4:12] = 255
+EMPTY = np.zeros_like(SQUARE)
+DRAWINGS = {
+    "grey.png": SQUARE,
+    "bits16.png": SQUARE.astype(np.uint16),
+    "bool.png": SQUARE > 0,
+    "blue.png": np.dstack([EMPTY, EMPTY, SQUARE]),
+    "green.bmp": np.dstack([EMPTY, SQUARE, EMPTY]),
+    "alpha.png": np.dstack([EMPTY, EMPTY, EMPTY, SQUARE]),
+    "opaque.png": np.dstack([SQUARE, EMPTY, EMPTY, EMPTY + 255]),
+    "mask.tif": SQUARE,
+    "colour.tiff": np.dstack([EMPTY, SQUARE, EMPTY]),
+}
+
+
+def stage1(root, *masks):
+    """One image in Matterport's layout, with these files of masks."""
+    case = root / "stage1_train" / "case"
+    write_image(case / "images" / "case.png", np.full((24, 24, 3), 220, np.uint8))
+    (case / "masks").mkdir()
+    for name in masks:
+        path, pixels = case / "masks" / name, DRAWINGS[name]
+        if path.suffix in (".tif", ".tiff"):
+            tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+        else:
+            Image.fromarray(pixels).save(path)
+    return case
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_mask_is_read_in_whatever_it_is_drawn(tmp_path, name):
+    stage1(tmp_path, name)
+    np.testing.assert_array_equal(MonusacDataset(tmp_path).label_map("case"), SQUARE > 0)
+
+
+def test_what_systems_leave_behind_is_passed_over(tmp_path):
+    case = stage1(tmp_path, "grey.png")
+    for litter in ("masks/._grey.png", "masks/Thumbs.db", "masks/.DS_Store", "images/._case.png", "images/Thumbs.db"):
+        (case / litter).write_bytes(b"\x00\x05\x16\x07")
+    shutil.copytree(case, tmp_path / "stage1_train" / "__MACOSX")
+    dataset = MonusacDataset(tmp_path)
+    assert dataset.ids == ["case"] and dataset.label_map("case").max() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nucleus.npy", b"", "no mask"),
+        ("nucleus.png", b"\x89PNG", "not a readable mask"),
+        ("nucleus.tif", b"", "not a readable mask"),
+    ],
+)
+def test_a_file_among_the_masks_that_is_none_is_named(tmp_path, name, content, message):
+    case = stage1(tmp_path, "grey.png")
+    (case / "masks" / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: {message}"):
+        MonusacDataset(tmp_path).label_map("case")
+
+
+def test_a_mask_without_a_pixel_is_named(tmp_path):
+    case = stage1(tmp_path, "grey.png")
+    Image.fromarray(EMPTY).save(case / "masks" / "none.png")
+    with pytest.raises(InputError, match="none.png: a mask without a pixel"):
+        MonusacDataset(tmp_path).label_map("case")
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"train": ["a", "a"]}, "a stands twice in 'train'"),
+        ({"train": ["a"], "validation": ["b"]}, "a list 'validation'; the splits are called train, val, test"),
+    ],
+)
+def test_split_files_say_each_thing_once_and_by_its_name(root, split, message):
+    (root / "split.json").write_text(json.dumps(split))
+    with pytest.raises(InputError, match=f"split.json: {message}"):
+        MonusacDataset(root, "train")
+
+
+def test_an_empty_val_is_none_and_an_empty_train_is_named(root):
+    ids = MonusacDataset(root).ids
+    (root / "split.json").write_text(json.dumps({"train": ids, "val": []}))
+    train, val = open_splits(root)
+    assert train.ids == ids and val is None
+    (root / "split.json").write_text(json.dumps({"train": [], "val": ids}))
+    with pytest.raises(InputError, match="split.json: no image in 'train'"):
+        open_splits(root)

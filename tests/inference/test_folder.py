@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pycocotools.coco
 import pytest
 
 from cyclic.config import merge_overrides
@@ -33,14 +34,26 @@ def predict(tiny_run, loaded, monkeypatch):
 
     monkeypatch.setattr(predictor, "load_mask_rcnn", load_mask_rcnn)
 
-    def run(images, out, formats=folder.DEFAULT_FORMATS, classifier=None, pixel_size=None, **detection):
+    def run(
+        images, out, formats=folder.DEFAULT_FORMATS, classifier=None, pixel_size=None, overwrite=False, **detection
+    ):
         overrides = [f"detection.{key}={value}" for key, value in detection.items()]
         weights = tiny_run.run / "best.weights.h5"
         return predict_folder(
-            images, weights, out, formats, overrides=overrides, classifier=classifier, pixel_size=pixel_size
+            images,
+            weights,
+            out,
+            formats,
+            overrides=overrides,
+            classifier=classifier,
+            pixel_size=pixel_size,
+            overwrite=overwrite,
         )
 
     return run
+
+
+RESULT = {"image_id", "category_id", "segmentation", "score"}
 
 
 def measurement(feature, name):
@@ -164,3 +177,49 @@ def test_a_mask_rcnn_is_no_classifier(tiny_run, predict, tmp_path):
     weights = tiny_run.run / "best.weights.h5"
     with pytest.raises(InputError, match="best.weights.h5: no classifier of this run .*cycle_K/classifier.weights.h5"):
         predict(tiny_run.data / "images", tmp_path, ("tif",), weights)
+
+
+# --- what is there already ---
+
+
+def test_an_image_is_never_replaced_by_its_label_map(tiny_run, predict, tmp_path):
+    image = read_image(tiny_run.data / "images/val_000.png")
+    write_image(tmp_path / "case.tif", image)
+    before = (tmp_path / "case.tif").read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="case.tif: would be replaced by its own result"):
+            predict(tmp_path, tmp_path, overwrite=overwrite)
+    assert (tmp_path / "case.tif").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["val_000.tif", "val_000.geojson", "val_000.csv", "coco.json", "overlays/val_000.png"])
+def test_a_file_of_somebody_else_stays_unless_asked(tiny_run, predict, tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"mine")
+    image = tiny_run.data / "images/val_000.png"
+    with pytest.raises(InputError, match=f"{path.name}: exists, and cyclic did not write it; .* add --overwrite"):
+        predict(image, tmp_path, folder.FORMATS)
+    assert path.read_bytes() == b"mine" and len([file for file in tmp_path.rglob("*") if file.is_file()]) == 1
+    with pytest.warns(UserWarning, match=f"{path.name}: replaced by the new prediction"):
+        predict(image, tmp_path, folder.FORMATS, overwrite=True)
+    assert path.read_bytes() != b"mine"
+
+
+def test_a_second_prediction_says_what_it_replaces(tiny_run, predict, tmp_path):
+    image = tiny_run.data / "images/val_000.png"
+    predict(image, tmp_path, folder.FORMATS)
+    written = len([file for file in tmp_path.rglob("*") if file.is_file()])
+    with pytest.warns(UserWarning, match=f"and {written - 1} more files: replaced by the new prediction"):
+        predict(image, tmp_path, folder.FORMATS)
+    assert written == len(folder.FORMATS)
+
+
+def test_coco_results_are_a_list_without_boxes(tiny_run, predict, tmp_path):
+    count = predict(tiny_run.data / "images/val_000.png", tmp_path, ("coco", "coco-results"), score=0.0)["val_000"]
+    results = json.loads((tmp_path / "coco_results.json").read_text())
+    assert len(results) == count > 0 and all(result.keys() == RESULT for result in results)
+    coco = pycocotools.coco.COCO(tmp_path / "coco.json")
+    loaded = coco.loadRes(str(tmp_path / "coco_results.json"))
+    areas = [annotation["area"] for annotation in coco.dataset["annotations"]]
+    assert [annotation["area"] for annotation in loaded.dataset["annotations"]] == areas

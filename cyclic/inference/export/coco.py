@@ -49,6 +49,18 @@ class CocoFile:
             }
             self.annotations.append(annotation)
 
+    def write_results(self, path: str | Path) -> None:
+        """Write the nuclei as a list of results, as `COCO.loadRes` takes it.
+
+        Results have no box: with boxes, loadRes takes the boxes' areas for those of the masks, and the classes of
+        size change.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        keys = ("image_id", "category_id", "segmentation", "score")
+        write_json(path, [{key: each[key] for key in keys} for each in self.annotations], compact=True)
+
     def write(self, path: str | Path) -> None:
         """Write what was added as a .json file.
 
