@@ -18,20 +18,12 @@ MARK = "made by cyclic"
 # The same for formats without room for a mark: how scores, measurements and tables begin.
 SIGNS = (
     MARK.encode(),
-    b'{\n "images": ',
+    b'{\n "images": {',
     b'[{"image_id":',
     b"label,score,x_",
     b",aji,",
     b"comparison,metric,",
     b"| AJI |",
-)
-    MARK.encode(),
-    b'{\n "images": ',
-    b"label,score,x_",
-    b",aji,",
-    b"comparison,metric,",
-    b"| AJI |",
-    b'[{"image_id":',
 )
 HEAD = 4096  # bytes
 LITTER = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
