@@ -185,9 +185,11 @@ class MaskRCNN(Inspection):
         if epochs > self.epoch:
             self._resume_from = None
         val_data = None if val_dataset is None else DataGenerator(val_dataset, config, shuffle=False)
-        callbacks = [NaNGuard(train_data, lambda: self.last_checkpoint), *(custom_callbacks or ())]
+        callbacks = [NaNGuard(train_data, lambda: self.last_checkpoint)]
         if self.model_dir is not None:
             callbacks += [Checkpoint(self, settings, train_data.seed, done), *tensorboard(self.log_dir)]
+        # Last, as in Matterport: they may ask for the checkpoint of the epoch that has just ended.
+        callbacks += custom_callbacks or ()
         history = self.keras_model.fit(
             train_data,
             validation_data=val_data,

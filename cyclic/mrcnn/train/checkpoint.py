@@ -94,10 +94,11 @@ def not_finite(network):
 def _state(optimizer):
     """Return `{name: variable}` of an optimizer: momentum, accumulated gradients, steps, and the scale of the loss.
 
-    A LossScaleOptimizer lists two step counters of one name: first its own, which is unused, then that of the optimizer
-    it wraps. The later one is kept here.
+    The learning rate is what `train` was called with, not part of the state. A LossScaleOptimizer lists two step
+    counters of one name: first its own, which is unused, then that of the optimizer it wraps. The later one is kept
+    here.
     """
-    return {variable.name: variable for variable in optimizer.variables}
+    return {variable.name: variable for variable in optimizer.variables if variable.name != "learning_rate"}
 
 
 def _generators(model):

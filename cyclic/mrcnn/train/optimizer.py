@@ -67,12 +67,14 @@ def build_optimizer(config, learning_rate, momentum, total_steps):
     if not isinstance(accumulated, int) or accumulated < 1:
         raise ValueError(f"GRADIENT_ACCUMULATION_STEPS = {accumulated!r}: use a whole number, 1 or more")
     cosine = total_steps if config.LR_SCHEDULE == "cosine" else None
-    schedule = WarmupSchedule(learning_rate, config.WARMUP_STEPS, cosine)
+    # A rate that nothing changes stays a number, which callbacks such as ReduceLROnPlateau can set.
+    changing = cosine is not None or config.WARMUP_STEPS > 0
+    rate = WarmupSchedule(learning_rate, config.WARMUP_STEPS, cosine) if changing else float(learning_rate)
     if config.OPTIMIZER not in fitting.OPTIMIZERS:
         raise ValueError(f"OPTIMIZER = {config.OPTIMIZER!r}: use sgd or adamw")
     optimizer = fitting.build_optimizer(
         config.OPTIMIZER,
-        schedule,
+        rate,
         config.WEIGHT_DECAY,
         momentum,
         global_clipnorm=config.GRADIENT_CLIP_NORM,

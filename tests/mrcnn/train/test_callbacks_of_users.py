@@ -1,0 +1,48 @@
+"""Callbacks that users bring along: they see the epoch's checkpoint, and may change the learning rate."""
+
+import keras
+import numpy as np
+import pytest
+from tiny_model import OneImage, TinyConfig, small_network
+
+from cyclic.mrcnn.model import MaskRCNN
+
+
+@pytest.fixture
+def model(tmp_path):
+    config = TinyConfig()
+    return MaskRCNN("training", config, str(tmp_path), network=small_network(config))
+
+
+def train(model, *callbacks, epochs=2):
+    return model.train(OneImage(), None, 1e-3, epochs, custom_callbacks=list(callbacks), verbose=0)
+
+
+def test_the_checkpoint_of_an_epoch_is_there_when_they_run(model):
+    last = []
+    train(model, keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: last.append(model.find_last()[-7:])))
+    assert last == ["0001.h5", "0002.h5"]
+
+
+def test_a_scheduler_sets_the_rate_of_each_epoch(model):
+    rates = []
+    seen = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: rates.append(float(model.keras_model.optimizer.learning_rate))
+    )
+    train(model, keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3 / (epoch + 1)), seen)
+    np.testing.assert_allclose(rates, [1e-3, 5e-4])
+
+
+def test_a_plateau_reduces_the_rate(model):
+    callback = keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.1, patience=0, min_delta=1e6, min_lr=0.0)
+    train(model, callback, epochs=3)
+    assert float(model.keras_model.optimizer.learning_rate) < 1e-3
+
+
+def test_training_goes_on_from_a_checkpoint_at_the_rate_asked_for(model, tmp_path):
+    train(model, keras.callbacks.LearningRateScheduler(lambda epoch: 1e-5))
+    config = TinyConfig()
+    resumed = MaskRCNN("training", config, str(tmp_path), network=small_network(config))
+    resumed.load_weights(resumed.find_last())
+    train(resumed, epochs=3)
+    assert resumed.epoch == 3 and float(resumed.keras_model.optimizer.learning_rate) == pytest.approx(1e-3)
