@@ -405,3 +405,22 @@ def test_find_last_without_a_checkpoint(trained, tmp_path):
     model = MaskRCNN("inference", InferenceConfig(), tmp_path, network=trained[0].network)
     with pytest.raises(FileNotFoundError, match="no checkpoint of tiny"):
         model.find_last()
+
+
+@pytest.mark.parametrize("kind", ["grey", "RGBA", "16 bits"])
+def test_images_of_other_kinds_are_seen_as_the_picture_they_show(trained, kind):
+    image = OneImage().image
+    grey = np.repeat(image[..., :1], 3, axis=-1)
+    shown, given = {
+        "grey": (grey, image[..., 0]),
+        "RGBA": (image, np.dstack([image, np.full_like(image[..., 0], 255)])),
+        "16 bits": (image, image.astype(np.uint16) * 257),
+    }[kind]
+    expected, found = (trained[1].detect([picture])[0] for picture in (shown, given))
+    np.testing.assert_array_equal(found["rois"], expected["rois"])
+    np.testing.assert_array_equal(found["scores"], expected["scores"])
+
+
+def test_what_is_no_image_is_refused_by_its_place(trained):
+    with pytest.raises(InputError, match="image 1: shape"):
+        trained[1].detect([OneImage().image, np.zeros((8, 8, 5), np.uint8)])

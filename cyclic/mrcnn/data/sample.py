@@ -64,7 +64,7 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
         use_mini_mask: None follows config.USE_MINI_MASK; True and False override it.
 
     Raises:
-        InputError: the label map or the masks are not of the image's size.
+        InputError: the label map or the masks are not of the image's size, or a class is none of NUM_CLASSES.
     """
     image = dataset.load_image(image_id)
     use_mini_mask = config.USE_MINI_MASK if use_mini_mask is None else use_mini_mask
@@ -77,6 +77,7 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
         ignore = (ignore & (labels == 0)) | instances.left_out
     else:
         masks, class_ids = dataset.load_mask(image_id)
+        _check_classes(dataset, image_id, class_ids, config)
         masks = masks if len(class_ids) else np.zeros((*image.shape[:2], 0), dtype=bool)
         _check_shape(dataset, image_id, "masks", masks, image)
         resized, window, scale, padding, crop = _resize(image, config, rng)
@@ -85,9 +86,22 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
         instances = instances_of_masks(class_ids, masks, mini_shape, limit, rng)
         ignore = instances.left_out
     active = np.zeros(config.NUM_CLASSES, dtype=np.int32)
-    active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
+    known = dataset.source_class_ids[dataset.image_info[image_id]["source"]]
+    _check_classes(dataset, image_id, known, config)
+    active[known] = 1
     meta = compose_image_meta(image_id, image.shape, resized.shape, window, scale, active)
     return Sample(resized, meta, instances, ignore)
+
+
+def _check_classes(dataset, image_id, class_ids, config):
+    """Raise InputError if a class of an image is none of the NUM_CLASSES that the network tells apart."""
+    wrong = sorted({int(class_id) for class_id in class_ids if not 0 <= int(class_id) < config.NUM_CLASSES})
+    if wrong:
+        info = dataset.image_info[image_id]
+        raise InputError(
+            f"{info.get('path') or info['id']}: class {wrong[0]}, and NUM_CLASSES = {config.NUM_CLASSES} has 0 to "
+            f"{config.NUM_CLASSES - 1}; raise NUM_CLASSES or correct load_mask"
+        )
 
 
 def apply_augmentation(augmentation, image, labels, ignore, rng):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from cyclic.allocator import release_freed_memory
+from cyclic.images import as_rgb
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.data.molding import mold_images, read_meta
 from cyclic.mrcnn.detect.unmolding import paste_crops, unmold_crops
@@ -53,7 +54,8 @@ class Detector:
         """Detect instances.
 
         Args:
-            images: list of `[H, W, 3]` uint8 RGB images, any number; their molded shapes must agree.
+            images: list of images, any number; their molded shapes must agree. Grey, RGBA and other depths become RGB
+                as `cyclic.images.as_rgb` says.
             verbose: 1 logs the shapes.
 
         Returns:
@@ -73,6 +75,8 @@ class Detector:
 
         So no stack of masks of the whole image is built; masks is a list of N crops.
         """
+        if self.config.IMAGE_CHANNEL_COUNT == 3:
+            images = [as_rgb(image, f"image {index}") for index, image in enumerate(images)]
         molded, metas, windows = self.mold_inputs(images)
         detections, masks = self.predict_molded(molded, metas)
         return [

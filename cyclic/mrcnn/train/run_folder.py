@@ -39,14 +39,19 @@ class RunFolder:
     def adopt(self, path: str | Path | None) -> int:
         """Go on in the folder of the checkpoint `path` and return its epoch.
 
-        With None, or a file that is no checkpoint of this name, the run gets a new folder and the epoch is 0.
+        With None, or a file that is no checkpoint of this name in a run's folder, the run gets a new folder and the
+        epoch is 0: a copy that lies elsewhere is only weights to start from.
         """
         match = None if path is None else re.fullmatch(self._file_name(r"(\d{4,})"), Path(path).name)
-        if path is None or match is None:
+        if path is None or match is None or not self._is_run(Path(path).resolve().parent):
             self._log_dir = None
             return 0
         self._log_dir = Path(path).parent
         return int(match.group(1))
+
+    def _is_run(self, folder: Path) -> bool:
+        """Whether a folder is named as `log_dir` names it; Matterport leaves the seconds out."""
+        return re.fullmatch(rf"{re.escape(self.name)}\d{{8}}T\d{{4,6}}", folder.name) is not None
 
     def find_last(self) -> str:
         """Return the path of the newest checkpoint of the newest run.
