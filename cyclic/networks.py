@@ -166,13 +166,17 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
             overlap, half a tile at most.
 
     Raises:
-        InputError: the file is missing, unreadable or holds no settings; or an override is out of range or of another
-            section.
+        InputError: the file is missing, unreadable, lacks a layer or holds no settings; or an override is out of range
+            or of another section.
     """
     config = _with_detection(_stored_config(path), overrides)
     keras.config.set_dtype_policy(precision(config))
     network = Network(mask_rcnn_config(config), _backbone(config))
-    h5.load_weights(path, network)
+    missing = h5.load_weights(path, network).missing
+    if missing:
+        raise InputError(
+            f"{path}: lacks {len(missing)} layers of its own network, e.g. {missing[0]}; copy or train the file again"
+        )
     return MaskRCNN("inference", network.config, network=network), config
 
 

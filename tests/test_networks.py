@@ -3,6 +3,7 @@
 import io
 import json
 
+import h5py
 import numpy as np
 import pytest
 from first_version import OLD
@@ -115,6 +116,19 @@ def test_a_file_of_the_first_version_is_read(models, tmp_path):
     assert config.mask_rcnn.widths == (16, 16, 16, 16) and config.detection.box_iou == 0.7
     stored, loaded = values(models.network), values(model.network)
     assert all(same(stored[name], loaded[name]) for name in stored)
+
+
+@pytest.mark.parametrize("layer", ["mrcnn_mask", "conv1"])
+def test_a_file_without_one_of_its_layers_is_no_model(models, tmp_path, layer):
+    path = tmp_path / "model.weights.h5"
+    models.save_mask_rcnn(path)
+    with h5py.File(path, "r+") as file:
+        names = [name for name in file.attrs["layer_names"] if np.asarray(name).astype(str) != layer]
+        assert len(names) == len(file.attrs["layer_names"]) - 1
+        file.attrs["layer_names"] = names
+        del file[layer]
+    with pytest.raises(InputError, match=f"model.weights.h5: lacks 1 layers of its own network, e.g. {layer}"):
+        load_mask_rcnn(path)
 
 
 def test_other_detection_settings(models, tmp_path):

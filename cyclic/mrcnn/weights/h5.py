@@ -19,6 +19,9 @@ from cyclic.mrcnn.weights import imagenet
 
 logger = logging.getLogger(__name__)
 
+# The model that Matterport nests these layers in; its loader finds them nowhere else.
+GROUPS = dict.fromkeys(("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"), "rpn_model")
+
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
@@ -77,15 +80,17 @@ def save_weights(path, model, attributes=None, groups=None):
         attributes: `{name: str or number}` stored with the file.
         groups: `{group: {name: array}}` stored beside the layers; `load_weights` passes over them.
     """
-    layers = leaf_layers(model)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["layer_names"] = _encode(layers)
+        stored: dict[str, dict] = {}
+        for name, layer in leaf_layers(model).items():
+            weights = {f"{name}/{weight.name}:0": weight for weight in _weights_to_save(layer)}
+            stored.setdefault(GROUPS.get(name, name), {}).update(weights)
+        file.attrs["layer_names"] = _encode(stored)
         file.attrs.update(attributes or {})
-        for name, layer in layers.items():
-            group = file.create_group(name)
-            names = [f"{name}/{weight.name}:0" for weight in _weights_to_save(layer)]
-            group.attrs["weight_names"] = _encode(names)
-            for weight_name, weight in zip(names, _weights_to_save(layer), strict=True):
+        for group_name, weights in stored.items():
+            group = file.create_group(group_name)
+            group.attrs["weight_names"] = _encode(weights)
+            for weight_name, weight in weights.items():
                 group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
         for group_name, arrays in (groups or {}).items():
             group = file.create_group(group_name)

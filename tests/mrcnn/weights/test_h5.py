@@ -1,9 +1,12 @@
 """Weights files: what was saved comes back, whatever the layout, and a wrong file says what is wrong."""
 
+import json
+
 import h5py
 import keras
 import numpy as np
 import pytest
+from golden import PARITY, needs_parity
 
 from cyclic.backbones import build_backbone
 from cyclic.classifier.model import build_classifier
@@ -275,3 +278,18 @@ def test_a_layer_used_twice_is_one_layer():
     image = keras.Input((4,))
     layer = keras.layers.Dense(4, name="fc")
     assert list(leaf_layers(keras.Model(image, layer(layer(image))))) == ["fc"]
+
+
+@needs_parity
+def test_every_layer_of_a_saved_network_lies_where_matterport_looks_for_it(tmp_path):
+    class Nuclei(Config):
+        NAME, NUM_CLASSES, BACKBONE = "parity", 2, "resnet50"
+
+    save_weights(tmp_path / "saved.h5", Network(Nuclei()))
+    with h5py.File(tmp_path / "saved.h5") as file:
+        groups = [name.decode() for name in file.attrs["layer_names"]]
+        saved = {
+            group: [[name.decode(), list(file[group][name].shape)] for name in file[group].attrs["weight_names"]]
+            for group in groups
+        }
+    assert saved == json.loads((PARITY / "manifest.json").read_text())
