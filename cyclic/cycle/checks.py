@@ -1,12 +1,53 @@
-"""What is worth a word before a run starts: labels that will not count."""
+"""What is looked at before a run starts or goes on: is the data the same, and which labels will not count?"""
 
+import hashlib
 import warnings
+from pathlib import Path
 
 from cyclic.cycle.context import Context
+from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_folder import count_placed
+from cyclic.errors import InputError
+from cyclic.files import read_json, write_json
 from cyclic.label_maps import is_foreground
 
 NAMED = 3
+
+
+def check_same_data(path: Path, data: Path, train: NucleiDataset, val: NucleiDataset | None) -> None:
+    """Remember which images a run was given, or compare them with those that it was given before.
+
+    Args:
+        path: `data.json` of the run.
+        data: folder of the data set, for messages.
+        train, val: its images.
+
+    Raises:
+        InputError: an image was added, taken out, changed, or moved to another split.
+    """
+    now = {
+        split: {name: _digest(dataset.image_path(name)) for name in dataset.ids}
+        for split, dataset in (("train", train), ("val", val))
+        if dataset is not None
+    }
+    if not path.is_file():
+        write_json(path, now)
+        return
+    before = read_json(path)
+    cure = "restore the data set, or start a new run with another --out"
+    for split in sorted({*before, *now}):
+        old, new = before.get(split, {}), now.get(split, {})
+        for name in [*old, *new]:
+            if name not in new:
+                raise InputError(f"{data}: image {name} was in {split!r} when the run began; {cure}")
+            if name not in old:
+                raise InputError(f"{data}: image {name} came to {split!r} after the run began; {cure}")
+            if old[name] != new[name]:
+                raise InputError(f"{data}: image {name} is another one than when the run began; {cure}")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def warn_of_unused_labels(context: Context) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cyclic.allocator import keep_freed_memory
 from cyclic.config import RunConfig
 from cyclic.cycle import pictures
-from cyclic.cycle.checks import warn_of_unused_labels
+from cyclic.cycle.checks import check_same_data, warn_of_unused_labels
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
 from cyclic.datasets.layouts import open_splits
@@ -66,11 +66,13 @@ def train(
         progress: display; None makes one on standard error.
 
     Raises:
-        InputError: bad input; see the stages. What was finished stays, and `resume` goes on from there.
+        InputError: bad input, see the stages; or the data set is not the one that the run began with. What was finished
+            stays, and `resume` goes on from there.
     """
     keep_freed_memory()
     train_set, val_set = open_splits(data)
     with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
+        check_same_data(run.paths.data, Path(data), train_set, val_set)
         run.log("data", folder=str(Path(data).resolve()))
         shown = [*(val_set.ids if val_set else [])[:SHOWN], *train_set.ids[:SHOWN]]
         with progress or Progress() as display, Board(run.paths.tensorboard, shown) as board:

@@ -1,7 +1,7 @@
 """Every path of a run directory, once.
 
     RUN/
-      config.yaml  log.jsonl  state.json  metrics.json  report.html  best.weights.h5
+      config.yaml  data.json  log.jsonl  state.json  metrics.json  report.html  best.weights.h5
       tiles/  overlays/  tensorboard/
       cycle_1/
         classifier.weights.h5  model.weights.h5
@@ -107,6 +107,11 @@ class RunPaths:
     def state(self) -> Path:
         """Finished stages, which `--resume` reads."""
         return self.root / "state.json"
+
+    @property
+    def data(self) -> Path:
+        """The images of each split and their digests, which a resumed run must find again."""
+        return self.root / "data.json"
 
     @property
     def metrics(self) -> Path:
