@@ -1,5 +1,10 @@
 """The `cyclic` command: one function a subcommand. Exit code 0: done, 2: bad input or wrong use, 1: a defect."""
 
+from cyclic.allocator import keep_freed_memory
+
+# Before NumPy and TensorFlow start their threads, each of which would get a heap of its own, out of reach of this.
+keep_freed_memory()
+
 import errno
 import faulthandler
 import os
@@ -11,7 +16,6 @@ from typing import Annotated, Any, TextIO
 import rich.console
 import typer
 
-from cyclic.allocator import keep_freed_memory
 from cyclic.config import RunConfig, load_config, merge_overrides
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, cut_tiles
@@ -299,8 +303,6 @@ def _start_keras() -> None:
     """Import Keras, without TensorFlow's messages; only the commands that need it pay the seconds this takes."""
     if "keras" in sys.modules:
         return
-    # Before NumPy and TensorFlow start their threads, each of which would get a heap of its own, out of reach of this.
-    keep_freed_memory()
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1"):
         _mute_native_code()
     import absl.logging

@@ -126,9 +126,9 @@ def test_labels_of_training_images_are_never_read(fake_run, tmp_path, monkeypatc
     assert sorted(read) == ["val_000", "val_001", "val_002"]
 
 
-def test_a_run_that_does_not_score_reads_no_labels_at_all(fake_run, run_copy, tmp_path, monkeypatch):
+def test_a_val_without_labels_shows_predictions_alone(fake_run, run_copy, tmp_path, monkeypatch):
     monkeypatch.setattr(MonusacDataset, "label_map", lambda *_: pytest.fail("labels read"))
-    (run_copy / "config.yaml").write_text(yaml.safe_dump({"evaluate": False}))
+    monkeypatch.setattr(MonusacDataset, "has_labels", lambda *_: False)
     page = write_report(run_copy, fake_run.data, tmp_path / "a.html").read_text()
     assert "Ground truth" not in page and 'id="ranking"' not in page and "Cycle 2: prediction" in page
 
@@ -253,7 +253,7 @@ def test_a_stage_that_ran_twice_shows_its_last_losses(fake_run, run_copy):
 
 def test_changed_settings_are_bold(text):
     assert re.search(r"<dt>seed</dt><dd><b>3</b></dd>", text)
-    assert re.search(r"<dt>steps_per_epoch</dt><dd>100</dd>", text)
+    assert re.search(r"<dt>later_steps</dt><dd>600</dd>", text)
 
 
 def test_strange_names_are_escaped(fake_run, tmp_path):
