@@ -115,8 +115,9 @@ def read_map(path: str | Path) -> np.ndarray:
 def _read_picture(path: Path) -> np.ndarray:
     """Return the pixels of a file that Pillow reads."""
     with Image.open(path) as opened:
-        if getattr(opened, "n_frames", 1) > 1:
-            raise InputError(f"{path}: {opened.n_frames} frames; export one of them as an image of its own")
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1:
+            raise InputError(f"{path}: {frames} frames; export one of them as an image of its own")
         picture = ImageOps.exif_transpose(opened)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):  # grey of more than 8 bits
             return _narrow(np.asarray(picture), str(path))

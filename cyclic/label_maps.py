@@ -84,7 +84,9 @@ def read_mask(path: str | Path) -> np.ndarray:
         drawn = colour.any(axis=-1)
         mask = drawn & alpha if drawn.any() else alpha & ~alpha.all()
     else:
-        mask = pixels.any(axis=-1) if pixels.ndim == 3 else pixels != 0
+        mask = np.not_equal(pixels, 0)
+        if mask.ndim == 3:
+            mask = np.logical_or.reduce(mask, axis=-1)
     if mask.ndim != 2:
         raise InputError(f"{path}: shape {pixels.shape}; a mask is one picture")
     if not mask.any():
@@ -94,9 +96,10 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 def _read_drawing(path: Path) -> np.ndarray:
     with Image.open(path) as opened:
-        if opened.mode in ("P", "PA"):  # what the palette shows, not its indices
-            opened = opened.convert("RGBA" if "transparency" in opened.info or opened.mode == "PA" else "RGB")
-        return np.asarray(opened)
+        if opened.mode not in ("P", "PA"):
+            return np.asarray(opened)
+        # What the palette shows, not its indices.
+        return np.asarray(opened.convert("RGBA" if "transparency" in opened.info or opened.mode == "PA" else "RGB"))
 
 
 def is_foreground(labels: np.ndarray) -> bool:
