@@ -9,12 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from coco_file import export_coco
 
 from cyclic.errors import InputError
 from cyclic.evaluation.compare import BASELINE, compare, evaluate_and_write, name_predictions
 from cyclic.evaluation.folders import evaluate_folders
 from cyclic.files import write_image
+from cyclic.inference.export import export_coco
 from cyclic.label_maps import write_label_map
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "evaluate.py"

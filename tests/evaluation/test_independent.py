@@ -9,13 +9,13 @@ import pycocotools.coco
 import pycocotools.cocoeval
 import pytest
 import skimage.metrics
-from coco_file import export_coco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from cyclic.evaluation.matching import contingency, match
 from cyclic.evaluation.metrics import EPSILON, evaluate_pair, panoptic_quality
+from cyclic.inference.export import export_coco
 
 HEIGHT, WIDTH = 9, 11
 IDS = (1, 2, 3, 5, 40, 1000)

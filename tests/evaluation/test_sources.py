@@ -6,7 +6,6 @@ import pathlib
 import numpy as np
 import pytest
 import scipy.io
-from coco_file import export_coco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from cyclic.errors import InputError
 from cyclic.evaluation.folders import evaluate_folders
 from cyclic.evaluation.sources import open_source
+from cyclic.inference.export import export_coco
 from cyclic.label_maps import write_label_map
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"

@@ -7,13 +7,13 @@ import numpy as np
 import pycocotools.coco
 import pycocotools.mask
 import pytest
-from coco_file import export_coco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as Outline
 
 from cyclic.errors import InputError
+from cyclic.inference.export import export_coco
 from cyclic.inference.export.geojson import export_geojson
 from cyclic.inference.export.polygons import polygons
 

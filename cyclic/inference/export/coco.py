@@ -72,6 +72,19 @@ class CocoFile:
         write_json(path, content | {"categories": categories}, compact=True)
 
 
+def export_coco(path: str | Path, predictions: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write `{file name: (labels, scores)}` as one COCO file; see `CocoFile` for many images.
+
+    Raises:
+        ValueError: fewer scores than labels.
+        InputError: the file cannot be written.
+    """
+    coco = CocoFile()
+    for name, (labels, scores) in predictions.items():
+        coco.add(name, labels, scores)
+    coco.write(path)
+
+
 def _rle(strip: np.ndarray, left: int, width: int) -> dict:
     """Compressed RLE of a mask whose columns from `left` on are `strip` (`[H, w]` bool, not empty).
 
