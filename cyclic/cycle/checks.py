@@ -4,6 +4,8 @@ import hashlib
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from cyclic.cycle.context import Context
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_folder import count_placed
@@ -51,21 +53,24 @@ def _digest(path: Path) -> str:
 
 
 def warn_of_unused_labels(context: Context) -> None:
-    """Warn of val images without labels, of masks that are no label maps, and of negative tiles of unknown place."""
+    """Warn of val images without labels beside others that have some, and of negative tiles of unknown place."""
     scored = context.scored_ids
     without = [name for name in context.val_ids if name not in scored]
     if scored and without:
         warnings.warn(f"{context.data}: {_name(without)} of val have no labels and are not scored", stacklevel=2)
-    assert context.val is not None or not scored
-    masks = [name for name in scored if context.val and is_foreground(context.val.label_map(name))]
+    if context.config.tiles.folder and context.config.trusts_negative_tiles:
+        _warn_of_tiles_without_a_place(context)
+
+
+def warn_of_masks(context: Context, truths: dict[str, np.ndarray]) -> None:
+    """Warn of `{image id: label map}` that are masks of all nuclei: each is scored as one nucleus."""
+    masks = [name for name, labels in truths.items() if is_foreground(labels)]
     if masks:
         warnings.warn(
             f"{context.data}: the labels of {_name(masks)} hold one label in many pieces, which is scored as one "
             "nucleus; give each nucleus a number of its own",
             stacklevel=2,
         )
-    if context.config.tiles.folder and context.config.trusts_negative_tiles:
-        _warn_of_tiles_without_a_place(context)
 
 
 def _warn_of_tiles_without_a_place(context: Context) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cyclic.config import load_config
-from cyclic.cycle.checks import check_same_data, warn_of_unused_labels
+from cyclic.cycle.checks import check_same_data, warn_of_masks, warn_of_unused_labels
 from cyclic.cycle.context import Context
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.synthetic import write_tissue_set
@@ -98,8 +98,10 @@ def test_a_mask_of_all_nuclei_is_named(tmp_path, data):
     labels[4:10, 4:10] = labels[30:40, 30:40] = 255
     (data / "labels/val_000.png").unlink()
     write_label_map(data / "labels/val_000.tif", labels)
+    given = context(data, tmp_path)
+    truths = {name: given.val.label_map(name) for name in given.scored_ids}
     with pytest.warns(UserWarning, match=r"labels of 1 images \(val_000\) hold one label in many pieces"):
-        warn_of_unused_labels(context(data, tmp_path))
+        warn_of_masks(given, truths)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cyclic.cycle.checks import warn_of_masks
 from cyclic.cycle.context import Context
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.compare import BASELINE
@@ -16,6 +17,8 @@ REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foregro
 
 def score_baseline(context: Context) -> None:
     """Add the row of the no-label baseline (hematoxylin, Otsu, watershed)."""
+    assert context.val is not None, "scores are asked for without val images"
+    warn_of_masks(context, {name: context.val.label_map(name) for name in context.scored_ids})
     _add_row(context, {name: no_label_baseline(context.images[name]) for name in context.scored_ids}, BASELINE, 0, 0)
 
 
