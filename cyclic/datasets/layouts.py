@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cyclic.datasets.aperio import AperioDataset
 from cyclic.datasets.ccrcc import CcrccDataset
 from cyclic.datasets.consep import ConsepDataset
 from cyclic.datasets.dataset import NucleiDataset
@@ -15,7 +16,8 @@ def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
 
     Args:
         root: `images/` or `stage1_train/` in it: `MonusacDataset`; `Train/Images/` or the like: `CcrccDataset` or
-            `ConsepDataset`, as the variables of the label files say.
+            `ConsepDataset`, as the variables of the label files say; `Tissue Images/` or
+            `MoNuSAC_images_and_annotations/`: `AperioDataset`.
         split: "train", "val", "test", or None for every image.
 
     Raises:
@@ -26,7 +28,7 @@ def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
         kinds: tuple[type[SplitFoldersDataset], ...] = (CcrccDataset, ConsepDataset)
         # Without labels the two are alike.
         return next((kind for kind in kinds if kind.holds(root)), SplitFoldersDataset)(root, split)
-    return MonusacDataset(root, split)
+    return AperioDataset(root, split) if AperioDataset.holds(root) else MonusacDataset(root, split)
 
 
 def open_splits(root: str | Path) -> tuple[NucleiDataset, NucleiDataset | None]:
