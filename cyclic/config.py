@@ -250,8 +250,8 @@ class RunConfig(_Section):
         """Refuse what would otherwise stop a run hours later."""
         rules = (
             (
-                self.supervision == "image" or self.pseudo.recipe == "stain",
-                f"supervision {self.supervision} has no activation map: it needs pseudo.recipe stain",
+                self.supervision != "none" or self.pseudo.recipe == "stain",
+                "supervision none has no activation map: it needs pseudo.recipe stain",
             ),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
             (self.mask_rcnn.crop % 64 == 0, "mask_rcnn.crop has to be divisible by 64"),
