@@ -104,8 +104,10 @@ def _outline_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def find_run_candidates(run: Run, cycle: int, name: str) -> Candidates:
-    """Return the candidates of an image in a cycle, by the run's settings."""
+    """Return the candidates of an image in a cycle, by the run's settings; without a classifier those of the stain."""
     image, config = run.images.image(name), run.config
+    if not run.has_classifier:
+        config = config.model_copy(update={"pseudo": config.pseudo.model_copy(update={"recipe": "stain"})})
     activation = run_map(run, cycle, name) if recipe_of(config).source == "activation" else None
     return find_candidates(image, activation, config, _negative_area(run, name, image.shape[:2]))
 

@@ -70,7 +70,8 @@ def without_classifier(fake_run, root, supervision):
     """Return the run as one of another supervision leaves it: no maps; with instance labels no pseudo masks of val."""
     path = root / supervision
     shutil.copytree(fake_run.run, path)
-    (path / "config.yaml").write_text(yaml.safe_dump({"supervision": supervision}))
+    settings = {"supervision": supervision, "pseudo": {"recipe": "paper" if supervision == "instance" else "stain"}}
+    (path / "config.yaml").write_text(yaml.safe_dump(settings))
     paths = RunPaths(path)
     for cycle in map(paths.cycle, paths.cycles()):
         shutil.rmtree(cycle.map("").parent)
