@@ -59,10 +59,10 @@ def parsed(arguments):
 def weights(tmp_path_factory):
     """A folder with the weights file that README names, of a tiny model."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "demo/run").mkdir(parents=True)
+    (folder / "cyclic-demo/run").mkdir(parents=True)
     tiny = ("mask_rcnn.width=[16, 16, 16, 16]", "detection.max_instances=8", "detection.proposals=16", "scale=1")
     Models(load_config((), (*tiny, "detection.tile=64", "detection.overlap=16"))).save_mask_rcnn(
-        folder / "demo/run/best.weights.h5"
+        folder / "cyclic-demo/run/best.weights.h5"
     )
     return folder
 

@@ -62,10 +62,10 @@ def predict_folder(
         raise InputError(f"format {', '.join(unknown) or 'none'}: use one or more of {', '.join(FORMATS)}")
     out, paths = Path(out), find_images(images)
     replaced = check_outputs(_outputs(out, paths, formats), [*paths.values(), Path(weights)], overwrite)
+    predictor = Predictor.load(weights, overrides, classifier)
     if replaced:
         more = f" and {len(replaced) - 1} more files" if len(replaced) > 1 else ""
         warnings.warn(f"{replaced[0]}{more}: replaced by the new prediction", stacklevel=2)
-    predictor = Predictor.load(weights, overrides, classifier)
     coco, counts, unreadable = CocoFile(), {}, []
     with progress or Progress() as display:
         for name, path in display.track(paths.items(), "predict", len(paths)):
