@@ -126,15 +126,20 @@ class Models:
         h5.save_weights(path, self.network, {"run_config": settings})
 
     def trainer(self, seed: int, steps_per_epoch: int) -> MaskRCNN:
-        """Return the Mask R-CNN in training mode.
+        """Return the Mask R-CNN in training mode: one object, at its start.
 
         Args:
             seed: of crops, anchors and ROIs.
             steps_per_epoch: training steps of an epoch.
         """
-        config = mask_rcnn_config(self.config)
-        config.SEED, config.STEPS_PER_EPOCH = seed, steps_per_epoch
-        return MaskRCNN("training", config, network=self.network)
+        model = self._trainer
+        model.restart(seed)
+        model.config.STEPS_PER_EPOCH = steps_per_epoch
+        return model
+
+    @cached_property
+    def _trainer(self) -> MaskRCNN:
+        return MaskRCNN("training", mask_rcnn_config(self.config), network=self.network)
 
     @cached_property
     def detector(self) -> MaskRCNN:

@@ -25,6 +25,7 @@ BENCHMARKS = {
     "detect": ("benchmarks.detect", "detection in one image beside torchvision's"),
     "sample": ("benchmarks.sample", "making one training sample"),
     "memory": ("benchmarks.memory", "resident memory over many detections"),
+    "cycles": ("benchmarks.cycles", "memory and time of each cycle of a small training"),
     "stages": ("benchmarks.stages", "where the time of a step and of a detection goes"),
     "gpu": ("benchmarks.gpu", "training and detection on a GPU beside torchvision's"),
     "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),

@@ -9,12 +9,13 @@ import numpy as np
 
 from cyclic.classifier.model import preprocess
 from cyclic.errors import InputError
-from cyclic.fitting import LossGuard, build_optimizer
+from cyclic.fitting import LossGuard, build_optimizer, compile_once
 
 # Weight decay of each optimizer; the paper's has none.
 WEIGHT_DECAY = {"adamw": 1e-4, "sgd": None}
 # Steps in one Keras epoch at most: callbacks report progress at least this often.
 STEPS_PER_EPOCH = 100
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +72,13 @@ def train_classifier(
     if len(train_data) == 0 or len(val_data) == 0:
         raise InputError("no tiles to train or to validate on: check the tile folders and the split")
     data = _MeanSubtracted(train_data, mean_pixel)
-    model.compile(
-        optimizer=_build_optimizer(optimizer, learning_rate, steps, warmup),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    compile_once(
+        model,
+        optimizer,
+        lambda rate: build_optimizer(optimizer, rate, WEIGHT_DECAY.get(optimizer), momentum=0.9, nesterov=True),
+        learning_rate,
+        **({"warmup_steps": warmup, "total_steps": steps} if optimizer == "adamw" else {}),
+        loss=LOSS,
     )
     guard = _StepGuard(steps)
     history = model.fit(
@@ -81,18 +86,6 @@ def train_classifier(
     )
     accuracy, f1 = _score(model, val_data, mean_pixel)
     return ClassifierReport(accuracy, f1, tuple(float(loss) for loss in history.history["loss"]), guard.step)
-
-
-def _build_optimizer(name: str, learning_rate: float, steps: int, warmup: int) -> keras.optimizers.Optimizer:
-    rate = learning_rate
-    if name == "adamw":
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else learning_rate,
-            decay_steps=steps - warmup,
-            warmup_target=learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    return build_optimizer(name, rate, WEIGHT_DECAY.get(name), momentum=0.9, nesterov=True)
 
 
 class _MeanSubtracted(keras.utils.PyDataset):

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cyclic.allocator import keep_freed_memory
+from cyclic.allocator import keep_freed_memory, release_freed_memory
 from cyclic.config import RunConfig
 from cyclic.cycle import pictures
 from cyclic.cycle.checks import check_same_data, warn_of_unused_labels
@@ -85,6 +85,8 @@ def train(
                 wanted = until is None or stage.kind in PARTS[until]
                 if reached and not wanted:
                     break
+                # What the stage before has freed does not fit this one's blocks: memory would grow from cycle to cycle.
+                release_freed_memory()
                 with run.stage(stage.key):
                     stage.run()
                     stage.show()

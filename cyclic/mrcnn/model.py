@@ -2,6 +2,8 @@
 
 import logging
 
+import keras
+
 from cyclic.allocator import keep_freed_memory
 from cyclic.errors import InputError
 from cyclic.mrcnn.data.loader import DataGenerator
@@ -13,7 +15,7 @@ from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.matterport.inspection import Inspection, log
 from cyclic.mrcnn.train import checkpoint
 from cyclic.mrcnn.train.callbacks import Checkpoint, NaNGuard, tensorboard
-from cyclic.mrcnn.train.optimizer import build_optimizer, jit_compile, set_trainable
+from cyclic.mrcnn.train.optimizer import compile_model, jit_compile, set_trainable
 from cyclic.mrcnn.train.run_folder import RunFolder
 from cyclic.mrcnn.weights import downloads, h5
 
@@ -209,11 +211,15 @@ class MaskRCNN(Inspection):
         set_trainable(self.network, layer_regex)
 
     def compile(self, learning_rate, momentum, total_steps=None):
-        """Give `keras_model` a new optimizer, see `optimizer.build_optimizer`; the losses are part of the model.
+        """Give `keras_model` an optimizer in its first step, see `compile_model`; the losses are part of the model.
 
         Under the dtype policy "mixed_float16" Keras scales the loss, and skips a step whose gradients overflow.
         """
-        optimizer = build_optimizer(self.config, learning_rate, momentum, total_steps)
-        self.keras_model.compile(optimizer=optimizer, jit_compile=jit_compile(self.config.JIT_COMPILE))
-        # If the first step had to create the optimizer's variables, TensorFlow would trace the step twice.
-        self.keras_model.optimizer.build(self.keras_model.trainable_variables)
+        compile_model(self.keras_model, self.config, learning_rate, momentum, total_steps)
+
+    def restart(self, seed):
+        """Forget all training but the weights: back to epoch 0, with random choices that follow from `seed`."""
+        self.epoch, self.last_checkpoint, self._resume_from = 0, None, None
+        self.config.SEED = seed
+        for state in checkpoint.generators(self.keras_model).values():
+            state.assign(keras.random.SeedGenerator(seed).state)

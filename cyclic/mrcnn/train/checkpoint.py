@@ -9,6 +9,7 @@ import hashlib
 
 import numpy as np
 
+from cyclic import fitting
 from cyclic.errors import InputError
 from cyclic.mrcnn.weights import h5
 
@@ -48,7 +49,7 @@ def save_checkpoint(path, network, model, epoch, steps, settings, seed):
     """
     groups = {
         OPTIMIZER: {name: variable.numpy() for name, variable in _state(model.optimizer).items()},
-        RANDOM: {name: variable.numpy() for name, variable in _generators(model).items()},
+        RANDOM: {name: variable.numpy() for name, variable in generators(model).items()},
     }
     h5.save_weights(path, network, {"epoch": epoch, "steps": steps, "data_seed": seed, **settings}, groups)
 
@@ -73,7 +74,7 @@ def restore(path, model):
     Raises:
         InputError: the file holds the variables of another optimizer.
     """
-    for group, variables in ((OPTIMIZER, _state(model.optimizer)), (RANDOM, _generators(model))):
+    for group, variables in ((OPTIMIZER, _state(model.optimizer)), (RANDOM, generators(model))):
         arrays = h5.read_group(path, group)
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         if {name: array.shape for name, array in arrays.items()} != shapes:
@@ -94,14 +95,14 @@ def not_finite(network):
 def _state(optimizer):
     """Return `{name: variable}` of an optimizer: momentum, accumulated gradients, steps, and the scale of the loss.
 
-    The learning rate is what `train` was called with, not part of the state. A LossScaleOptimizer lists two step
-    counters of one name: first its own, which is unused, then that of the optimizer it wraps. The later one is kept
-    here.
+    The learning rate and its schedule are what `train` was called with, not part of the state. A LossScaleOptimizer
+    lists two step counters of one name: first its own, which is unused, then that of the optimizer it wraps. The later
+    one is kept here.
     """
-    return {variable.name: variable for variable in optimizer.variables if variable.name != "learning_rate"}
+    return {variable.name: variable for variable in optimizer.variables if variable.name not in fitting.RATES}
 
 
-def _generators(model):
+def generators(model):
     """Return `{number: state variable}` of the model's random generators; Keras gives them all one path."""
     states = [variable for variable in model.variables if "seed_generator" in variable.path]
     return {str(number): state for number, state in enumerate(states)}

@@ -1,10 +1,8 @@
-"""Optimizer, learning-rate schedule and the choice of layers of Mask R-CNN training."""
+"""Optimizer and choice of layers of Mask R-CNN training."""
 
 import re
 
 import keras
-import numpy as np
-from keras import ops
 
 from cyclic import fitting
 from cyclic.mrcnn.kernels.optimizers import after_gradients
@@ -18,37 +16,42 @@ LAYER_GROUPS = {
     "5+": r"(res5.*)|(bn5.*)|(block5_.*)|" + _HEADS,
     "all": ".*",
 }
+# Share of the learning rate that is left at the end of the cosine.
+FLOOR = 0.01
 
 
-@keras.saving.register_keras_serializable(package="cyclic")
-class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear rise to `peak` over `warmup_steps`, then constant, or cosine fall to a hundredth at `total_steps`.
+def compile_model(model, config, peak, momentum, total_steps=None):
+    """Give a training model its optimizer in its first step. With settings as before, the compiled step is kept.
 
     Args:
+        model: training model; the losses are part of it.
+        config: `cyclic.mrcnn.config.Config`.
         peak: highest learning rate.
-        warmup_steps: steps (batches) of the rise.
-        total_steps: step at which the cosine ends; None keeps the rate constant.
+        momentum: momentum of SGD.
+        total_steps: batches the cosine schedule spans.
+
+    Raises:
+        ValueError: OPTIMIZER or GRADIENT_ACCUMULATION_STEPS is none that can be used.
     """
+    fitting.compile_once(
+        model,
+        (
+            config.OPTIMIZER,
+            config.WEIGHT_DECAY,
+            momentum,
+            config.GRADIENT_CLIP_NORM,
+            config.GRADIENT_ACCUMULATION_STEPS,
+        ),
+        lambda rate: build_optimizer(config, rate, momentum),
+        peak,
+        config.WARMUP_STEPS,
+        total_steps if config.LR_SCHEDULE == "cosine" else None,
+        FLOOR,
+        jit_compile=jit_compile(config.JIT_COMPILE),
+    )
 
-    def __init__(self, peak, warmup_steps=0, total_steps=None):
-        self.peak, self.warmup_steps, self.total_steps = float(peak), int(warmup_steps), total_steps
 
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        rate = ops.convert_to_tensor(self.peak, "float32")
-        if self.total_steps is not None:
-            span = max(self.total_steps - self.warmup_steps, 1)
-            share = ops.clip((step - self.warmup_steps) / span, 0.0, 1.0)
-            rate = rate * (0.01 + 0.99 * 0.5 * (1.0 + ops.cos(np.pi * share)))
-        if self.warmup_steps:
-            rate = rate * ops.minimum((step + 1.0) / self.warmup_steps, 1.0)
-        return rate
-
-    def get_config(self):
-        return {"peak": self.peak, "warmup_steps": self.warmup_steps, "total_steps": self.total_steps}
-
-
-def build_optimizer(config, learning_rate, momentum, total_steps):
+def build_optimizer(config, rate, momentum):
     """Return the optimizer of `config.OPTIMIZER`; weight decay spares norm parameters and biases.
 
     With GRADIENT_ACCUMULATION_STEPS = k it steps at every k-th batch, by the mean of k gradients, which is clipped; the
@@ -56,9 +59,8 @@ def build_optimizer(config, learning_rate, momentum, total_steps):
 
     Args:
         config: `cyclic.mrcnn.config.Config`.
-        learning_rate: peak learning rate.
+        rate: learning rate, see `fitting.learning_rate`.
         momentum: momentum of SGD.
-        total_steps: batches the cosine schedule spans.
 
     Raises:
         ValueError: OPTIMIZER or GRADIENT_ACCUMULATION_STEPS is none that can be used.
@@ -66,10 +68,6 @@ def build_optimizer(config, learning_rate, momentum, total_steps):
     accumulated = config.GRADIENT_ACCUMULATION_STEPS
     if not isinstance(accumulated, int) or accumulated < 1:
         raise ValueError(f"GRADIENT_ACCUMULATION_STEPS = {accumulated!r}: use a whole number, 1 or more")
-    cosine = total_steps if config.LR_SCHEDULE == "cosine" else None
-    # A rate that nothing changes stays a number, which callbacks such as ReduceLROnPlateau can set.
-    changing = cosine is not None or config.WARMUP_STEPS > 0
-    rate = WarmupSchedule(learning_rate, config.WARMUP_STEPS, cosine) if changing else float(learning_rate)
     if config.OPTIMIZER not in fitting.OPTIMIZERS:
         raise ValueError(f"OPTIMIZER = {config.OPTIMIZER!r}: use sgd or adamw")
     optimizer = fitting.build_optimizer(

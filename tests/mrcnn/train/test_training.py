@@ -8,9 +8,11 @@ import pytest
 from keras import ops
 
 from cyclic.backbones.norm import FrozenBatchNormalization
+from cyclic.fitting import WarmupSchedule, learning_rate
 from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.train import optimizer as mrcnn_optimizer
 from cyclic.mrcnn.train.callbacks import NaNGuard
-from cyclic.mrcnn.train.optimizer import LAYER_GROUPS, WarmupSchedule, build_optimizer, jit_compile, set_trainable
+from cyclic.mrcnn.train.optimizer import LAYER_GROUPS, jit_compile, set_trainable
 
 
 def rate(schedule, step):
@@ -30,7 +32,7 @@ def test_warmup_rises_linearly_to_the_peak_and_stays():
 
 
 def test_cosine_falls_to_a_hundredth():
-    schedule = WarmupSchedule(1.0, warmup_steps=10, total_steps=110)
+    schedule = WarmupSchedule(1.0, warmup_steps=10, total_steps=110, floor=0.01)
     assert rate(schedule, 10) == pytest.approx(1.0)
     assert rate(schedule, 60) == pytest.approx(0.505)
     assert rate(schedule, 110) == pytest.approx(0.01) == rate(schedule, 500)
@@ -45,6 +47,13 @@ def test_schedule_survives_its_config():
 
 
 # --- optimizer ---
+
+
+def build_optimizer(config, peak, momentum, total_steps):
+    """Return the optimizer with the learning rate that training gives it."""
+    total = total_steps if config.LR_SCHEDULE == "cosine" else None
+    rate = learning_rate(peak, config.WARMUP_STEPS, total, mrcnn_optimizer.FLOOR)
+    return mrcnn_optimizer.build_optimizer(config, rate, momentum)
 
 
 class TrainConfig(Config):
@@ -113,9 +122,12 @@ def stepped(optimizer, gradient):
 
 def test_schedule_follows_the_config():
     config = TrainConfig()
-    assert rate(build_optimizer(config, 0.5, 0.9, 100)._learning_rate, 100) == pytest.approx(0.5)
-    config.LR_SCHEDULE = "cosine"
-    assert rate(build_optimizer(config, 0.5, 0.9, 100)._learning_rate, 100) == pytest.approx(0.005)
+    config.OPTIMIZER = "adamw"
+    for schedule, last in (("constant", 0.5), ("cosine", 0.005)):
+        config.LR_SCHEDULE = schedule
+        model = small_model()
+        mrcnn_optimizer.compile_model(model, config, 0.5, 0.9, 100)
+        assert rate(model.optimizer._learning_rate, 100) == pytest.approx(last)
 
 
 def test_unknown_optimizer():

@@ -11,6 +11,7 @@ from cyclic.mrcnn.data.loader import DataGenerator
 from cyclic.mrcnn.layers.losses import LOSS_NAMES
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.weights import h5 as weights
+from cyclic.mrcnn.weights.h5 import leaf_layers
 
 # What an image without positive ROIs trains.
 BACKGROUND_LOSSES = ("rpn_class_loss", "mrcnn_class_loss")
@@ -82,6 +83,31 @@ def test_a_step_without_positives_trains_background_alone(kind):
     assert same(masks, arrays([network.mask_head]))
     after = arrays([network.box_head, network.rpn, network.backbone, network.fpn])
     assert not same(others, after) and all(np.isfinite(value).all() for part in after.values() for value in part)
+
+
+# --- training again ---
+
+
+def test_a_restarted_model_trains_like_a_new_one():
+    """The same choice of ROIs, the same first step of the optimizer, epoch 0."""
+    config = TinyConfig()
+    used = MaskRCNN("training", config, network=small_network(config))
+    start = arrays(leaf_layers(used.network).values())
+
+    def train(seed):
+        for name, layer in leaf_layers(used.network).items():
+            layer.set_weights(start[name])
+        used.restart(seed)
+        assert used.epoch == 0
+        return used.train(OneImage(), None, 0.01, 2, verbose=0).history
+
+    first, optimizer = train(3), used.keras_model.optimizer
+    second, other = train(3), train(4)
+    assert used.epoch == 2 and used.keras_model.optimizer is optimizer
+    assert first.keys() == second.keys()
+    for name, losses in first.items():
+        assert second[name] == pytest.approx(losses, rel=1e-5)
+    assert other["loss"] != pytest.approx(second["loss"], rel=1e-5)
 
 
 # --- normalisation ---
