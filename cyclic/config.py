@@ -52,8 +52,8 @@ class TilesConfig(_Section):
     folder: str | None = Field(
         None, description="Folder with positive/ and negative/. null cuts tiles from labelled training images."
     )
-    size: Positive = Field(48, description="Side of a tile; set it to the side of your own tiles.")
-    stride: Positive = Field(36, description="Distance of positive tiles. Negative ones lie four times as dense.")
+    size: Positive = Field(64, description="Side of a tile; set it to the side of your own tiles.")
+    stride: Positive = Field(48, description="Distance of positive tiles. Negative ones lie four times as dense.")
 
 
 class ClassifierConfig(_Section):

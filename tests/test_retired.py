@@ -1,6 +1,7 @@
 """Settings of the first version: translated where they were renamed, skipped by name where they are gone."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,8 @@ from cyclic.config import RunConfig, load_config, read_stored, read_stored_stric
 from cyclic.errors import InputError
 from cyclic.pseudo.recipe import RECIPES
 from cyclic.retired import RECIPE_KEYS, modernise
+
+CPU = Path(__file__).parents[1] / "configs" / "cpu.yaml"
 
 
 def old(**sections):
@@ -27,8 +30,8 @@ PAPER = {
 }  # fmt: skip
 
 
-def test_the_first_versions_recommended_settings_are_todays_defaults():
-    assert read_stored_strictly(OLD, "run") == (RunConfig(), [])
+def test_the_first_versions_recommended_settings_are_todays_for_two_cores():
+    assert read_stored_strictly(OLD, "run") == (load_config(CPU), [])
 
 
 def test_renamed_keys_keep_their_values():

@@ -51,16 +51,16 @@ def test_shipped_configurations_are_valid(path):
 @pytest.mark.parametrize(
     ("kind", "base", "name", "own"),
     [
-        ("cpu", None, "monusac", {"detection.usual_area"}),
-        ("cpu", None, "ccrcc", {"detection.tile"}),
-        ("cpu", None, "consep", {"mean_pixel.", "pseudo.max_area"}),
+        ("cpu", "cpu", "monusac", {"detection.usual_area"}),
+        ("cpu", "cpu", "ccrcc", {"detection.tile"}),
+        ("cpu", "cpu", "consep", {"mean_pixel.", "pseudo.max_area"}),
         ("paper", "paper", "monusac", set()),
         ("paper", "paper", "ccrcc", {"detection.tile"}),
         ("paper", "paper", "consep", {"mean_pixel."}),
     ],
 )
 def test_data_sets_share_one_base_but_for_what_their_images_ask_for(kind, base, name, own):
-    first = flat(load_config(ROOT / "configs" / f"{base}.yaml") if base else load_config())
+    first = flat(load_config(ROOT / "configs" / f"{base}.yaml"))
     second = flat(load_config(ROOT / "configs" / f"{name}_{kind}.yaml"))
     assert {key for key in first if first[key] != second[key]} == own
 
