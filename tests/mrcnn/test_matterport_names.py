@@ -1,7 +1,9 @@
 """Names, arguments and defaults are those of Matterport's `mrcnn`, so that old calls fit."""
 
 import inspect
+import random
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from keras import ops
@@ -11,6 +13,11 @@ from cyclic.mrcnn import model as modellib
 from cyclic.mrcnn import utils, visualize
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.geometry.boxes_numpy import apply_box_deltas
+
+
+class PaddedConfig(TinyConfig):
+    IMAGE_RESIZE_MODE = "pad64"
+
 
 INSTANCES = "gt_boxes gt_class_ids gt_masks pred_boxes pred_class_ids pred_scores pred_masks"
 RANGE = "gt_box gt_class_id gt_mask pred_box pred_class_id pred_score pred_mask"
@@ -58,7 +65,7 @@ SIGNATURES = {
     modellib: {
         "log": "text array=None",
         "compute_backbone_shapes": "config image_shape",
-        "load_image_gt": "dataset config image_id augmentation=None use_mini_mask=None",
+        "load_image_gt": "dataset config image_id augment=False augmentation=None use_mini_mask=False",
         "build_rpn_targets": "image_shape anchors gt_class_ids gt_boxes config",
         "compose_image_meta": "image_id original_image_shape image_shape window scale active_class_ids",
         "parse_image_meta": "meta",
@@ -193,30 +200,58 @@ def test_ground_truth_with_full_masks_or_mini_masks():
     """Matterport's inspection notebooks pass use_mini_mask, whatever the configuration says."""
     config = TinyConfig()
 
-    def truth(use_mini_mask):
+    def truth(*positional):
         rng = np.random.default_rng(0)
-        return modellib.load_image_gt(OneImage(), config, 0, use_mini_mask=use_mini_mask, rng=rng)[3:]
+        return modellib.load_image_gt(OneImage(), config, 0, *positional, rng=rng)[3:]
 
-    (boxes, full), (_, mini) = truth(False), truth(True)
+    assert config.USE_MINI_MASK
+    (boxes, full), (_, also_full), (_, mini) = truth(), truth(False, None, False), truth(False, None, True)
     assert full.shape == (64, 64, len(boxes)) and mini.shape == (14, 14, len(boxes))
     assert full.dtype == mini.dtype == bool
     np.testing.assert_array_equal(utils.extract_bboxes(full), boxes)
-    assert modellib.load_image_gt(OneImage(), config, 0)[-1].shape[:2] == (14, 14)
+    np.testing.assert_array_equal(also_full, full)
+
+
+def test_full_masks_fit_the_functions_that_take_ground_truth():
+    image, _, class_ids, boxes, masks = modellib.load_image_gt(OneImage(), PaddedConfig(), 0)
+    assert image.shape[:2] == masks.shape[:2] == (128, 128)
+    truth = (boxes, class_ids, masks)
+    assert utils.compute_ap(*truth, boxes, class_ids, np.ones(len(boxes)), masks)[0] == 1
+    axes = plt.subplots()[1]
+    visualize.display_instances(image, boxes, masks, class_ids, ["BG", "disk"], ax=axes)
+    plt.close()
+
+
+def test_ground_truth_follows_the_seed_of_pythons_random():
+    def truth(seed):
+        random.seed(seed)
+        return modellib.load_image_gt(OneImage(), TinyConfig(), 0)[0]
+
+    np.testing.assert_array_equal(truth(3), truth(3))
+    assert (truth(3) != truth(4)).any()
 
 
 def test_old_augmentation_mirrors_half_of_the_images():
-    config = type("PadConfig", (TinyConfig,), {"IMAGE_RESIZE_MODE": "pad64", "USE_MINI_MASK": False})()
-    plain, _, _, boxes, masks = modellib.load_image_gt(OneImage(), config, 0)
+    config = PaddedConfig()
+    plain, _, _, _, masks = modellib.load_image_gt(OneImage(), config, 0)
     mirrored = 0
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        image, _, _, new_boxes, new_masks = modellib.load_image_gt(OneImage(), config, 0, augment=True, rng=rng)
+        image, _, _, new_boxes, new_masks = modellib.load_image_gt(OneImage(), config, 0, True, rng=rng)
         if (image == plain).all():
             continue
         mirrored += 1
         np.testing.assert_array_equal(new_masks.any(axis=-1), masks.any(axis=-1)[:, ::-1])
         np.testing.assert_array_equal(utils.extract_bboxes(new_masks), new_boxes)
     assert 0 < mirrored < 8
+
+
+def test_old_augmentation_leaves_the_new_one_in_place():
+    black = lambda image, labels, ignore, rng: (image * 0, labels, ignore)  # noqa: E731
+    generators = map(np.random.default_rng, range(12))
+    found = [modellib.load_image_gt(OneImage(), PaddedConfig(), 0, True, black, rng=rng) for rng in generators]
+    assert not any(image.any() for image, *_ in found)
+    assert len({tuple(boxes.ravel()) for _, _, _, boxes, _ in found}) == 2
 
 
 def test_box_refinement_inside_the_network():
