@@ -41,10 +41,8 @@ def box_refinement(boxes, targets):
 def clip_boxes(boxes, window):
     """Clip `boxes` (`[..., 4]`) to `window` (`[..., 4]`, broadcast against the boxes)."""
     low, high = window[..., :2], window[..., 2:]
-    return ops.concatenate(
-        [ops.clip(boxes[..., :2], low, high), ops.clip(boxes[..., 2:], low, high)],
-        axis=-1,
-    )
+    corners = (boxes[..., :2], boxes[..., 2:])
+    return ops.concatenate([ops.maximum(ops.minimum(corner, high), low) for corner in corners], axis=-1)
 
 
 def overlaps(boxes1, boxes2):
