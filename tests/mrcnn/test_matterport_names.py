@@ -10,7 +10,7 @@ from keras import ops
 from tiny_model import OneImage, TinyConfig
 
 from cyclic.mrcnn import model as modellib
-from cyclic.mrcnn import utils, visualize
+from cyclic.mrcnn import parallel_model, utils, visualize
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.geometry.boxes_numpy import apply_box_deltas
 
@@ -35,6 +35,7 @@ SIGNATURES = {
         "resize_mask": "mask scale padding crop=None",
         "minimize_mask": "bbox mask mini_shape",
         "expand_mask": "bbox mini_mask image_shape",
+        "mold_mask": "mask config",
         "unmold_mask": "mask bbox image_shape",
         "generate_anchors": "scales ratios shape feature_stride anchor_stride",
         "generate_pyramid_anchors": "scales ratios feature_shapes feature_strides anchor_stride",
@@ -71,7 +72,44 @@ SIGNATURES = {
         "parse_image_meta": "meta",
         "mold_image": "images config",
         "unmold_image": "normalized_images config",
+        "data_generator": "dataset config shuffle=True augment=False augmentation=None random_rois=0 batch_size=1 "
+        "detection_targets=False no_augmentation_sources=None",
+        "generate_random_rois": "image_shape count gt_class_ids gt_boxes",
+        "build_detection_targets": "rpn_rois gt_class_ids gt_boxes gt_masks config",
+        "identity_block": "input_tensor kernel_size filters stage block use_bias=True train_bn=True",
+        "conv_block": "input_tensor kernel_size filters stage block strides=(2,2) use_bias=True train_bn=True",
+        "resnet_graph": "input_image architecture stage5=False train_bn=True",
+        "apply_box_deltas_graph": "boxes deltas",
+        "clip_boxes_graph": "boxes window",
+        "log2_graph": "x",
+        "overlaps_graph": "boxes1 boxes2",
+        "detection_targets_graph": "proposals gt_class_ids gt_boxes gt_masks config",
+        "refine_detections_graph": "rois probs deltas window config",
+        "rpn_graph": "feature_map anchors_per_location anchor_stride",
+        "build_rpn_model": "anchor_stride anchors_per_location depth",
+        "fpn_classifier_graph": "rois feature_maps image_meta pool_size num_classes train_bn=True fc_layers_size=1024",
+        "build_fpn_mask_graph": "rois feature_maps image_meta pool_size num_classes train_bn=True",
+        "smooth_l1_loss": "y_true y_pred",
+        "rpn_class_loss_graph": "rpn_match rpn_class_logits",
+        "rpn_bbox_loss_graph": "config target_bbox rpn_match rpn_bbox",
+        "mrcnn_class_loss_graph": "target_class_ids pred_class_logits active_class_ids",
+        "mrcnn_bbox_loss_graph": "target_bbox target_class_ids pred_bbox",
+        "mrcnn_mask_loss_graph": "target_masks target_class_ids pred_masks",
+        "parse_image_meta_graph": "meta",
+        "trim_zeros_graph": "boxes name='trim_zeros'",
+        "batch_pack_graph": "x counts num_rows",
+        "norm_boxes_graph": "boxes shape",
+        "denorm_boxes_graph": "boxes shape",
     },
+    modellib.BatchNorm: {"call": "self inputs training=None"},
+    modellib.ProposalLayer: {
+        "__init__": "self proposal_count nms_threshold config=None kwargs",
+        "call": "self inputs",
+    },
+    modellib.PyramidROIAlign: {"__init__": "self pool_shape kwargs", "call": "self inputs"},
+    modellib.DetectionTargetLayer: {"__init__": "self config kwargs", "call": "self inputs"},
+    modellib.DetectionLayer: {"__init__": "self config=None kwargs", "call": "self inputs"},
+    parallel_model.ParallelModel: {"__init__": "self keras_model gpu_count"},
     modellib.DataGenerator: {"__init__": "self dataset config shuffle=True augmentation=None"},
     modellib.MaskRCNN: {
         "__init__": "self mode config model_dir=None",

@@ -4,6 +4,8 @@ Shape shorthand: B images, A anchors, R proposals, G ground-truth slots, T ROIs 
 background, P pooled side, M mask side, C channels. Boxes are normalized, rows of zeros are padding.
 """
 
+import functools
+
 import keras
 from keras import ops
 
@@ -78,7 +80,7 @@ class ProposalLayer(keras.layers.Layer):
     """
 
     def __init__(self, proposal_count, nms_threshold, config=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **{**kwargs, "dtype": "float32"})
         self.config, self.proposal_count, self.nms_threshold = config, proposal_count, nms_threshold
         self.inner = proposals.ProposalLayer(
             proposal_count, nms_threshold, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV
@@ -111,36 +113,12 @@ class DetectionTargetLayer(keras.layers.Layer):
     """
 
     def __init__(self, config, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **{**kwargs, "dtype": "float32"})
         self.config = config
-        self.inner = roi_targets.DetectionTargetLayer(
-            config.TRAIN_ROIS_PER_IMAGE,
-            config.ROI_POSITIVE_RATIO,
-            config.MASK_SHAPE,
-            config.BBOX_STD_DEV,
-            config.USE_MINI_MASK,
-            config.IGNORE_OVERLAP,
-            seed=config.SEED,
-        )
+        self.inner = roi_targets.DetectionTargetLayer(*_target_settings(config))
 
     def call(self, inputs):
-        rois, gt_class_ids, gt_boxes, gt_masks = inputs
-        gt_masks = ops.transpose(gt_masks, (0, 3, 1, 2))
-        rois, class_ids, weights, deltas, masks, _ = self.inner(rois, gt_class_ids, gt_boxes, gt_masks)
-        total, positives = self.inner.rois_per_image, self.inner.positives
-        weights = weights * ops.cast(ops.any(class_ids > 0, axis=1, keepdims=True), "float32")
-        # Empty slots may stand between positives and negatives; they go last.
-        slot = ops.arange(total, dtype="int32")
-        _, order = ops.top_k(ops.where(weights > 0, total - slot, 0), total)
-        missing = [0, total - positives]
-        deltas = ops.pad(deltas, [[0, 0], missing, [0, 0]])
-        masks = ops.pad(masks, [[0, 0], missing, [0, 0], [0, 0]])
-        return [
-            ops.take_along_axis(rois * weights[..., None], order[..., None], axis=1),
-            ops.take_along_axis(class_ids, order, axis=1),
-            ops.take_along_axis(deltas, order[..., None], axis=1),
-            ops.take_along_axis(masks, order[..., None, None], axis=1),
-        ]
+        return _packed_targets(self.inner, inputs)
 
     def compute_output_spec(self, inputs):
         batch, total = inputs[0].shape[0], self.inner.rois_per_image
@@ -168,7 +146,7 @@ class DetectionLayer(keras.layers.Layer):
     """
 
     def __init__(self, config=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **{**kwargs, "dtype": "float32"})
         self.config, self.inner = config, _detections(config)
 
     def call(self, inputs):
@@ -178,6 +156,45 @@ class DetectionLayer(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0][0], self.config.DETECTION_MAX_INSTANCES, 6)
+
+
+def _target_settings(config):
+    """Return the arguments of `roi_targets.DetectionTargetLayer`, all of them hashable."""
+    return (
+        config.TRAIN_ROIS_PER_IMAGE,
+        config.ROI_POSITIVE_RATIO,
+        tuple(config.MASK_SHAPE),
+        tuple(config.BBOX_STD_DEV),
+        config.USE_MINI_MASK,
+        config.IGNORE_OVERLAP,
+        config.SEED,
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _shared_targets(*settings):
+    # A compiled function must not create the state of the random numbers anew in each call.
+    return roi_targets.DetectionTargetLayer(*settings)
+
+
+def _packed_targets(layer, inputs):
+    """Return the targets of `DetectionTargetLayer`: those of `layer`, without the empty slots in their midst."""
+    rois, gt_class_ids, gt_boxes, gt_masks = inputs
+    rois, class_ids, weights, deltas, masks, _ = layer(
+        rois, gt_class_ids, gt_boxes, ops.transpose(gt_masks, (0, 3, 1, 2))
+    )
+    total = layer.rois_per_image
+    weights = weights * ops.cast(ops.any(class_ids > 0, axis=1, keepdims=True), "float32")
+    _, order = ops.top_k(ops.where(weights > 0, total - ops.arange(total, dtype="int32"), 0), total)
+    missing = [0, total - layer.positives]
+    deltas = ops.pad(deltas, [[0, 0], missing, [0, 0]])
+    masks = ops.pad(masks, [[0, 0], missing, [0, 0], [0, 0]])
+    return [
+        ops.take_along_axis(rois * weights[..., None], order[..., None], axis=1),
+        ops.take_along_axis(class_ids, order, axis=1),
+        ops.take_along_axis(deltas, order[..., None], axis=1),
+        ops.take_along_axis(masks, order[..., None, None], axis=1),
+    ]
 
 
 def _detections(config):
@@ -190,9 +207,12 @@ def _detections(config):
 
 
 def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config):
-    """Return what `DetectionTargetLayer` returns, for one image and without its axis."""
+    """Return what `DetectionTargetLayer` returns, for one image and without its axis.
+
+    On JAX, compiled code needs the layer, which keeps the state of the random numbers.
+    """
     inputs = [ops.expand_dims(part, 0) for part in (proposals, gt_class_ids, gt_boxes, gt_masks)]
-    return tuple(target[0] for target in DetectionTargetLayer(config)(inputs))
+    return tuple(target[0] for target in _packed_targets(_shared_targets(*_target_settings(config)), inputs))
 
 
 def refine_detections_graph(rois, probs, deltas, window, config):

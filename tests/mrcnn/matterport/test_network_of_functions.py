@@ -11,6 +11,7 @@ from keras import ops
 from tiny_model import TinyConfig
 
 from cyclic.mrcnn import model as modellib
+from cyclic.mrcnn import utils
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.weights.h5 import load_weights
 
@@ -194,6 +195,23 @@ def test_an_image_without_positive_rois_has_no_rois_at_all(truth):
     far = np.float32([[0.0, 0.0, 0.01, 0.01]])
     outputs = modellib.detection_targets_graph(far, class_ids, boxes, masks, AllTargets())
     assert not any(ops.convert_to_numpy(output).any() for output in outputs)
+
+
+def test_targets_of_one_image_serve_a_layer_of_a_users_own():
+    """Programs change Matterport's layer by calling its function for each image of the batch."""
+    config = TinyConfig()
+
+    class Targets(KL.Layer):
+        def call(self, inputs):
+            return utils.batch_slice(list(inputs), lambda *parts: modellib.detection_targets_graph(*parts, config), 2)
+
+    rng = np.random.default_rng(0)
+    corner = rng.random((2, 6, 2)) * 0.5
+    boxes = np.concatenate([corner, corner + 0.3], axis=-1).astype("float32")
+    arrays = [np.tile(boxes, (1, 3, 1)), np.ones((2, 6), "int32"), boxes, np.ones((2, 14, 14, 6), bool)]
+    inputs = [keras.Input(batch_shape=array.shape, dtype=str(array.dtype)) for array in arrays]
+    rois, class_ids, _, masks = keras.Model(inputs, Targets()(inputs)).predict(arrays, batch_size=2, verbose=0)
+    assert rois.shape == (2, 9, 4) and class_ids.tolist() == [[1, 1, *[0] * 7]] * 2 and masks[:, :2].all()
 
 
 def test_each_image_of_a_batch_has_anchors_of_its_own():
