@@ -1,5 +1,10 @@
 """`data_generator`, random ROIs and their targets: Matterport's order, shapes and types, and the values worked out."""
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import skimage.transform
@@ -7,7 +12,7 @@ from tiny_model import SIDE, OneImage, TinyConfig
 
 from cyclic.errors import InputError
 from cyclic.mrcnn import model as modellib
-from cyclic.mrcnn import utils
+from cyclic.mrcnn import utils, visualize
 from cyclic.mrcnn.data.dataset import Dataset
 
 
@@ -167,6 +172,43 @@ def test_images_of_different_sizes_do_not_fit_one_batch():
     generator = modellib.data_generator(Sizes(), config, shuffle=False, batch_size=2)
     with pytest.raises(InputError, match="use square or crop, or batch_size = 1"):
         next(generator)
+
+
+def test_what_the_data_notebooks_draw_from_a_batch():
+    """Anchors and ROIs that are moved by their targets lie on instances, and every function that draws takes them."""
+    config, dataset = SquareConfig(), Shapes()
+    np.random.seed(0)
+    generator = modellib.data_generator(
+        dataset, config, shuffle=True, random_rois=400, batch_size=2, detection_targets=True
+    )
+    [images, meta, match, rpn_bbox, _, gt_boxes, _, rpn_rois, rois], [ids, bbox, mask] = next(generator)
+    ids = ids[:, :, 0]
+    anchors = utils.generate_pyramid_anchors(
+        config.RPN_ANCHOR_SCALES,
+        config.RPN_ANCHOR_RATIOS,
+        modellib.compute_backbone_shapes(config, config.IMAGE_SHAPE),
+        config.BACKBONE_STRIDES,
+        config.RPN_ANCHOR_STRIDE,
+    )
+    assert set(modellib.parse_image_meta(meta)["image_id"]) <= set(dataset.image_ids)
+    for index in range(2):
+        real = {tuple(box) for box in gt_boxes[index]}
+        positive = np.where(match[index] == 1)[0]
+        moved = utils.apply_box_deltas(anchors[positive], rpn_bbox[index, : len(positive)] * config.RPN_BBOX_STD_DEV)
+        assert len(positive) and {tuple(box) for box in np.rint(moved).astype(int)} <= real
+        own = bbox[index, np.arange(40), ids[index]]
+        refined = utils.apply_box_deltas(rois[index].astype(np.float32), own * config.BBOX_STD_DEV)
+        assert (ids[index] > 0).any()
+        assert {tuple(box) for box in np.rint(refined[ids[index] > 0]).astype(int)} <= real
+        assert {tuple(roi) for roi in rois[index]} <= {tuple(roi) for roi in rpn_rois[index]}
+        masks = mask[index, np.arange(40), :, :, ids[index]]
+        image = modellib.unmold_image(images[index], config)
+        visualize.draw_boxes(image, boxes=anchors[positive], refined_boxes=moved)
+        visualize.draw_rois(image, rois[index], refined, masks, ids[index], dataset.class_names)
+        picture = visualize.draw_box(image.copy(), rois[index, 0, :4].astype(np.int32), [255, 0, 0])
+        picture = visualize.draw_box(picture, refined[0].astype(np.int64), [0, 255, 0])
+        visualize.display_images([picture, masks[0] * 255], ["ROI 0", "mask"], cols=2)
+        plt.close("all")
 
 
 # --- random ROIs ---
