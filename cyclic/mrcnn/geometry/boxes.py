@@ -21,8 +21,8 @@ def apply_box_deltas(boxes, deltas):
     top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
     size = bottom_right - top_left
     centre = top_left + 0.5 * size + deltas[..., :2] * size
-    size = size * ops.exp(deltas[..., 2:])
-    top_left = centre - 0.5 * size
+    size = ops.multiply(size, ops.exp(deltas[..., 2:]))
+    top_left = ops.subtract(centre, 0.5 * size)
     return ops.concatenate([top_left, top_left + size], axis=-1)
 
 

@@ -25,7 +25,7 @@ def denorm_boxes_graph(boxes, shape):
     """Return normalized `boxes` (`[..., 4]`) in pixels of an image of `shape` (height, width), int32."""
     height, width = ops.cast(shape[0], "float32"), ops.cast(shape[1], "float32")
     scale = ops.stack([height, width, height, width]) - 1.0
-    return ops.cast(ops.round(boxes * scale + ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])), "int32")
+    return ops.cast(ops.round(ops.multiply(boxes, scale) + ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])), "int32")
 
 
 def trim_zeros_graph(boxes, name="trim_zeros"):
@@ -34,7 +34,7 @@ def trim_zeros_graph(boxes, name="trim_zeros"):
     `name` is kept for Matterport's callers. JAX cannot compile a result whose size depends on the values.
     """
     kept = ops.any(ops.not_equal(boxes, 0), axis=1)
-    return ops.take(boxes, ops.nonzero(kept)[0], axis=0), kept
+    return ops.take(boxes, _where(kept), axis=0), kept
 
 
 def batch_pack_graph(x, counts, num_rows):
@@ -46,7 +46,13 @@ def batch_pack_graph(x, counts, num_rows):
     x, counts = x[(slice(num_rows),)], ops.cast(counts[(slice(num_rows),)], "int32")
     inside = ops.less(ops.arange(ops.shape(x)[1], dtype="int32")[None], counts[:, None])
     flat = ops.reshape(x, (-1, *x.shape[2:]))
-    return ops.take(flat, ops.nonzero(ops.reshape(inside, (-1,)))[0], axis=0)
+    return ops.take(flat, _where(ops.reshape(inside, (-1,))), axis=0)
+
+
+def _where(mask):
+    """Return the indices at which `mask` (`[N]` bool) is set."""
+    # In a graph on PyTorch, Keras gives a table of one row in place of that row.
+    return ops.reshape(ops.nonzero(mask)[0], (-1,))
 
 
 def log2_graph(x):

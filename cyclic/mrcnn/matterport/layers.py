@@ -173,8 +173,10 @@ def _target_settings(config):
 
 @functools.lru_cache(maxsize=16)
 def _shared_targets(*settings):
-    # A compiled function must not create the state of the random numbers anew in each call.
-    return roi_targets.DetectionTargetLayer(*settings)
+    # A compiled function must not create the state of random numbers anew in each call, and JAX would lose it.
+    layer = roi_targets.DetectionTargetLayer(*settings)
+    layer.generator = None
+    return layer
 
 
 def _packed_targets(layer, inputs):
@@ -209,7 +211,8 @@ def _detections(config):
 def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config):
     """Return what `DetectionTargetLayer` returns, for one image and without its axis.
 
-    On JAX, compiled code needs the layer, which keeps the state of the random numbers.
+    The choice of ROIs follows `keras.utils.set_random_seed`. Keras raises in compiled code on JAX. Use the
+    layer there, which keeps the state of its random numbers.
     """
     inputs = [ops.expand_dims(part, 0) for part in (proposals, gt_class_ids, gt_boxes, gt_masks)]
     return tuple(target[0] for target in _packed_targets(_shared_targets(*_target_settings(config)), inputs))

@@ -34,13 +34,13 @@ CASES = {
     "smooth_l1_loss": ([np.float32([0, 1, 1, 5]), np.float32([0, 1.5, -1, 2])], [0, 0.125, 1.5, 2.5]),
     "trim_zeros_graph": ([PADDED], (PADDED[[1, 3]], [False, True, False, True])),
     "batch_pack_graph": ([ROWS, COUNTS], np.concatenate([ROWS[0, :2], ROWS[2, :3]])),
-    "parse_image_meta_graph": ([META], {k: v for k, v in modellib.parse_image_meta(META).items()}),
+    "parse_image_meta_graph": ([META], modellib.parse_image_meta(META)),
 }
 EXTRA = {"batch_pack_graph": (3,)}
 
 
 def assert_equal(found, expected):
-    keras.tree.assert_same_structure(found, keras.tree.map_structure(lambda x: x, expected))
+    keras.tree.assert_same_structure(found, expected)
     for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(one), other, rtol=1e-5, atol=1e-5)
 

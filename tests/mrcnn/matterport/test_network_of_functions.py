@@ -199,6 +199,8 @@ def test_an_image_without_positive_rois_has_no_rois_at_all(truth):
 
 def test_targets_of_one_image_serve_a_layer_of_a_users_own():
     """Programs change Matterport's layer by calling its function for each image of the batch."""
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX would draw the same ROIs in each call, and Keras says so")
     config = TinyConfig()
 
     class Targets(KL.Layer):
