@@ -14,8 +14,8 @@ HOUSE = """
     __init__ cli
     report inspect cycle inference runs networks
     semi pseudo activation classifier
-    mrcnn.model mrcnn.visualize mrcnn.utils mrcnn.matterport mrcnn.detect mrcnn.train mrcnn.layers mrcnn.data
-    mrcnn.weights mrcnn.kernels mrcnn.geometry mrcnn.config mrcnn
+    mrcnn.model mrcnn.visualize mrcnn.utils mrcnn.parallel_model mrcnn.matterport mrcnn.detect mrcnn.train
+    mrcnn.layers mrcnn.data mrcnn.weights mrcnn.kernels mrcnn.geometry mrcnn.config mrcnn
     backbones evaluation datasets draw
     labels stain tiling symmetry fitting images label_maps files config retired errors allocator
 """.split()  # noqa: SIM905

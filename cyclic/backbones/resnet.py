@@ -31,10 +31,7 @@ def build_resnet(name: str, norm: str, input_shape: tuple) -> keras.Model:
     depths, bottleneck = DEPTHS[name]
     block = _bottleneck_block if bottleneck else _basic_block
     image = keras.Input(input_shape, name="image")
-    x = keras.layers.ZeroPadding2D(3, name="conv1_pad")(image)
-    x = _conv_norm(x, 64, 7, norm, "conv1", "bn_conv1", strides=2, padding="valid", use_bias=bottleneck)
-    x = keras.layers.Activation("relu", name="conv1_relu")(x)
-    x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
+    x = build_stem(image, norm, use_bias=bottleneck)
     outputs = []
     for stage, (blocks, channels) in enumerate(zip(depths, STAGE_CHANNELS, strict=True), start=2):
         for index in range(blocks):
@@ -44,7 +41,16 @@ def build_resnet(name: str, norm: str, input_shape: tuple) -> keras.Model:
     return keras.Model(image, outputs, name="backbone")
 
 
-def _conv_norm(x, channels, kernel, norm, conv_name, norm_name, strides=1, padding="same", use_bias=True):
+def build_stem(image, norm, use_bias):
+    """Return the features `[B, H / 4, W / 4, 64]` before the first block."""
+    x = keras.layers.ZeroPadding2D(3, name="conv1_pad")(image)
+    x = conv_norm(x, 64, 7, norm, "conv1", "bn_conv1", strides=2, padding="valid", use_bias=use_bias)
+    x = keras.layers.Activation("relu", name="conv1_relu")(x)
+    return keras.layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
+
+
+def conv_norm(x, channels, kernel, norm, conv_name, norm_name, strides=1, padding="same", use_bias=True):
+    """Return `x` after a convolution and its normalisation, see `cyclic.backbones.norm.norm_layer`."""
     options = {"use_bias": use_bias, "kernel_initializer": "he_normal", "name": conv_name}
     if kernel == 3 and strides == 1:
         x = Conv2DSame(channels, kernel, **options)(x)
@@ -56,13 +62,13 @@ def _conv_norm(x, channels, kernel, norm, conv_name, norm_name, strides=1, paddi
 def _bottleneck_block(x, channels, norm, label, strides):
     """1x1, 3x3, 1x1; the stride sits in the first 1x1, as in Matterport and Caffe's ResNet."""
     shortcut, res, bn = x, f"res{label}_branch", f"bn{label}_branch"
-    x = _conv_norm(x, channels, 1, norm, res + "2a", bn + "2a", strides=strides)
+    x = conv_norm(x, channels, 1, norm, res + "2a", bn + "2a", strides=strides)
     x = keras.layers.Activation("relu", name=res + "2a_relu")(x)
-    x = _conv_norm(x, channels, 3, norm, res + "2b", bn + "2b")
+    x = conv_norm(x, channels, 3, norm, res + "2b", bn + "2b")
     x = keras.layers.Activation("relu", name=res + "2b_relu")(x)
-    x = _conv_norm(x, 4 * channels, 1, norm, res + "2c", bn + "2c")
+    x = conv_norm(x, 4 * channels, 1, norm, res + "2c", bn + "2c")
     if label.endswith("a"):
-        shortcut = _conv_norm(shortcut, 4 * channels, 1, norm, res + "1", bn + "1", strides=strides)
+        shortcut = conv_norm(shortcut, 4 * channels, 1, norm, res + "1", bn + "1", strides=strides)
     x = keras.layers.Add(name=f"res{label}_add")([x, shortcut])
     return keras.layers.Activation("relu", name=f"res{label}_out")(x)
 
@@ -71,10 +77,10 @@ def _basic_block(x, channels, norm, label, strides):
     """3x3, 3x3 without bias; the shortcut is projected only where the shape changes."""
     shortcut, res, bn = x, f"res{label}_branch", f"bn{label}_branch"
     projected = strides > 1 or x.shape[-1] != channels
-    x = _conv_norm(x, channels, 3, norm, res + "2a", bn + "2a", strides=strides, use_bias=False)
+    x = conv_norm(x, channels, 3, norm, res + "2a", bn + "2a", strides=strides, use_bias=False)
     x = keras.layers.Activation("relu", name=res + "2a_relu")(x)
-    x = _conv_norm(x, channels, 3, norm, res + "2b", bn + "2b", use_bias=False)
+    x = conv_norm(x, channels, 3, norm, res + "2b", bn + "2b", use_bias=False)
     if projected:
-        shortcut = _conv_norm(shortcut, channels, 1, norm, res + "1", bn + "1", strides=strides, use_bias=False)
+        shortcut = conv_norm(shortcut, channels, 1, norm, res + "1", bn + "1", strides=strides, use_bias=False)
     x = keras.layers.Add(name=f"res{label}_add")([x, shortcut])
     return keras.layers.Activation("relu", name=f"res{label}_out")(x)

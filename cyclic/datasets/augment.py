@@ -5,10 +5,14 @@ The fast NumPy/OpenCV functions are what training uses by default. Any imgaug au
     iaa = load_imgaug()
     image, labels = augment(image, labels, iaa.Sequential([iaa.Fliplr(0.5), iaa.GaussianBlur((0, 2))]), rng)
 
+`from cyclic.datasets.augment import imgaug` stands for `import imgaug`, which fails on NumPy 2. After either, a plain
+`import imgaug` works in the same process.
+
 References: Tellez et al. 2018, "Whole-Slide Mitosis Detection in H&E Breast Histology Using PHH3 as a Reference to
 Train Distilled Stain-Invariant Convolutional Networks" (stain jitter).
 """
 
+import sys
 import types
 from typing import Any
 
@@ -20,27 +24,57 @@ from cyclic.stain import DENSITY, STAIN_VECTORS
 from cyclic.symmetry import transform
 
 
+class _EarlierNumPy(types.ModuleType):
+    """NumPy with the names that imgaug 0.4 still asks for."""
+
+    complex = complex
+    sctypes = {
+        "int": [np.int8, np.int16, np.int32, np.int64],
+        "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
+        "float": [np.float16, np.float32, np.float64],
+    }
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
 def load_imgaug() -> types.ModuleType:
     """Return `imgaug.augmenters`, made to work on NumPy 2, which imgaug 0.4 predates.
+
+    NumPy itself stays as it is for everybody else: imgaug's modules get a NumPy of their own.
 
     Raises:
         InputError: imgaug is not installed.
     """
     numpy: Any = np
-    if not hasattr(numpy, "sctypes"):
-        numpy.sctypes = {
-            "int": [np.int8, np.int16, np.int32, np.int64],
-            "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
-            "float": [np.float16, np.float32, np.float64],
-            "complex": [np.complex64, np.complex128],
-            "others": [bool, object, bytes, str, np.void],
-        }
+    lacking = not hasattr(numpy, "sctypes")
+    if lacking:
+        numpy.sctypes = _EarlierNumPy.sctypes
     try:
         import imgaug.augmenters as iaa
     except ModuleNotFoundError as error:
         raise InputError(f"imgaug cannot be used ({error}); install it: pip install imgaug") from error
+    finally:
+        if lacking:
+            del numpy.sctypes
+    _give_imgaug_its_numpy()
     _keep_elastic_in_float32(iaa.ElasticTransformation)
     return iaa
+
+
+def _give_imgaug_its_numpy() -> None:
+    """Exchange the `np` of imgaug's modules, which know NumPy by this name alone."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "imgaug" and getattr(module, "np", None) is np:
+            module.np = _EarlierNumPy("numpy")  # type: ignore[attr-defined]
+
+
+def __getattr__(name: str) -> types.ModuleType:
+    """Return imgaug, once it is asked for."""
+    if name != "imgaug":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load_imgaug()
+    return sys.modules["imgaug"]
 
 
 def _keep_elastic_in_float32(elastic: Any) -> None:

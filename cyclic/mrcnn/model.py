@@ -1,4 +1,7 @@
-"""`MaskRCNN`: Matterport's model class. Training is here, detection in `detect`, the look inside in `matterport`."""
+"""`MaskRCNN`: Matterport's model class. Training is here, detection in `detect`, the look inside in `matterport`.
+
+All names of Matterport's `model` can be imported from here; the code is in the rooms that the imports below name.
+"""
 
 import logging
 
@@ -11,8 +14,38 @@ from cyclic.mrcnn.data.molding import compose_image_meta, mold_image, parse_imag
 from cyclic.mrcnn.data.rpn_targets import build_rpn_targets
 from cyclic.mrcnn.data.sample import load_image_gt
 from cyclic.mrcnn.geometry.anchors_numpy import compute_backbone_shapes
+from cyclic.mrcnn.geometry.boxes import apply_box_deltas as apply_box_deltas_graph
+from cyclic.mrcnn.geometry.boxes import clip_boxes as clip_boxes_graph
+from cyclic.mrcnn.geometry.boxes import normalize_boxes as norm_boxes_graph
+from cyclic.mrcnn.layers.losses import mrcnn_bbox_loss as mrcnn_bbox_loss_graph
+from cyclic.mrcnn.layers.losses import mrcnn_class_loss as mrcnn_class_loss_graph
+from cyclic.mrcnn.layers.losses import mrcnn_mask_loss as mrcnn_mask_loss_graph
+from cyclic.mrcnn.layers.losses import rpn_class_loss as rpn_class_loss_graph
 from cyclic.mrcnn.layers.network import Network
+from cyclic.mrcnn.matterport.generator import data_generator
+from cyclic.mrcnn.matterport.graphs import (
+    batch_pack_graph,
+    denorm_boxes_graph,
+    log2_graph,
+    overlaps_graph,
+    parse_image_meta_graph,
+    rpn_bbox_loss_graph,
+    smooth_l1_loss,
+    trim_zeros_graph,
+)
+from cyclic.mrcnn.matterport.heads import build_fpn_mask_graph, build_rpn_model, fpn_classifier_graph, rpn_graph
 from cyclic.mrcnn.matterport.inspection import Inspection, log
+from cyclic.mrcnn.matterport.layers import (
+    BatchNorm,
+    DetectionLayer,
+    DetectionTargetLayer,
+    ProposalLayer,
+    PyramidROIAlign,
+    detection_targets_graph,
+    refine_detections_graph,
+)
+from cyclic.mrcnn.matterport.resnet import conv_block, identity_block, resnet_graph
+from cyclic.mrcnn.matterport.targets import build_detection_targets, generate_random_rois
 from cyclic.mrcnn.train import checkpoint
 from cyclic.mrcnn.train.callbacks import Checkpoint, NaNGuard, tensorboard
 from cyclic.mrcnn.train.optimizer import compile_model, jit_compile, set_trainable
@@ -20,17 +53,15 @@ from cyclic.mrcnn.train.run_folder import RunFolder
 from cyclic.mrcnn.weights import downloads, h5
 
 __all__ = [
-    "DataGenerator",
-    "MaskRCNN",
-    "build_rpn_targets",
-    "compose_image_meta",
-    "compute_backbone_shapes",
-    "load_image_gt",
-    "log",
-    "mold_image",
-    "parse_image_meta",
-    "unmold_image",
-]
+    "BatchNorm", "DataGenerator", "DetectionLayer", "DetectionTargetLayer", "MaskRCNN", "ProposalLayer",
+    "PyramidROIAlign", "apply_box_deltas_graph", "batch_pack_graph", "build_detection_targets", "build_fpn_mask_graph",
+    "build_rpn_model", "build_rpn_targets", "clip_boxes_graph", "compose_image_meta", "compute_backbone_shapes",
+    "conv_block", "data_generator", "denorm_boxes_graph", "detection_targets_graph", "fpn_classifier_graph",
+    "generate_random_rois", "identity_block", "load_image_gt", "log", "log2_graph", "mold_image",
+    "mrcnn_bbox_loss_graph", "mrcnn_class_loss_graph", "mrcnn_mask_loss_graph", "norm_boxes_graph", "overlaps_graph",
+    "parse_image_meta", "parse_image_meta_graph", "refine_detections_graph", "resnet_graph", "rpn_bbox_loss_graph",
+    "rpn_class_loss_graph", "rpn_graph", "smooth_l1_loss", "trim_zeros_graph", "unmold_image",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 

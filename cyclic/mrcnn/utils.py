@@ -28,6 +28,7 @@ from cyclic.mrcnn.matterport.average_precision import (
     trim_zeros,
 )
 from cyclic.mrcnn.matterport.graphs import batch_slice, box_refinement_graph
+from cyclic.mrcnn.matterport.refused import mold_mask
 from cyclic.mrcnn.weights.downloads import FILES, download_trained_weights
 
 # Address of Matterport's COCO weights.
@@ -56,6 +57,7 @@ __all__ = [
     "generate_pyramid_anchors",
     "minimize_mask",
     "mold_image",
+    "mold_mask",
     "non_max_suppression",
     "norm_boxes",
     "parse_image_meta",

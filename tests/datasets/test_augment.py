@@ -59,6 +59,34 @@ def test_elastic_transformation_works_on_numpy_2(iaa, pair):
     assert (labels != pair[1]).any() and agreement(image, labels) > 0.99
 
 
+@pytest.mark.parametrize(
+    "noise", [lambda iaa: iaa.FrequencyNoiseAlpha(first=iaa.Add(50)), lambda iaa: iaa.Fog(), lambda iaa: iaa.Clouds()]
+)
+def test_noise_of_frequencies_works_on_numpy_2(iaa, pair, noise):
+    image, labels = augment(*pair, noise(iaa), 3)
+    assert (image != pair[0]).any() and np.array_equal(labels, pair[1])
+
+
+def test_numpy_stays_as_it_is_and_a_plain_import_of_imgaug_works(iaa):
+    code = """
+import numpy as np
+before = set(dir(np))
+from cyclic.datasets.augment import imgaug
+import imgaug as plain
+from imgaug import augmenters as iaa
+print(set(dir(np)) == before, hasattr(np, "complex"), plain is imgaug, iaa.Fliplr(1.0).augment_image(np.eye(2))[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True False True [0. 1.]"
+
+
+def test_the_module_has_no_other_late_names():
+    from cyclic.datasets import augment as module
+
+    with pytest.raises(AttributeError, match="no attribute 'imgaugs'"):
+        _ = module.imgaugs
+
+
 def test_load_imgaug_patches_once(iaa, pair):
     before = iaa.ElasticTransformation._map_coordinates.__func__
     assert load_imgaug().ElasticTransformation._map_coordinates.__func__ is before

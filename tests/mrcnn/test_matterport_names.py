@@ -1,16 +1,23 @@
 """Names, arguments and defaults are those of Matterport's `mrcnn`, so that old calls fit."""
 
 import inspect
+import random
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from keras import ops
 from tiny_model import OneImage, TinyConfig
 
 from cyclic.mrcnn import model as modellib
-from cyclic.mrcnn import utils, visualize
+from cyclic.mrcnn import parallel_model, utils, visualize
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.geometry.boxes_numpy import apply_box_deltas
+
+
+class PaddedConfig(TinyConfig):
+    IMAGE_RESIZE_MODE = "pad64"
+
 
 INSTANCES = "gt_boxes gt_class_ids gt_masks pred_boxes pred_class_ids pred_scores pred_masks"
 RANGE = "gt_box gt_class_id gt_mask pred_box pred_class_id pred_score pred_mask"
@@ -28,6 +35,7 @@ SIGNATURES = {
         "resize_mask": "mask scale padding crop=None",
         "minimize_mask": "bbox mask mini_shape",
         "expand_mask": "bbox mini_mask image_shape",
+        "mold_mask": "mask config",
         "unmold_mask": "mask bbox image_shape",
         "generate_anchors": "scales ratios shape feature_stride anchor_stride",
         "generate_pyramid_anchors": "scales ratios feature_shapes feature_strides anchor_stride",
@@ -58,13 +66,50 @@ SIGNATURES = {
     modellib: {
         "log": "text array=None",
         "compute_backbone_shapes": "config image_shape",
-        "load_image_gt": "dataset config image_id augmentation=None use_mini_mask=None",
+        "load_image_gt": "dataset config image_id augment=False augmentation=None use_mini_mask=False",
         "build_rpn_targets": "image_shape anchors gt_class_ids gt_boxes config",
         "compose_image_meta": "image_id original_image_shape image_shape window scale active_class_ids",
         "parse_image_meta": "meta",
         "mold_image": "images config",
         "unmold_image": "normalized_images config",
+        "data_generator": "dataset config shuffle=True augment=False augmentation=None random_rois=0 batch_size=1 "
+        "detection_targets=False no_augmentation_sources=None",
+        "generate_random_rois": "image_shape count gt_class_ids gt_boxes",
+        "build_detection_targets": "rpn_rois gt_class_ids gt_boxes gt_masks config",
+        "identity_block": "input_tensor kernel_size filters stage block use_bias=True train_bn=True",
+        "conv_block": "input_tensor kernel_size filters stage block strides=(2,2) use_bias=True train_bn=True",
+        "resnet_graph": "input_image architecture stage5=False train_bn=True",
+        "apply_box_deltas_graph": "boxes deltas",
+        "clip_boxes_graph": "boxes window",
+        "log2_graph": "x",
+        "overlaps_graph": "boxes1 boxes2",
+        "detection_targets_graph": "proposals gt_class_ids gt_boxes gt_masks config",
+        "refine_detections_graph": "rois probs deltas window config",
+        "rpn_graph": "feature_map anchors_per_location anchor_stride",
+        "build_rpn_model": "anchor_stride anchors_per_location depth",
+        "fpn_classifier_graph": "rois feature_maps image_meta pool_size num_classes train_bn=True fc_layers_size=1024",
+        "build_fpn_mask_graph": "rois feature_maps image_meta pool_size num_classes train_bn=True",
+        "smooth_l1_loss": "y_true y_pred",
+        "rpn_class_loss_graph": "rpn_match rpn_class_logits",
+        "rpn_bbox_loss_graph": "config target_bbox rpn_match rpn_bbox",
+        "mrcnn_class_loss_graph": "target_class_ids pred_class_logits active_class_ids",
+        "mrcnn_bbox_loss_graph": "target_bbox target_class_ids pred_bbox",
+        "mrcnn_mask_loss_graph": "target_masks target_class_ids pred_masks",
+        "parse_image_meta_graph": "meta",
+        "trim_zeros_graph": "boxes name='trim_zeros'",
+        "batch_pack_graph": "x counts num_rows",
+        "norm_boxes_graph": "boxes shape",
+        "denorm_boxes_graph": "boxes shape",
     },
+    modellib.BatchNorm: {"call": "self inputs training=None"},
+    modellib.ProposalLayer: {
+        "__init__": "self proposal_count nms_threshold config=None kwargs",
+        "call": "self inputs",
+    },
+    modellib.PyramidROIAlign: {"__init__": "self pool_shape kwargs", "call": "self inputs"},
+    modellib.DetectionTargetLayer: {"__init__": "self config kwargs", "call": "self inputs"},
+    modellib.DetectionLayer: {"__init__": "self config=None kwargs", "call": "self inputs"},
+    parallel_model.ParallelModel: {"__init__": "self keras_model gpu_count"},
     modellib.DataGenerator: {"__init__": "self dataset config shuffle=True augmentation=None"},
     modellib.MaskRCNN: {
         "__init__": "self mode config model_dir=None",
@@ -193,30 +238,58 @@ def test_ground_truth_with_full_masks_or_mini_masks():
     """Matterport's inspection notebooks pass use_mini_mask, whatever the configuration says."""
     config = TinyConfig()
 
-    def truth(use_mini_mask):
+    def truth(*positional):
         rng = np.random.default_rng(0)
-        return modellib.load_image_gt(OneImage(), config, 0, use_mini_mask=use_mini_mask, rng=rng)[3:]
+        return modellib.load_image_gt(OneImage(), config, 0, *positional, rng=rng)[3:]
 
-    (boxes, full), (_, mini) = truth(False), truth(True)
+    assert config.USE_MINI_MASK
+    (boxes, full), (_, also_full), (_, mini) = truth(), truth(False, None, False), truth(False, None, True)
     assert full.shape == (64, 64, len(boxes)) and mini.shape == (14, 14, len(boxes))
     assert full.dtype == mini.dtype == bool
     np.testing.assert_array_equal(utils.extract_bboxes(full), boxes)
-    assert modellib.load_image_gt(OneImage(), config, 0)[-1].shape[:2] == (14, 14)
+    np.testing.assert_array_equal(also_full, full)
+
+
+def test_full_masks_fit_the_functions_that_take_ground_truth():
+    image, _, class_ids, boxes, masks = modellib.load_image_gt(OneImage(), PaddedConfig(), 0)
+    assert image.shape[:2] == masks.shape[:2] == (128, 128)
+    truth = (boxes, class_ids, masks)
+    assert utils.compute_ap(*truth, boxes, class_ids, np.ones(len(boxes)), masks)[0] == 1
+    axes = plt.subplots()[1]
+    visualize.display_instances(image, boxes, masks, class_ids, ["BG", "disk"], ax=axes)
+    plt.close()
+
+
+def test_ground_truth_follows_the_seed_of_pythons_random():
+    def truth(seed):
+        random.seed(seed)
+        return modellib.load_image_gt(OneImage(), TinyConfig(), 0)[0]
+
+    np.testing.assert_array_equal(truth(3), truth(3))
+    assert (truth(3) != truth(4)).any()
 
 
 def test_old_augmentation_mirrors_half_of_the_images():
-    config = type("PadConfig", (TinyConfig,), {"IMAGE_RESIZE_MODE": "pad64", "USE_MINI_MASK": False})()
-    plain, _, _, boxes, masks = modellib.load_image_gt(OneImage(), config, 0)
+    config = PaddedConfig()
+    plain, _, _, _, masks = modellib.load_image_gt(OneImage(), config, 0)
     mirrored = 0
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        image, _, _, new_boxes, new_masks = modellib.load_image_gt(OneImage(), config, 0, augment=True, rng=rng)
+        image, _, _, new_boxes, new_masks = modellib.load_image_gt(OneImage(), config, 0, True, rng=rng)
         if (image == plain).all():
             continue
         mirrored += 1
         np.testing.assert_array_equal(new_masks.any(axis=-1), masks.any(axis=-1)[:, ::-1])
         np.testing.assert_array_equal(utils.extract_bboxes(new_masks), new_boxes)
     assert 0 < mirrored < 8
+
+
+def test_old_augmentation_leaves_the_new_one_in_place():
+    black = lambda image, labels, ignore, rng: (image * 0, labels, ignore)  # noqa: E731
+    generators = map(np.random.default_rng, range(12))
+    found = [modellib.load_image_gt(OneImage(), PaddedConfig(), 0, True, black, rng=rng) for rng in generators]
+    assert not any(image.any() for image, *_ in found)
+    assert len({tuple(boxes.ravel()) for _, _, _, boxes, _ in found}) == 2
 
 
 def test_box_refinement_inside_the_network():

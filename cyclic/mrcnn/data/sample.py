@@ -1,5 +1,7 @@
 """One training sample: image and ground truth, cropped, apply_augmentation and resized for the network."""
 
+import functools
+import random
 from dataclasses import dataclass
 
 import cv2
@@ -28,28 +30,34 @@ class Sample:
     ignore: np.ndarray
 
 
-def load_image_gt(dataset, config, image_id, augmentation=None, use_mini_mask=None, rng=None, augment=False):
+def load_image_gt(dataset, config, image_id, augment=False, augmentation=None, use_mini_mask=False, rng=None):
     """Load one image with its ground truth, as Matterport's function of this name.
 
     Args:
         dataset: prepared `utils.Dataset`.
         config: `Config`.
         image_id: one of `dataset.image_ids`.
-        augmentation: None, an imgaug augmenter or a function, see `loader.DataGenerator`.
-        use_mini_mask: overrides config.USE_MINI_MASK; Matterport's programs pass False for full masks.
-        rng: `numpy.random.Generator` of crop and augmentation.
         augment: True mirrors every second image, as Matterport did before it took augmenters.
+        augmentation: None, an imgaug augmenter or a function, see `loader.DataGenerator`.
+        use_mini_mask: False returns masks of the size of the returned image, True mini-masks, whatever
+            config.USE_MINI_MASK is.
+        rng: `numpy.random.Generator` of mirror, crop and augmentation. None seeds one from Python's `random`, which
+            Matterport's programs seed.
 
     Returns:
         image: `[H, W, 3]` uint8.
         image_meta: `[12 + NUM_CLASSES]`.
-        class_ids: `[N]` int32.
+        class_ids: `[N]` int32, negative for crowds.
         bbox: `[N, 4]` int32 (y1, x1, y2, x2) in pixels.
-        mask: `[H, W, N]` bool, or `[*MINI_MASK_SHAPE, N]` with USE_MINI_MASK.
+        mask: `[H, W, N]` bool, or `[*MINI_MASK_SHAPE, N]` with `use_mini_mask`.
+
+    Raises:
+        InputError: see `load_sample`.
     """
-    augmentation = _mirror_half if augment and augmentation is None else augmentation
-    rng = rng or np.random.default_rng()
-    sample = load_sample(dataset, config, image_id, augmentation, rng, use_mini_mask=use_mini_mask)
+    rng = rng or np.random.default_rng(random.getrandbits(64))
+    if augment:
+        augmentation = functools.partial(_mirror_half, augmentation)
+    sample = load_sample(dataset, config, image_id, augmentation, rng, use_mini_mask=bool(use_mini_mask))
     truth = sample.instances
     return sample.image, sample.meta, truth.class_ids, truth.boxes, np.moveaxis(truth.masks, 0, -1).astype(bool)
 
@@ -94,8 +102,11 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
 
 
 def _check_classes(dataset, image_id, class_ids, config):
-    """Raise InputError if a class of an image is none of the NUM_CLASSES that the network tells apart."""
-    wrong = sorted({int(class_id) for class_id in class_ids if not 0 <= int(class_id) < config.NUM_CLASSES})
+    """Raise InputError if a class of an image is none of the NUM_CLASSES that the network tells apart.
+
+    A crowd of COCO has the negative number of its class.
+    """
+    wrong = sorted({int(class_id) for class_id in class_ids if abs(int(class_id)) >= config.NUM_CLASSES})
     if wrong:
         info = dataset.image_info[image_id]
         raise InputError(
@@ -129,11 +140,11 @@ def apply_augmentation(augmentation, image, labels, ignore, rng):
     return image, np.where(labels == extra, 0, labels), labels == extra
 
 
-def _mirror_half(image, labels, ignore, rng):
-    """Mirror left and right with probability 0.5, as a function that `apply_augmentation` takes."""
-    if rng.random() < 0.5:
-        return image, labels, ignore
-    return image[:, ::-1], labels[:, ::-1], None if ignore is None else ignore[:, ::-1]
+def _mirror_half(augmentation, image, labels, ignore, rng):
+    """Mirror left and right with probability 0.5, then augment; what is left is a function for `apply_augmentation`."""
+    if rng.random() >= 0.5:
+        image, labels, ignore = (None if array is None else array[:, ::-1] for array in (image, labels, ignore))
+    return apply_augmentation(augmentation, image, labels, ignore, rng)
 
 
 def _prepare_labels(image, labels, ignore, config, augmentation, rng):

@@ -21,8 +21,8 @@ def apply_box_deltas(boxes, deltas):
     top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
     size = bottom_right - top_left
     centre = top_left + 0.5 * size + deltas[..., :2] * size
-    size = size * ops.exp(deltas[..., 2:])
-    top_left = centre - 0.5 * size
+    size = ops.multiply(size, ops.exp(deltas[..., 2:]))
+    top_left = ops.subtract(centre, 0.5 * size)
     return ops.concatenate([top_left, top_left + size], axis=-1)
 
 
@@ -41,10 +41,8 @@ def box_refinement(boxes, targets):
 def clip_boxes(boxes, window):
     """Clip `boxes` (`[..., 4]`) to `window` (`[..., 4]`, broadcast against the boxes)."""
     low, high = window[..., :2], window[..., 2:]
-    return ops.concatenate(
-        [ops.clip(boxes[..., :2], low, high), ops.clip(boxes[..., 2:], low, high)],
-        axis=-1,
-    )
+    corners = (boxes[..., :2], boxes[..., 2:])
+    return ops.concatenate([ops.maximum(ops.minimum(corner, high), low) for corner in corners], axis=-1)
 
 
 def overlaps(boxes1, boxes2):

@@ -27,7 +27,12 @@ def build_box_head(num_classes, pool_size, channels, norm, fc_size):
         `keras.Model` "mrcnn_box_head": `[N, P, P, C]` -> `[logits [N, K], probabilities [N, K], deltas [N, K, 4]]`.
     """
     pooled = keras.Input((pool_size, pool_size, channels), name="pooled_rois")
-    x = FullConv2D(fc_size, pool_size, name="mrcnn_class_conv1")(pooled)
+    return keras.Model(pooled, box_head(pooled, num_classes, norm, fc_size), name="mrcnn_box_head")
+
+
+def box_head(pooled, num_classes, norm, fc_size):
+    """Return `[logits, probabilities, deltas]` of pooled ROIs, see `build_box_head`, from new layers."""
+    x = FullConv2D(fc_size, pooled.shape[1], name="mrcnn_class_conv1")(pooled)
     x = _vector_norm(norm, fc_size, "mrcnn_class_bn1")(x)
     x = keras.layers.ReLU(name="mrcnn_class_relu1")(x)
     x = FullConv2D(fc_size, 1, name="mrcnn_class_conv2")(x)
@@ -38,7 +43,7 @@ def build_box_head(num_classes, pool_size, channels, norm, fc_size):
     probabilities = keras.layers.Softmax(dtype="float32", name="mrcnn_class")(logits)
     deltas = keras.layers.Dense(num_classes * 4, dtype="float32", name="mrcnn_bbox_fc")(shared)
     deltas = keras.layers.Reshape((num_classes, 4), dtype="float32", name="mrcnn_bbox")(deltas)
-    return keras.Model(pooled, [logits, probabilities, deltas], name="mrcnn_box_head")
+    return [logits, probabilities, deltas]
 
 
 def _vector_norm(norm, channels, name):
@@ -64,12 +69,17 @@ def build_mask_head(num_classes, pool_size, channels, norm, width):
     Returns:
         `keras.Model` "mrcnn_mask_head": `[N, P, P, C]` -> mask probabilities `[N, 2P, 2P, K]` float32.
     """
-    x = pooled = keras.Input((pool_size, pool_size, channels), name="pooled_rois")
+    pooled = keras.Input((pool_size, pool_size, channels), name="pooled_rois")
+    return keras.Model(pooled, mask_head(pooled, num_classes, norm, width), name="mrcnn_mask_head")
+
+
+def mask_head(pooled, num_classes, norm, width):
+    """Return the mask probabilities of pooled ROIs, see `build_mask_head`, from new layers."""
+    x = pooled
     for index in range(1, 5):
         x = Conv2DSame(width, 3, name=f"mrcnn_mask_conv{index}")(x)
         x = norm_layer(norm, width, f"mrcnn_mask_bn{index}")(x)
         x = keras.layers.ReLU(name=f"mrcnn_mask_relu{index}")(x)
     x = DoublingConv2D(width, activation="relu", name="mrcnn_mask_deconv")(x)
     x = Conv2D(num_classes, 1, name="mrcnn_mask")(x)
-    masks = arrange_pixels(keras.layers.Activation("sigmoid", dtype="float32", name="mrcnn_mask_sigmoid")(x))
-    return keras.Model(pooled, masks, name="mrcnn_mask_head")
+    return arrange_pixels(keras.layers.Activation("sigmoid", dtype="float32", name="mrcnn_mask_sigmoid")(x))

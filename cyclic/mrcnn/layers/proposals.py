@@ -20,7 +20,7 @@ class ProposalLayer(keras.layers.Layer):
     Call arguments:
         probabilities: `[B, A, 2]` (background, nucleus).
         deltas: `[B, A, 4]`.
-        anchors: `[1, A, 4]` normalized.
+        anchors: `[1, A, 4]` normalized, or `[B, A, 4]` where each image has its own.
 
     Returns:
         `[B, proposal_count, 4]` float32 normalized boxes; gradients stop here.
@@ -45,7 +45,11 @@ class ProposalLayer(keras.layers.Layer):
         limit = smallest(self.pre_nms_limit, count)
         scores, best = ops.top_k(scores, limit)
         deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
-        boxes = apply_box_deltas(ops.take(anchors[0], best, axis=0), deltas)
+        if anchors.shape[0] == 1:
+            anchors = ops.take(anchors[0], best, axis=0)
+        else:
+            anchors = ops.take_along_axis(anchors, best[..., None], axis=1)
+        boxes = apply_box_deltas(anchors, deltas)
         boxes = clip_boxes(boxes, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0]))
         indices, valid = non_max_suppression(boxes, scores, self.proposal_count, self.nms_threshold)
         chosen = ops.take_along_axis(boxes, indices[..., None], axis=1)

@@ -121,28 +121,31 @@ class PyramidROIAlign(keras.layers.Layer):
         self.pool_size = pool_size
 
     def call(self, rois, feature_maps):
-        batch, count = ops.shape(rois)[0], ops.shape(rois)[1]
         image_height, image_width = (4 * side for side in ops.shape(feature_maps[0])[1:3])
-        # With NaN among the weights, the pooling must not fail: the guard against NaN is to report them.
-        rois = ops.stop_gradient(ops.where(ops.isfinite(rois), rois, 0.0))
-        level = self._levels(rois, image_height, image_width)
-
-        level = ops.reshape(level, (-1,))
-        image = ops.repeat(ops.arange(batch, dtype="int32"), count)
-        boxes = ops.reshape(rois, (-1, 4))
-        crops = crop_pyramid(feature_maps, boxes, image, level, self.pool_size)
-        return crop_pyramid_reference(feature_maps, boxes, image, level, self.pool_size) if crops is None else crops
-
-    @staticmethod
-    def _levels(rois, image_height, image_width):
-        """Return the index into `feature_maps` (`[B, R]` int32): a 224 pixel ROI belongs to P4, half of it to P3."""
-        image_area = ops.cast(image_height * image_width, "float32")
-        relative = ops.sqrt(ops.maximum(box_area(rois), 1e-12)) * ops.sqrt(image_area) / 224.0
-        level = ops.round(ops.log(relative) / math.log(2.0))
-        return ops.cast(ops.clip(level + 2, 0, 3), "int32")
+        return pool_pyramid(rois, feature_maps, image_height, image_width, self.pool_size)
 
     def compute_output_shape(self, rois_shape, feature_maps_shape):
         return (None, self.pool_size, self.pool_size, feature_maps_shape[0][-1])
 
     def get_config(self):
         return {**super().get_config(), "pool_size": self.pool_size}
+
+
+def pool_pyramid(rois, feature_maps, image_height, image_width, size):
+    """Return the pooled ROIs, see `PyramidROIAlign`, of images whose height and width are known in pixels."""
+    batch, count = ops.shape(rois)[0], ops.shape(rois)[1]
+    # With NaN among the weights, the pooling must not fail: the guard against NaN is to report them.
+    rois = ops.stop_gradient(ops.where(ops.isfinite(rois), rois, 0.0))
+    level = ops.reshape(pyramid_levels(rois, image_height, image_width), (-1,))
+    image = ops.repeat(ops.arange(batch, dtype="int32"), count)
+    boxes = ops.reshape(rois, (-1, 4))
+    crops = crop_pyramid(feature_maps, boxes, image, level, size)
+    return crop_pyramid_reference(feature_maps, boxes, image, level, size) if crops is None else crops
+
+
+def pyramid_levels(rois, image_height, image_width):
+    """Return the index into the pyramid (`[B, R]` int32): a 224 pixel ROI belongs to P4, half of it to P3."""
+    image_area = ops.cast(image_height * image_width, "float32")
+    relative = ops.sqrt(ops.maximum(box_area(rois), 1e-12)) * ops.sqrt(image_area) / 224.0
+    level = ops.round(ops.log(relative) / math.log(2.0))
+    return ops.cast(ops.clip(level + 2, 0, 3), "int32")

@@ -19,6 +19,13 @@ def build_rpn(anchor_stride, anchors_per_location, depth, channels):
         `[B, A, 2]` (background, nucleus), `[B, A, 2]` and `[B, A, 4]`, all float32.
     """
     feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map")
+    return keras.Model(
+        feature_map, rpn_head(feature_map, anchor_stride, anchors_per_location, channels), name="rpn_model"
+    )
+
+
+def rpn_head(feature_map, anchor_stride, anchors_per_location, channels):
+    """Return `[logits, probabilities, deltas]` of a feature map, see `build_rpn`, from new layers."""
     shared = Conv2D(channels, 3, strides=anchor_stride, padding="same", activation="relu", name="rpn_conv_shared")(
         feature_map
     )
@@ -27,4 +34,4 @@ def build_rpn(anchor_stride, anchors_per_location, depth, channels):
     probabilities = keras.layers.Softmax(dtype="float32", name="rpn_class_xxx")(logits)
     deltas = Conv2D(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
     deltas = keras.layers.Reshape((-1, 4), dtype="float32", name="rpn_bbox_reshape")(deltas)
-    return keras.Model(feature_map, [logits, probabilities, deltas], name="rpn_model")
+    return [logits, probabilities, deltas]

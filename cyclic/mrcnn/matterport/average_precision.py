@@ -43,19 +43,30 @@ def compute_matches(
         pred_match: `[P]` index of the matched ground-truth instance, or -1.
         overlaps: `[P, G]` intersection over union of the masks.
     """
+    order, overlaps = _ranked_overlaps(gt_boxes, gt_masks, pred_boxes, pred_scores, pred_masks)
+    threshold = max(iou_threshold, score_threshold)
+    return *_match_overlaps(overlaps, gt_class_ids, pred_class_ids[order], threshold), overlaps
+
+
+def _ranked_overlaps(gt_boxes, gt_masks, pred_boxes, pred_scores, pred_masks):
+    """Return the order of falling score `[P]`, and the mask overlaps `[P, G]` in that order, without padding."""
     gt_count, pred_count = len(trim_zeros(gt_boxes)), len(trim_zeros(pred_boxes))
     order = np.argsort(pred_scores[:pred_count])[::-1]
-    overlaps = compute_overlaps_masks(pred_masks[..., order], gt_masks[..., :gt_count])
-    pred_class_ids = pred_class_ids[order]
+    return order, compute_overlaps_masks(pred_masks[..., order], gt_masks[..., :gt_count])
+
+
+def _match_overlaps(overlaps, gt_class_ids, pred_class_ids, threshold):
+    """Return gt_match and pred_match of `compute_matches`; the predictions are in the order of falling score."""
+    pred_count, gt_count = overlaps.shape
     gt_match, pred_match = np.full(gt_count, -1.0), np.full(pred_count, -1.0)
     for i in range(pred_count):
         for j in np.argsort(overlaps[i])[::-1]:
-            if overlaps[i, j] < max(iou_threshold, score_threshold):
+            if overlaps[i, j] < threshold:
                 break
             if gt_match[j] < 0 and pred_class_ids[i] == gt_class_ids[j]:
                 gt_match[j], pred_match[i] = i, j
                 break
-    return gt_match, pred_match, overlaps
+    return gt_match, pred_match
 
 
 def compute_ap(
@@ -80,14 +91,19 @@ def compute_ap(
     gt_match, pred_match, overlaps = compute_matches(
         gt_boxes, gt_class_ids, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks, iou_threshold
     )
+    return *_area_under_curve(gt_match, pred_match), overlaps
+
+
+def _area_under_curve(gt_match, pred_match):
+    """Return ap, precisions and recalls of `compute_ap`."""
     hits = np.cumsum(pred_match > -1)
     precisions = np.concatenate([[0], hits / (np.arange(len(hits)) + 1), [0]])
     recalls = np.concatenate([[0], hits.astype(np.float32) / max(len(gt_match), 1), [1]])
     # Precision at a recall is the best precision at this or a higher recall.
     precisions = np.maximum.accumulate(precisions[::-1])[::-1]
     if len(gt_match) == 0:
-        return float(len(pred_match) == 0), precisions, recalls, overlaps
-    return float(np.sum(np.diff(recalls) * precisions[1:])), precisions, recalls, overlaps
+        return float(len(pred_match) == 0), precisions, recalls
+    return float(np.sum(np.diff(recalls) * precisions[1:])), precisions, recalls
 
 
 def compute_ap_range(
@@ -98,8 +114,10 @@ def compute_ap_range(
     `verbose` prints the value at each threshold.
     """
     thresholds = np.arange(0.5, 1.0, 0.05) if iou_thresholds is None else iou_thresholds
-    instances = (gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask)
-    values = [compute_ap(*instances, iou_threshold=threshold)[0] for threshold in thresholds]
+    # The overlaps are those of every threshold, and nearly all of the work.
+    order, overlaps = _ranked_overlaps(gt_box, gt_mask, pred_box, pred_score, pred_mask)
+    matches = [_match_overlaps(overlaps, gt_class_id, pred_class_id[order], threshold) for threshold in thresholds]
+    values = [_area_under_curve(*match)[0] for match in matches]
     mean = float(np.mean(values))
     if verbose:
         for threshold, value in zip(thresholds, values, strict=True):

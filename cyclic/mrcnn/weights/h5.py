@@ -23,9 +23,13 @@ logger = logging.getLogger(__name__)
 GROUPS = dict.fromkeys(("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"), "rpn_model")
 
 
-@dataclasses.dataclass(frozen=True)
+# HDF5 takes no longer attribute. Keras writes a longer list of names in pieces, as attributes NAME0, NAME1 and so on.
+MAX_ATTRIBUTE_BYTES = 64_512
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class LoadReport:
-    """What `load_weights` did.
+    """What `load_weights` did; printed, it is one line.
 
     Attributes:
         loaded: names of the layers that got weights from the file.
@@ -44,6 +48,9 @@ class LoadReport:
             f"{len(self.loaded)} layers loaded, {len(self.missing)} not in the file, "
             f"{len(self.excluded)} excluded, {len(self.unused)} in the file alone"
         )
+
+    def __repr__(self):
+        return f"LoadReport({self})"
 
 
 def leaf_layers(model):
@@ -85,11 +92,11 @@ def save_weights(path, model, attributes=None, groups=None):
         for name, layer in leaf_layers(model).items():
             weights = {f"{name}/{weight.name}:0": weight for weight in _weights_to_save(layer)}
             stored.setdefault(GROUPS.get(name, name), {}).update(weights)
-        file.attrs["layer_names"] = _encode(stored)
+        _write_names(file, "layer_names", stored)
         file.attrs.update(attributes or {})
         for group_name, weights in stored.items():
             group = file.create_group(group_name)
-            group.attrs["weight_names"] = _encode(weights)
+            _write_names(group, "weight_names", weights)
             for weight_name, weight in weights.items():
                 group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
         for group_name, arrays in (groups or {}).items():
@@ -101,7 +108,7 @@ def save_weights(path, model, attributes=None, groups=None):
 def read_attributes(path):
     """Return the attributes stored with the weights file `path`, without the layer names."""
     with _open(path) as file:
-        return {key: value for key, value in file.attrs.items() if key != "layer_names"}
+        return {key: value for key, value in file.attrs.items() if not re.fullmatch(r"layer_names\d*", key)}
 
 
 def read_group(path, name):
@@ -161,14 +168,17 @@ def _open(path):
 def _read_weights(file, path, known):
     """Return `{leaf layer name: [dataset or array, ...]}` in the stored order; `known` are the model's layer names."""
     root = file.get("model_weights", file)
-    if "layer_names" not in root.attrs:
-        raise InputError(f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed")
+    try:
+        layer_names = _read_names(root, "layer_names")
+    except KeyError as error:
+        raise InputError(
+            f"{path}: no layer names in this h5 file; weights in Matterport's layout are needed"
+        ) from error
     stored: dict[str, list] = {}
-    layer_names = [_decode(name) for name in root.attrs["layer_names"]]
     for layer_name in layer_names:
         try:
             group = root[layer_name]
-            datasets = {name: group[name] for name in map(_decode, group.attrs["weight_names"])}
+            datasets = {name: group[name] for name in _read_names(group, "weight_names")}
         except KeyError as error:
             raise InputError(f"{path}: layer {layer_name} is incomplete ({error}); replace the file") from error
         for weight_name, dataset in datasets.items():
@@ -201,10 +211,23 @@ def _read_matching(path, layer, datasets):
     return values
 
 
-def _encode(names):
+def _write_names(group, attribute, names):
+    """Store names as an attribute of an h5 group, or as several where they are too long for one."""
     # Fixed-length bytes: Keras 2, and so Matterport's code, decodes each name.
-    return np.array([name.encode() for name in names])
+    encoded = np.array([name.encode() for name in names])
+    if encoded.nbytes <= MAX_ATTRIBUTE_BYTES:
+        group.attrs[attribute] = encoded
+        return
+    rows = MAX_ATTRIBUTE_BYTES // encoded.itemsize
+    for index, start in enumerate(range(0, len(encoded), rows)):
+        group.attrs[f"{attribute}{index}"] = encoded[start : start + rows]
 
 
-def _decode(name):
-    return name.decode() if isinstance(name, bytes) else str(name)
+def _read_names(group, attribute):
+    """Return the names that an attribute of an h5 group, or its numbered pieces, hold; KeyError without either."""
+    pieces = [group.attrs[attribute]] if attribute in group.attrs else []
+    while f"{attribute}{len(pieces)}" in group.attrs:
+        pieces.append(group.attrs[f"{attribute}{len(pieces)}"])
+    if not pieces:
+        raise KeyError(attribute)
+    return [name.decode() if isinstance(name, bytes) else str(name) for piece in pieces for name in piece]

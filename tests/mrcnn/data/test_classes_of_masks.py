@@ -30,7 +30,7 @@ class Nuclei(Dataset):
         return mask, np.array([self.class_id])
 
 
-@pytest.mark.parametrize("class_id", [2, 7, -1])
+@pytest.mark.parametrize("class_id", [2, 7, -7])
 def test_a_class_beyond_num_classes_is_named(class_id):
     with pytest.raises(InputError, match=f"slide_7.png: class {class_id}, and NUM_CLASSES = 2 has 0 to 1"):
         load_image_gt(Nuclei(class_id), TinyConfig(), 0)
@@ -41,8 +41,9 @@ def test_so_is_a_data_set_with_more_classes_than_the_network():
         load_image_gt(Nuclei(1, classes=3), TinyConfig(), 0)
 
 
-def test_a_known_class_is_fine():
-    assert load_image_gt(Nuclei(1), TinyConfig(), 0)[2].tolist() == [1]
+@pytest.mark.parametrize("class_id", [1, -1])
+def test_a_known_class_and_a_crowd_of_it_are_fine(class_id):
+    assert load_image_gt(Nuclei(class_id), TinyConfig(), 0)[2].tolist() == [class_id]
 
 
 def test_training_stops_with_the_name():

@@ -296,7 +296,8 @@ def test_labels_of_another_size_are_refused():
 def test_stacks_and_label_maps_give_the_same_image(dataset, config):
     stacks = Stacks(dataset.tissues)
     assert not hasattr(stacks, "load_label_map")
-    image, meta, class_ids, boxes, masks = load_image_gt(stacks, config, 2, rng=np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    image, meta, class_ids, boxes, masks = load_image_gt(stacks, config, 2, use_mini_mask=True, rng=rng)
     assert masks.shape == (28, 28, len(boxes)) and masks.dtype == bool and class_ids.tolist() == [1] * len(boxes)
     if config.IMAGE_RESIZE_MODE == "square":
         other = load_image_gt(dataset, config, 2)

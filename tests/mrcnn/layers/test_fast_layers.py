@@ -15,7 +15,7 @@ from cyclic.backbones.conv import Conv2D, Conv2DSame
 from cyclic.mrcnn.detect import detector
 from cyclic.mrcnn.layers.deconv import DoublingConv2D, arrange_pixels
 from cyclic.mrcnn.layers.full_conv import FullConv2D
-from cyclic.mrcnn.layers.roi_align import PyramidROIAlign, crop_pyramid_reference
+from cyclic.mrcnn.layers.roi_align import PyramidROIAlign, crop_pyramid_reference, pyramid_levels
 from cyclic.mrcnn.model import MaskRCNN
 
 
@@ -82,7 +82,7 @@ def test_crops_equal_the_reference_and_keep_its_order():
     corner, side = rng.random((2, 40, 2)) * 0.9, np.exp(rng.uniform(-4, 0, (2, 40, 2)))
     rois = np.concatenate([corner, corner + side], axis=-1).astype("float32")
     layer = PyramidROIAlign(7)
-    level = ops.reshape(layer._levels(ops.convert_to_tensor(rois), 256, 256), (-1,))
+    level = ops.reshape(pyramid_levels(ops.convert_to_tensor(rois), 256, 256), (-1,))
     assert len(np.unique(ops.convert_to_numpy(level))) > 2
     image = np.repeat(np.arange(2, dtype="int32"), 40)
     tensors = [ops.convert_to_tensor(each) for each in (*maps, rois.reshape(-1, 4), image)]

@@ -5,6 +5,8 @@ import pytest
 from painted import paint_boxes
 
 from cyclic.mrcnn import utils
+from cyclic.mrcnn.geometry.masks_numpy import compute_overlaps_masks
+from cyclic.mrcnn.matterport import average_precision
 
 
 def _instances(*boxes):
@@ -47,6 +49,23 @@ def test_padding_rows_are_no_instances():
 def test_ap_without_instances(truth, predicted, ap):
     boxes, ids, masks = _instances(*predicted)
     assert utils.compute_ap(*_instances(*truth), boxes, ids, np.ones(len(ids)), masks)[0] == ap
+
+
+def test_ap_range_is_the_mean_over_thresholds_from_one_table_of_overlaps(monkeypatch):
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 14, (12, 2))
+    truth = _instances(*np.hstack([corners, corners + 6]))
+    boxes, ids, masks = _instances(*np.hstack([corners, corners + 6 + rng.integers(-2, 1, (12, 2))]))
+    scores = rng.random(12)
+    apart = [utils.compute_ap(*truth, boxes, ids, scores, masks, threshold)[0] for threshold in np.arange(0.5, 1, 0.05)]
+    tables = []
+    monkeypatch.setattr(
+        average_precision,
+        "compute_overlaps_masks",
+        lambda *stacks: tables.append(compute_overlaps_masks(*stacks)) or tables[-1],
+    )
+    assert utils.compute_ap_range(*truth, boxes, ids, scores, masks, verbose=0) == np.mean(apart)
+    assert len(tables) == 1 and len(set(apart)) > 2
 
 
 def test_ap_range_prints_each_threshold(capsys):

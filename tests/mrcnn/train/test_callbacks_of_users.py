@@ -39,6 +39,16 @@ def test_a_plateau_reduces_the_rate(model):
     assert float(model.keras_model.optimizer.learning_rate) < 1e-3
 
 
+def test_keras_own_checkpoint_of_weights_needs_its_ending_and_loads(model, tmp_path):
+    checkpoint = keras.callbacks.ModelCheckpoint
+    with pytest.raises(ValueError, match=r"\.weights\.h5"):
+        checkpoint(str(tmp_path / "mine.h5"), save_weights_only=True)
+    train(model, checkpoint(str(tmp_path / "mine.weights.h5"), save_weights_only=True), epochs=1)
+    config = TinyConfig()
+    other = MaskRCNN("inference", config, network=small_network(config))
+    assert not other.load_weights(tmp_path / "mine.weights.h5").missing and other.epoch == 0
+
+
 def test_training_goes_on_from_a_checkpoint_at_the_rate_asked_for(model, tmp_path):
     train(model, keras.callbacks.LearningRateScheduler(lambda epoch: 1e-5))
     config = TinyConfig()

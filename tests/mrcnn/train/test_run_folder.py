@@ -1,7 +1,9 @@
 """The folder of a run: whose checkpoint brings its epoch along."""
 
 import pytest
+from tiny_model import OneImage, TinyConfig, small_network
 
+from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.train.run_folder import RunFolder
 
 
@@ -17,6 +19,17 @@ def test_a_copy_elsewhere_is_only_weights_to_start_from(tmp_path, place):
     folder = RunFolder(tmp_path / "logs", "Tiny")
     assert folder.adopt(tmp_path / place / "mask_rcnn_tiny_0040.h5") == 0
     assert folder.log_dir.parent == tmp_path / "logs"
+
+
+def test_training_on_a_copy_elsewhere_begins_at_epoch_0(tmp_path):
+    config = TinyConfig()
+    model = MaskRCNN("training", config, str(tmp_path / "logs"), network=small_network(config))
+    (tmp_path / "weights").mkdir()
+    model.save_weights(tmp_path / "weights/mask_rcnn_tiny_0040.h5")
+    model.load_weights(tmp_path / "weights/mask_rcnn_tiny_0040.h5")
+    assert model.epoch == 0
+    history = model.train(OneImage(), None, 1e-3, epochs=1, verbose=0)
+    assert len(history.history["loss"]) == model.epoch == 1 and model.log_dir.parent == tmp_path / "logs"
 
 
 def test_other_files_start_anew(tmp_path):

@@ -170,6 +170,49 @@ def test_excluded_layers_stay_as_they_are(saved):
     assert_equal(values(model, ["fc"]), values(build(seed=1, units=7), ["fc"]))
 
 
+@pytest.mark.parametrize("text", [bytes, str])
+def test_lists_of_names_that_keras_cut_into_pieces(tmp_path, text):
+    """Keras numbers the pieces of a list of names that is too long for one attribute."""
+    weights = conv_and_bn()
+    path = write_matterport(tmp_path / "long.h5", {"input_image": {}, "inner": weights, "stem": {}}, text=text)
+    with h5py.File(path, "a") as file:
+        for group, attribute in ((file, "layer_names"), (file["inner"], "weight_names")):
+            names = list(group.attrs.pop(attribute))
+            for index, piece in enumerate((names[:1], names[1:])):
+                group.attrs[f"{attribute}{index}"] = piece
+    model = build()
+    assert sorted(load_weights(path, model).loaded) == ["bn", "conv"] and read_attributes(path) == {}
+    assert_equal(values(model, ["conv"]), {"conv": list(weights.values())[:2]})
+
+
+def test_a_network_of_many_long_names_comes_back(tmp_path):
+    image = keras.Input((2,))
+    layers = [keras.layers.Dense(1, name=f"{'long' * 50}_{index}") for index in range(400)]
+    model = keras.Model(image, [layer(image) for layer in layers])
+    before = [layer.get_weights()[0] for layer in layers]
+    save_weights(tmp_path / "long.h5", model)
+    for layer in layers:
+        layer.set_weights([weight * 0 for weight in layer.get_weights()])
+    assert len(load_weights(tmp_path / "long.h5", model).loaded) == 400
+    np.testing.assert_array_equal([layer.get_weights()[0] for layer in layers], before)
+
+
+def test_the_report_is_one_line_at_the_end_of_a_cell(saved):
+    from IPython.lib.pretty import pretty
+
+    report = load_weights(saved, build())
+    text = "LoadReport(4 layers loaded, 0 not in the file, 0 excluded, 0 in the file alone)"
+    assert repr(report) == pretty(report) == text
+
+
+def test_a_layer_without_its_list_of_weights_is_named(tmp_path):
+    path = write_matterport(tmp_path / "hole.h5", {"conv": conv_and_bn()})
+    with h5py.File(path, "a") as file:
+        del file["conv"].attrs["weight_names"]
+    with pytest.raises(InputError, match="layer conv is incomplete"):
+        load_weights(path, build())
+
+
 def test_classifier_gives_its_backbone_to_mask_rcnn(tmp_path):
     class TinyConfig(Config):
         BACKBONE, NORM, NUM_CLASSES = "resnet18", "group", 2
