@@ -42,6 +42,7 @@ NOTEBOOKS = (
     "balloon/inspect_balloon_model",
     "coco/inspect_weights",
 )
+LOAD_IMGAUG = "from cyclic.datasets.augment import load_imgaug"
 IMPORTS = (
     (r"^(\s*)from mrcnn\b", r"\1from cyclic.mrcnn"),
     (r"^(\s*)import mrcnn\b", r"\1import cyclic.mrcnn"),

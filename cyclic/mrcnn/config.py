@@ -83,8 +83,8 @@ class Config:
     IMAGE_MAX_DIM = 1024
     # Images are enlarged by at least this factor (2 doubles each side); 0 sets no minimum.
     IMAGE_MIN_SCALE = 0
-    # Channels of the input; `Dataset.load_image` returns as many, and MEAN_PIXEL has one value for each. Leave conv1 out
-    # when weights for three channels are loaded: `load_weights(path, exclude=["conv1"])`.
+    # Channels of the input; `Dataset.load_image` returns as many, and MEAN_PIXEL has one value for each. Where they are
+    # not three, `load_weights(path, exclude=["conv1"])` loads weights for RGB.
     IMAGE_CHANNEL_COUNT = 3
     # Subtracted from every pixel (RGB).
     MEAN_PIXEL = np.array([123.7, 116.8, 103.9])

@@ -16,7 +16,7 @@ from cyclic.mrcnn.layers.detections import DetectionLayer
 from cyclic.mrcnn.layers.fpn import build_fpn
 from cyclic.mrcnn.layers.heads import build_box_head, build_mask_head
 from cyclic.mrcnn.layers.losses import LOSS_NAMES, LossLayer
-from cyclic.mrcnn.layers.named_model import NamedModel
+from cyclic.mrcnn.layers.named_model import INPUT_NAMES, NamedModel
 from cyclic.mrcnn.layers.proposals import ProposalLayer
 from cyclic.mrcnn.layers.roi_align import PyramidROIAlign
 from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
@@ -120,6 +120,23 @@ class TrainingModel(NamedModel):
         super().__init__(*args, **kwargs)
         self.loss_weights = {**dict.fromkeys(LOSS_NAMES, 1.0), **(loss_weights or {})}
         self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Run the model on the dict of a batch of `DataGenerator`, or on the list of Matterport's `data_generator`.
+
+        Raises:
+            InputError: a list of another length; Matterport's own proposals (`random_rois`) have no input here.
+        """
+        if isinstance(inputs, (list, tuple)):
+            if len(inputs) != len(INPUT_NAMES):
+                raise InputError(
+                    f"{len(inputs)} inputs, and the training graph takes {len(INPUT_NAMES)}: "
+                    f"{', '.join(INPUT_NAMES.values())}; leave out random_rois"
+                )
+            inputs = dict(zip(INPUT_NAMES, inputs, strict=True))
+            # Matterport's masks are stacked along the last axis.
+            inputs["gt_masks"] = ops.transpose(ops.cast(inputs["gt_masks"], "uint8"), (0, 3, 1, 2))
+        return super().__call__(inputs, *args, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return sum(self.loss_weights[name] * ops.mean(y_pred[name]) for name in LOSS_NAMES)

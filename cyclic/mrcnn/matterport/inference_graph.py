@@ -69,20 +69,20 @@ class InferenceModel(NamedModel):
     `inference_model(network)` builds it.
 
     Attributes (beside those of `NamedModel`):
-        detection_model: the graph of `network.detection_model`, which `predict_on_batch` runs for a dict of its inputs.
+        detect: `predict_on_batch` of `network.detection_model`, which takes a dict of that graph's inputs; or None.
         calls: `{part of the network: inputs of each of its calls}`, symbolic.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.detection_model, self.calls = None, {}
+        self.detect, self.calls = None, {}
 
     def predict_on_batch(self, x):
-        """Return the outputs as arrays; a dict of image and window is run by `detection_model`."""
-        return self.detection_model.predict_on_batch(x) if isinstance(x, dict) else super().predict_on_batch(x)
+        """Return the outputs as arrays; for a dict of image and window, those of `detect`."""
+        return self.detect(x) if self.detect and isinstance(x, dict) else super().predict_on_batch(x)
 
 
-def inference_model(network, detection_model=None):
+def inference_model(network, detect=None):
     """Build Matterport's inference graph.
 
     Inputs: input_image `[B, H, W, 3]` float32, mean subtracted, sides divisible by 64; input_image_meta `[B, meta]`;
@@ -90,11 +90,11 @@ def inference_model(network, detection_model=None):
 
     Args:
         network: `Network`.
-        detection_model: see `InferenceModel`.
+        detect: see `InferenceModel`.
 
     Returns:
-        `InferenceModel`. Outputs: detections `[B, D, 6]`, mrcnn_class `[B, R, K]`, mrcnn_bbox `[B, R, K, 4]`, mrcnn_mask
-        `[B, D, M, M, K]`, rpn_rois `[B, R, 4]`, rpn_class `[B, A, 2]` and rpn_bbox `[B, A, 4]`.
+        `InferenceModel`. Outputs: detections `[B, D, 6]`, mrcnn_class `[B, R, K]`, mrcnn_bbox `[B, R, K, 4]`,
+        mrcnn_mask `[B, D, M, M, K]`, rpn_rois `[B, R, 4]`, rpn_class `[B, A, 2]` and rpn_bbox `[B, A, 4]`.
     """
     let_identity_pass()
     config = network.config
@@ -132,7 +132,7 @@ def inference_model(network, detection_model=None):
     masks = _masks(network.mask_head, mask_pooled)
     outputs = [detections, probabilities, deltas, masks, rois, rpn_class, rpn_bbox]
     model = InferenceModel([image, meta, anchors], outputs, name="mask_rcnn")
-    model.network, model.detection_model = network, detection_model
+    model.network, model.detect = network, detect
     model.calls = {
         network.backbone: [[image]],
         network.fpn: [features],

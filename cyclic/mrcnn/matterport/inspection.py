@@ -46,7 +46,7 @@ class Inspection(Detector):
     @functools.cached_property
     def keras_model(self):
         """The graph of inference mode, built when it is asked for first."""
-        model = inference_model(self.network, self._detection_model)
+        model = inference_model(self.network, self._detection_model.predict_on_batch)
         model.jit_compile = self._detection_model.jit_compile
         return model
 
@@ -98,9 +98,9 @@ class Inspection(Detector):
         nodes = list(_history([tensor]))
         if step:
             rois = [
-                node for node in nodes if isinstance(node.operation, ProposalLayer) and node.operation.name == layer
+                node for node in nodes if node.operation.name == layer and isinstance(node.operation, ProposalLayer)
             ]
-            return ROISteps(rois[0].operation)(*rois[0].input_tensors).get(step.split("/")[0]) if rois else None
+            return _roi_step(rois[0], step) if rois else None
         for node in nodes[1:]:
             if re.fullmatch(rf"{layer}(_\d+)*", node.operation.name):
                 return node.output_tensors[int(index or 0)]
@@ -218,6 +218,13 @@ def _ids(tensors):
     return {id(tensor) for tensor in tensors}
 
 
+def _roi_step(node, name):
+    """Return the tensor of a step of `ROI_STEPS` inside the node of the layer ROI; None for any other step or node."""
+    if node is None or not isinstance(node.operation, ProposalLayer):
+        return None
+    return ROISteps(node.operation)(*node.input_tensors).get(name.partition("/")[0])
+
+
 class ROISteps(keras.layers.Layer):
     """The steps inside a `ProposalLayer`, as a layer of their own.
 
@@ -236,3 +243,7 @@ class ROISteps(keras.layers.Layer):
         steps = self.proposals.steps(probabilities, deltas, anchors)
         indices = ops.where(steps["valid"][0], steps["indices"][0], -1)
         return {**{name: steps[name] for name in ROI_STEPS[:3]}, ROI_STEPS[3]: indices}
+
+    def compute_output_spec(self, probabilities, deltas, anchors):
+        boxes = {name: keras.KerasTensor((probabilities.shape[0], None, 4)) for name in ROI_STEPS[:3]}
+        return {**boxes, ROI_STEPS[3]: keras.KerasTensor((self.proposals.proposal_count,), "int32")}
