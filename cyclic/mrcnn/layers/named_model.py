@@ -58,13 +58,15 @@ class NamedModel(keras.Model):
         """Return a layer by name, also one inside a part of the network, or by its place in `layers`.
 
         Raises:
-            ValueError: no layer has this name; the message tells similar ones.
+            ValueError: no layer has this name; the message tells similar ones, or that it is an output.
         """
         if name is None:
             return self.layers[index]
         # The outermost layer of a name counts.
         known = {layer.name: layer for layer in reversed([*super().layers, *self.layers, *self._rpn_layers()])}
         known.update({theirs: known[ours] for ours, theirs in INPUT_NAMES.items() if ours in known})
+        if name not in known and isinstance(self.output, dict) and name in self.output:
+            raise ValueError(f"{name!r} is an output and no layer: use keras_model.output[{name!r}]")
         if name not in known:
             similar = ", ".join(difflib.get_close_matches(name, known, n=4, cutoff=0.4)) or "none"
             raise ValueError(f"no layer is named {name!r}; similar names: {similar}")

@@ -166,6 +166,13 @@ def test_layers_have_matterports_names(resnet, mode, more):
         keras_model.get_layer("fpn_p7")
 
 
+def test_a_loss_is_an_output_and_no_layer(resnet):
+    keras_model = new_model("training", TinyConfig, resnet).keras_model
+    with pytest.raises(ValueError, match=r"is an output and no layer: use keras_model\.output\['mrcnn_bbox_loss'\]"):
+        keras_model.get_layer("mrcnn_bbox_loss")
+    assert keras_model.output["mrcnn_bbox_loss"].shape == (1,)
+
+
 def test_freezing_layers_of_keras_model_freezes_the_network(resnet):
     model = new_model("training", TinyConfig, resnet)
     for layer in model.keras_model.layers:
