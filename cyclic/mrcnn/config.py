@@ -25,7 +25,7 @@ class Config:
         IMAGE_META_SIZE: length of the vector that describes one image, see `utils.compose_image_meta`.
 
     Raises:
-        InputError: USE_RPN_ROIS is False.
+        InputError: USE_RPN_ROIS is False; MEAN_PIXEL has not one value for each of IMAGE_CHANNEL_COUNT channels.
     """
 
     # --- Run ---
@@ -83,7 +83,8 @@ class Config:
     IMAGE_MAX_DIM = 1024
     # Images are enlarged by at least this factor (2 doubles each side); 0 sets no minimum.
     IMAGE_MIN_SCALE = 0
-    # Channels of the input; MEAN_PIXEL has one value for each.
+    # Channels of the input; `Dataset.load_image` returns as many, and MEAN_PIXEL has one value for each. Where they are
+    # not three, `load_weights(path, exclude=["conv1"])` loads weights for RGB.
     IMAGE_CHANNEL_COUNT = 3
     # Subtracted from every pixel (RGB).
     MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
@@ -169,6 +170,11 @@ class Config:
     def __init__(self):
         if not self.USE_RPN_ROIS:
             raise InputError("USE_RPN_ROIS = False: the heads train on the RPN's proposals alone; remove this setting")
+        if np.ndim(self.MEAN_PIXEL) and np.shape(self.MEAN_PIXEL) != (self.IMAGE_CHANNEL_COUNT,):
+            raise InputError(
+                f"MEAN_PIXEL has {np.size(self.MEAN_PIXEL)} values and IMAGE_CHANNEL_COUNT = "
+                f"{self.IMAGE_CHANNEL_COUNT}; give MEAN_PIXEL one value for each channel"
+            )
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
         self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])

@@ -303,12 +303,12 @@ def test_inference_reads_what_training_saved(trained, image, tmp_path):
 
 def test_whole_models_are_saved_and_loaded(trained, image, tmp_path):
     training, inference, *_ = trained
-    molded, _, windows = inference.mold_inputs([image])
-    inputs = {"image": molded, "window": utils.norm_boxes(windows, molded.shape[1:3])}
+    molded, metas, _ = inference.mold_inputs([image])
+    inputs = [molded, metas, inference.get_anchors(molded.shape[1:])[None]]
     inference.keras_model.save(tmp_path / "inference.keras")
     found = keras.saving.load_model(tmp_path / "inference.keras").predict_on_batch(inputs)
-    for name, expected in inference.keras_model.predict_on_batch(inputs).items():
-        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-5, err_msg=name)
+    for value, expected in zip(found, inference.keras_model.predict_on_batch(inputs), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5)
     training.keras_model.save(tmp_path / "training.keras")
     again = keras.saving.load_model(tmp_path / "training.keras")
     assert type(again) is TrainingModel and again.loss_weights == training.keras_model.loss_weights
@@ -326,7 +326,7 @@ def test_keras_model_saves_in_matterports_layout(trained, tmp_path):
 
 def test_only_jax_compiles_inference(trained):
     inference = trained[1]
-    for model in (inference.keras_model, inference._mask_model):
+    for model in (inference.keras_model, inference._detection_model, inference._mask_model):
         assert model.jit_compile == (keras.backend.backend() == "jax")
 
 

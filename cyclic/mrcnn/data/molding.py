@@ -16,13 +16,22 @@ _META_PARTS = {
 }
 
 
+def check_channels(image: np.ndarray, config, name: str) -> None:
+    """Raise InputError unless an image is `[H, W, IMAGE_CHANNEL_COUNT]`; `name` is what the message calls it."""
+    if image.ndim != 3 or image.shape[-1] != config.IMAGE_CHANNEL_COUNT:
+        raise InputError(
+            f"{name}: shape {image.shape}, and IMAGE_CHANNEL_COUNT = {config.IMAGE_CHANNEL_COUNT} needs "
+            f"(height, width, {config.IMAGE_CHANNEL_COUNT}); return that from load_image, or set the count"
+        )
+
+
 def mold_image(images: np.ndarray, config) -> np.ndarray:
-    """Return RGB `images` (`[..., 3]`, 0 to 255) less the mean pixel, float32."""
+    """Return `images` (`[..., IMAGE_CHANNEL_COUNT]`, 0 to 255) less the mean pixel, float32."""
     return (images.astype(np.float32) - config.MEAN_PIXEL).astype(np.float32)
 
 
 def unmold_image(normalized_images: np.ndarray, config) -> np.ndarray:
-    """Undo `mold_image`: return `[..., 3]` uint8."""
+    """Undo `mold_image`: return `[..., IMAGE_CHANNEL_COUNT]` uint8."""
     return np.clip(np.rint(normalized_images + config.MEAN_PIXEL), 0, 255).astype(np.uint8)
 
 
@@ -30,7 +39,7 @@ def mold_images(images, config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Resize and pad a list of images and subtract the mean pixel.
 
     Args:
-        images: list of `[H, W, 3]` uint8 RGB images.
+        images: list of `[H, W, IMAGE_CHANNEL_COUNT]` uint8 images.
         config: `Config`.
 
     Returns:
@@ -39,12 +48,13 @@ def mold_images(images, config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         windows: `[B, 4]` int (y1, x1, y2, x2), the part of the molded image that is not padding.
 
     Raises:
-        InputError: no image, or images of different molded shapes.
+        InputError: no image, an image of another number of channels, or images of different molded shapes.
     """
     if not len(images):
         raise InputError("no image to detect in; pass a list of one image or more")
     molded, metas, windows = [], [], []
-    for image in images:
+    for index, image in enumerate(images):
+        check_channels(image, config, f"image {index}")
         resized, window, scale, _, _ = resize_image(
             image,
             min_dim=config.IMAGE_MIN_DIM,

@@ -9,7 +9,7 @@ import numpy as np
 
 from cyclic.errors import InputError
 from cyclic.mrcnn.data.instances import Instances, instances_of_labels, instances_of_masks
-from cyclic.mrcnn.data.molding import compose_image_meta
+from cyclic.mrcnn.data.molding import check_channels, compose_image_meta
 from cyclic.mrcnn.geometry.resizing import image_scale, resize_image, resize_mask, resize_nearest
 
 
@@ -75,6 +75,8 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
         InputError: the label map or the masks are not of the image's size, or a class is none of NUM_CLASSES.
     """
     image = dataset.load_image(image_id)
+    info = dataset.image_info[image_id]
+    check_channels(image, config, str(info.get("path") or info.get("id", image_id)))
     use_mini_mask = config.USE_MINI_MASK if use_mini_mask is None else use_mini_mask
     mini_shape = tuple(config.MINI_MASK_SHAPE) if use_mini_mask else None
     if hasattr(dataset, "load_label_map"):
@@ -165,7 +167,7 @@ def _prepare_labels(image, labels, ignore, config, augmentation, rng):
     cut = (slice(y, y + source_side), slice(x, x + source_side))
     image, labels, ignore = apply_augmentation(augmentation, image[cut], labels[cut], ignore[cut], rng)
     if source_side != side:
-        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR).reshape(side, side, -1)
         labels, ignore = resize_nearest(labels, (side, side)), resize_nearest(ignore, (side, side))
     return image, labels, ignore, (0, 0, side, side), scale
 

@@ -15,7 +15,7 @@ from cyclic.mrcnn.data.molding import mold_images, read_meta
 from cyclic.mrcnn.detect.unmolding import paste_crops, unmold_crops
 from cyclic.mrcnn.geometry.boxes_numpy import enlarge_boxes, norm_boxes
 from cyclic.mrcnn.kernels.on_device import on_device
-from cyclic.mrcnn.layers.network import MASK_LEVELS, Network, detection_model, mask_model, training_model
+from cyclic.mrcnn.layers.network import MASK_LEVELS, Network, detection_model, mask_model
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ MASK_BUCKET = 16
 
 
 class Detector:
-    """A network with its Keras model of one mode, and the methods that detect: the base class of `MaskRCNN`.
+    """A network and the methods that detect: the base class of `MaskRCNN`.
 
     Args:
         mode: "training" or "inference"; detection needs the latter.
@@ -34,7 +34,6 @@ class Detector:
 
     Attributes:
         mode, config, network: the arguments.
-        keras_model: the Keras model of the mode, see `network.training_model` and `network.detection_model`.
     """
 
     def __init__(self, mode: str, config: Config, network: Network, jit_compile: bool = False):
@@ -42,13 +41,12 @@ class Detector:
         # Shape of the images that the network ran on last.
         self._last_shape: tuple[int, ...] | None = None
         if mode == "training":
-            self.keras_model = training_model(network, config.SEED)
             return
-        self.keras_model, self._mask_model = detection_model(network), mask_model(network)
-        for model in (self.keras_model, self._mask_model):
+        self._detection_model, self._mask_model = detection_model(network), mask_model(network)
+        for model in (self._detection_model, self._mask_model):
             # Keras' own choice is XLA where TensorFlow has a GPU, but XLA lacks TensorFlow's crops.
             model.jit_compile = jit_compile
-        self._detect, self._mask = on_device(self.keras_model), on_device(self._mask_model)
+        self._detect, self._mask = on_device(self._detection_model), on_device(self._mask_model)
 
     def detect(self, images, verbose=0):
         """Detect instances.

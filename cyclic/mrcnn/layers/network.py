@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from cyclic.backbones import build_backbone
+from cyclic.errors import InputError
 from cyclic.mrcnn.data.molding import read_meta
 from cyclic.mrcnn.geometry.boxes import normalize_boxes
 from cyclic.mrcnn.layers.anchors import PyramidAnchors
@@ -15,12 +16,12 @@ from cyclic.mrcnn.layers.detections import DetectionLayer
 from cyclic.mrcnn.layers.fpn import build_fpn
 from cyclic.mrcnn.layers.heads import build_box_head, build_mask_head
 from cyclic.mrcnn.layers.losses import LOSS_NAMES, LossLayer
+from cyclic.mrcnn.layers.named_model import INPUT_NAMES, NamedModel
 from cyclic.mrcnn.layers.proposals import ProposalLayer
 from cyclic.mrcnn.layers.roi_align import PyramidROIAlign
 from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
 from cyclic.mrcnn.layers.rpn import build_rpn
 from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
-from cyclic.mrcnn.weights import h5
 
 # Names of the pyramid levels that ROIs are pooled from; P6 serves the RPN alone.
 MASK_LEVELS = ("p2", "p3", "p4", "p5")
@@ -32,6 +33,9 @@ class Network:
     Args:
         config: `cyclic.mrcnn.config.Config`.
         backbone: model from an image to [C2, C3, C4, C5], e.g. the classifier's; None builds `config.BACKBONE`.
+
+    Raises:
+        InputError: the backbone takes another number of channels than IMAGE_CHANNEL_COUNT.
     """
 
     def __init__(self, config, backbone=None):
@@ -40,7 +44,13 @@ class Network:
             if callable(config.BACKBONE):
                 backbone = config.BACKBONE(norm=norm)
             else:
-                backbone = build_backbone(config.BACKBONE, norm=norm)
+                shape = (None, None, config.IMAGE_CHANNEL_COUNT)
+                backbone = build_backbone(config.BACKBONE, norm=norm, input_shape=shape)
+        if backbone.input.shape[-1] != config.IMAGE_CHANNEL_COUNT:
+            raise InputError(
+                f"the backbone takes {backbone.input.shape[-1]} channels and IMAGE_CHANNEL_COUNT = "
+                f"{config.IMAGE_CHANNEL_COUNT}; build the backbone for as many"
+            )
         self.config, self.backbone = config, backbone
         self.fpn = build_fpn([output.shape[-1] for output in backbone.outputs], channels)
         self.rpn = build_rpn(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), channels, config.RPN_CHANNELS)
@@ -95,7 +105,7 @@ class Network:
 
 
 @keras.saving.register_keras_serializable(package="cyclic")
-class TrainingModel(keras.Model):
+class TrainingModel(NamedModel):
     """Functional model whose outputs are the five losses; `fit` minimises their weighted sum and reports each.
 
     `training_model(Network(config))` builds it.
@@ -103,22 +113,33 @@ class TrainingModel(keras.Model):
     Args (beside inputs and outputs):
         loss_weights: `{loss name: factor}`.
 
-    Attributes:
-        network: the `Network` that `save_weights` writes.
+    Attributes: those of `NamedModel`.
     """
 
     def __init__(self, *args, loss_weights=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.loss_weights = {**dict.fromkeys(LOSS_NAMES, 1.0), **(loss_weights or {})}
         self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
-        self.network = None
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Run the model on the dict of a batch of `DataGenerator`, or on the list of Matterport's `data_generator`.
+
+        Raises:
+            InputError: a list of another length; Matterport's own proposals (`random_rois`) have no input here.
+        """
+        if isinstance(inputs, (list, tuple)):
+            if len(inputs) != len(INPUT_NAMES):
+                raise InputError(
+                    f"{len(inputs)} inputs, and the training graph takes {len(INPUT_NAMES)}: "
+                    f"{', '.join(INPUT_NAMES.values())}; leave out random_rois"
+                )
+            inputs = dict(zip(INPUT_NAMES, inputs, strict=True))
+            # Matterport's masks are stacked along the last axis.
+            inputs["gt_masks"] = ops.transpose(ops.cast(inputs["gt_masks"], "uint8"), (0, 3, 1, 2))
+        return super().__call__(inputs, *args, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return sum(self.loss_weights[name] * ops.mean(y_pred[name]) for name in LOSS_NAMES)
-
-    def save_weights(self, filepath, overwrite=True):
-        """Write the weights in Matterport's layout, under any file name, as Matterport's programs do."""
-        h5.save_weights(filepath, self.network)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         for name in LOSS_NAMES:

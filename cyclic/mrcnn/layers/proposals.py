@@ -38,6 +38,17 @@ class ProposalLayer(keras.layers.Layer):
         self.pre_nms_limit, self.bbox_std_dev = pre_nms_limit, tuple(float(x) for x in bbox_std_dev)
 
     def call(self, probabilities, deltas, anchors):
+        steps = self.steps(probabilities, deltas, anchors)
+        chosen = ops.take_along_axis(steps["refined_anchors_clipped"], steps["indices"][..., None], axis=1)
+        return ops.where(steps["valid"][..., None], chosen, 0.0)
+
+    def steps(self, probabilities, deltas, anchors):
+        """Return what comes before the proposals, N = `min(pre_nms_limit, A)`.
+
+        Returns:
+            dict of pre_nms_anchors, refined_anchors and refined_anchors_clipped, `[B, N, 4]` each; indices into N
+            `[B, proposal_count]` int32 of what is left after the suppression, and which of them are valid, bool.
+        """
         scores = ops.stop_gradient(probabilities[:, :, 1])
         deltas = ops.stop_gradient(deltas) * ops.convert_to_tensor(self.bbox_std_dev)
         count = ops.shape(anchors)[1]
@@ -46,14 +57,19 @@ class ProposalLayer(keras.layers.Layer):
         scores, best = ops.top_k(scores, limit)
         deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
         if anchors.shape[0] == 1:
-            anchors = ops.take(anchors[0], best, axis=0)
+            before = ops.take(anchors[0], best, axis=0)
         else:
-            anchors = ops.take_along_axis(anchors, best[..., None], axis=1)
-        boxes = apply_box_deltas(anchors, deltas)
-        boxes = clip_boxes(boxes, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0]))
+            before = ops.take_along_axis(anchors, best[..., None], axis=1)
+        refined = apply_box_deltas(before, deltas)
+        boxes = clip_boxes(refined, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0]))
         indices, valid = non_max_suppression(boxes, scores, self.proposal_count, self.nms_threshold)
-        chosen = ops.take_along_axis(boxes, indices[..., None], axis=1)
-        return ops.where(valid[..., None], chosen, 0.0)
+        return {
+            "pre_nms_anchors": before,
+            "refined_anchors": refined,
+            "refined_anchors_clipped": boxes,
+            "indices": indices,
+            "valid": valid,
+        }
 
     def compute_output_shape(self, probabilities_shape, deltas_shape, anchors_shape):
         return (probabilities_shape[0], self.proposal_count, 4)

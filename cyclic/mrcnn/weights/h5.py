@@ -36,20 +36,24 @@ class LoadReport:
         missing: names of the model's layers that the file does not have.
         excluded: names of the layers that were left as they are.
         unused: names of the file's layers that the model does not have.
+        mismatched: names of the layers that were left as they are, since the file has them in another shape.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     excluded: tuple[str, ...]
     unused: tuple[str, ...]
+    mismatched: tuple[str, ...] = ()
 
     def __str__(self):
+        mismatched = f", {len(self.mismatched)} of another shape" if self.mismatched else ""
         return (
             f"{len(self.loaded)} layers loaded, {len(self.missing)} not in the file, "
-            f"{len(self.excluded)} excluded, {len(self.unused)} in the file alone"
+            f"{len(self.excluded)} excluded, {len(self.unused)} in the file alone{mismatched}"
         )
 
     def __repr__(self):
+        # Short, since many a notebook's cell ends with `load_weights`.
         return f"LoadReport({self})"
 
 
@@ -117,7 +121,7 @@ def read_group(path, name):
         return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
 
 
-def load_weights(path, model, exclude=()):
+def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False):
     """Load the weights file `path` into the layers of `model` that it names.
 
     Args:
@@ -126,31 +130,38 @@ def load_weights(path, model, exclude=()):
             keras.applications is turned into our weights, see `imagenet`.
         model: any `keras.Model`.
         exclude: layer names to leave as they are.
+        skip_mismatch: True leaves layers as they are whose weights have another shape in the file.
+        whole: True refuses a file that lacks a layer of the model.
 
     Returns:
         `LoadReport`, which is logged too.
 
     Raises:
-        InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN in a weight.
+        InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN in a weight, a
+            layer that is missing where `whole` asks for all. No weight has changed then.
     """
     layers = leaf_layers(model)
     with _open(path) as file:
         stored = _read_weights(file, path, layers)
         excluded = tuple(name for name in layers if name in set(exclude))
         wanted = {name: layer for name, layer in layers.items() if name not in excluded}
-        loaded = [name for name in wanted if name in stored]
-        if not loaded:
+        found = [name for name in wanted if name in stored]
+        missing = tuple(name for name in wanted if name not in stored)
+        if not found:
             raise InputError(f"{path}: none of its layers is in the model; is it the file of another network?")
+        if whole and missing:
+            raise InputError(
+                f"{path}: lacks {len(missing)} of {len(wanted)} layers, e.g. {missing[0]}; load what it has with "
+                "by_name=True"
+            )
+        mismatched = tuple(name for name in found if skip_mismatch and not _fits(wanted[name], stored[name]))
+        loaded = tuple(name for name in found if name not in mismatched)
         values = {name: _read_matching(path, wanted[name], stored[name]) for name in loaded}
     for name, arrays in values.items():
         for weight, array in zip(_weights_to_save(wanted[name]), arrays, strict=True):
             weight.assign(array)
-    report = LoadReport(
-        tuple(loaded),
-        tuple(name for name in wanted if name not in stored),
-        excluded,
-        tuple(name for name in stored if name not in layers),
-    )
+    unused = tuple(name for name in stored if name not in layers)
+    report = LoadReport(loaded, missing, excluded, unused, mismatched)
     logger.info("%s: %s", path, report)
     return report
 
@@ -199,11 +210,18 @@ def _leaf_name(weight_name, group_name, known):
     return next((name for name in candidates if name in known), folder)
 
 
+def _shapes(layer):
+    return [tuple(weight.shape) for weight in _weights_to_save(layer)]
+
+
+def _fits(layer, datasets):
+    return _shapes(layer) == [dataset.shape for dataset in datasets]
+
+
 def _read_matching(path, layer, datasets):
     """Return the arrays of `datasets`, checked against the shapes of the layer's weights and for NaN."""
-    shapes = [tuple(weight.shape) for weight in _weights_to_save(layer)]
-    stored = [dataset.shape for dataset in datasets]
-    if shapes != stored:
+    if not _fits(layer, datasets):
+        shapes, stored = _shapes(layer), [dataset.shape for dataset in datasets]
         raise InputError(f"{path}: layer {layer.name} has shapes {stored}, in the model {shapes}; exclude it")
     values = [dataset[()] for dataset in datasets]
     if any(np.isnan(value).any() for value in values):
