@@ -220,9 +220,14 @@ def evaluate(
     ] = None,
     iou: Annotated[float, typer.Option(help="Nuclei match over this IoU, at least 0 and below 1.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel of all images, for false nuclei per mm²; default: 0.25.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score predicted label maps: AJI, AJI+, Dice, Dice2, DQ, SQ, PQ, F1, Hausdorff, and AP where there are scores.
+
+    False nuclei per mm² are counted where no true nucleus is near.
 
     Means come with a 95 % bootstrap interval; several predictions are compared image by image (Wilcoxon).
 
@@ -230,7 +235,7 @@ def evaluate(
     """
     from cyclic.evaluation.compare import evaluate_and_write
 
-    for rows in evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite):
+    for rows in evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite, mpp):
         _print_table(rows)
 
 

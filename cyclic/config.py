@@ -227,6 +227,11 @@ class RunConfig(_Section):
     )
     cycles: Positive = Field(5, description="Cycles of classifier and Mask R-CNN.")
     scale: Positive = Field(2, description="Enlargement of every image before the networks.")
+    mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        0.25,
+        description="Micrometres per pixel of the training images. Images of another are rescaled to it before "
+        "prediction. null where they differ: nothing is rescaled.",
+    )
     mean_pixel: tuple[float, float, float] = Field(
         (189.44, 136.76, 169.23),
         description="Mean red, green and blue of the training images, 0 to 255, which is subtracted.",

@@ -21,8 +21,10 @@ from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.datasets.tile_folder import negative_areas
 from cyclic.errors import InputError
+from cyclic.evaluation.empty_tissue import false_per_mm2
 from cyclic.files import atomic_path, read_json
 from cyclic.images import read_image, read_map
+from cyclic.label_maps import read_label_map
 from cyclic.pseudo.candidates import find_candidates
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.pseudo.select import pseudo_masks_of_one_image
@@ -165,7 +167,16 @@ def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):
     for row in rows:
         assert row["split"] == "val"
         assert {"aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou"} <= row.keys()
-        assert all(0 <= value <= 1 for value in row.values() if isinstance(value, float))
+        assert all(0 <= row[metric] <= 1 for metric in row if isinstance(row[metric], float) and "mm2" not in metric)
+
+
+@pytest.mark.parametrize("mpp", [0.25, 0.5, None])
+def test_rows_tell_what_is_found_where_no_nucleus_is(data, tmp_path, watch, mpp):
+    rows = loop.train(settings("cycles=1", f"mpp={'null' if mpp is None else mpp}"), data, tmp_path / "run")
+    true = MonusacDataset(data, "val").label_map("val_000")
+    found = read_label_map(tmp_path / "run/cycle_1/round_1/predictions/val_000.tif")
+    expected = {} if mpp is None else {"false_per_mm2": false_per_mm2(true, found, mpp)["false_per_mm2"]}
+    assert {key: rows[-1][key] for key in rows[-1] if "mm2" in key} == expected
 
 
 def test_files_of_the_run_directory(data, tmp_path, watch):
