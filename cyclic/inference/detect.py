@@ -19,7 +19,7 @@ from cyclic.tiling import cover_with_windows
 NETWORK_STRIDE = 64
 # An image whose nuclei have less than this share of the usual area is detected again, enlarged by each of the factors.
 SMALL_NUCLEI, ENLARGEMENTS = 0.6, (1.5, 2.0)
-# Only so many detections of this score or more show how large an image's nuclei are: a few specks in bare tissue do not.
+# Only so many detections of this score or more show how large the nuclei are: a few specks in bare tissue do not.
 SURE, ENOUGH = 0.5, 20
 # Noise has all sizes. Nuclei of one image do not: in 133 of 142 labelled images the upper quartile of their areas is at
 # most so many times the lower one.
