@@ -177,7 +177,10 @@ def predict(
     ] = None,
     classifier: Annotated[
         Path | None,
-        typer.Option(help="A run's classifier.weights.h5: drop what lies in tiles that it calls empty.", **FILE),
+        typer.Option(help="A run's classifier.weights.h5 to ask for empty tiles; default: the one in WEIGHTS.", **FILE),
+    ] = None,
+    verdict: Annotated[
+        bool | None, typer.Option(help="Drop what lies in tiles that the classifier calls empty; default: the run's.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, e.g. detection.mask_margin=0.15; repeatable.")
@@ -191,7 +194,9 @@ def predict(
     _start_keras()
     from cyclic.inference.folder import predict_folder
 
-    options = {"tile": tile, "score": score, "views": views}
+    if classifier is not None and verdict is False:
+        raise UsageError("--classifier and --no-verdict exclude each other")
+    options = {"tile": tile, "score": score, "views": views, "verdict": verdict}
     overrides = [*(set_ or ()), *(f"detection.{key}={value}" for key, value in options.items() if value is not None)]
     counts = predict_folder(
         images,

@@ -206,6 +206,11 @@ class DetectionConfig(_Section):
         description="Median area of the nuclei trained on. An image of far smaller nuclei is enlarged before "
         "detection; null switches it off.",
     )
+    verdict: bool = Field(
+        True,
+        description="Ask the tile classifier, where the weights hold one, and drop what lies in a tile that it calls "
+        "empty. false keeps all.",
+    )
     views: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="Flips and turns of an image that vote on its nuclei; each costs a whole detection."
     )

@@ -327,6 +327,7 @@ def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypat
     def predict_folder(images, weights, out, formats, **options):
         assert (images, formats) == (data / "images", ["tif", "csv"])
         settings = ["detection.mask_margin=0.1", "detection.tile=64", "detection.score=0.25", "detection.views=4"]
+        settings.append("detection.verdict=True")
         given = {"overrides": settings, "classifier": tmp_path / "c.h5", "pixel_size": 0.5, "overwrite": True}
         assert options == given
         return {"a": 3}
@@ -335,7 +336,7 @@ def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypat
     (tmp_path / "w.h5").write_text("")
     (tmp_path / "c.h5").write_text("")
     options = ("--format", "tif,csv", "--tile", 64, "--score", 0.25, "--pixel-size", 0.5, "--views", 4)
-    options += ("--set", "detection.mask_margin=0.1", "--classifier", tmp_path / "c.h5", "--overwrite")
+    options += ("--set", "detection.mask_margin=0.1", "--classifier", tmp_path / "c.h5", "--verdict", "--overwrite")
     code, out, _ = call("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path, *options)
     assert code == 0 and out == f"3 nuclei in 1 images: {tmp_path}\n"
 

@@ -48,7 +48,8 @@ def predict_folder(
             `overlays/<id>.png`.
         formats: which of these to write: "tif", "geojson", "coco", "coco-results", "csv", "overlay".
         overrides: settings of detection instead of the run's, `detection.key=value` strings.
-        classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: none.
+        classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: the
+            one that `weights` holds, if any; see `detection.verdict`.
         pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
         overwrite: replace files in `out` that this program did not write; images are never replaced.
         progress: display; None makes one on standard error.

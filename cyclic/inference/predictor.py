@@ -9,10 +9,10 @@ import numpy as np
 
 from cyclic.config import RunConfig
 from cyclic.images import as_rgb
-from cyclic.inference.detect import detect, drop_unsure
-from cyclic.inference.empty_tiles import drop_detections_in_empty_tiles
+from cyclic.inference.detect import detect
+from cyclic.inference.empty_tiles import choose_nuclei
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.networks import load_classifier, load_mask_rcnn
+from cyclic.networks import load_classifier, load_mask_rcnn, load_own_classifier
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,16 @@ class Predictor:
         Args:
             path: `best.weights.h5` or a `model.weights.h5` of a run.
             overrides: `detection.key=value` strings instead of the stored settings.
-            classifier: `classifier.weights.h5` of the same run; None for none.
+            classifier: `classifier.weights.h5` of the same run; None for the one that `path` holds, if it holds one and
+                `detection.verdict` is true.
 
         Raises:
             InputError: a file is missing or not what it should be, or an override is out of range.
         """
         model, config = load_mask_rcnn(path, overrides)
-        return cls(model, config, None if classifier is None else load_classifier(classifier, config))
+        if classifier is not None:
+            return cls(model, config, load_classifier(classifier, config))
+        return cls(model, config, load_own_classifier(path, config) if config.detection.verdict else None)
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Return the nuclei in an image of any size, those of the lowest score or more (`detection.score`).
@@ -73,15 +76,5 @@ class Predictor:
             InputError: an image of another type or shape.
         """
         image = as_rgb(image)
-        labels, scores = detect(self.model, image, self.config.detection, self.config.scale)
-        if self.classifier is not None:
-            labels, scores = drop_detections_in_empty_tiles(
-                self.classifier,
-                image,
-                labels,
-                scores,
-                self.config.mean_pixel,
-                self.config.tiles.size,
-                self.config.scale,
-            )
-        return Prediction(*drop_unsure(labels, scores, self.config.detection.score))
+        detections = detect(self.model, image, self.config.detection, self.config.scale)
+        return Prediction(*choose_nuclei(*detections, image, self.config, self.classifier))

@@ -173,6 +173,22 @@ def test_a_classifier_drops_what_lies_in_tiles_it_calls_empty(tiny_run, predict,
         assert np.isin(found, read_label_map(tmp_path / "all/val_000.tif") if left else 0).all()
 
 
+def test_the_verdict_of_the_runs_own_classifier_is_asked_for_by_default(tiny_run, tmp_path, monkeypatch):
+    best, image = tiny_run.run / "best.weights.h5", tiny_run.data / "images/val_000.png"
+    monkeypatch.setattr("cyclic.inference.empty_tiles.EMPTY", 1.1)  # every tile is empty
+    counts = {
+        name: predict_folder(image, weights, tmp_path / name, ("tif",), overrides=("detection.score=0", *more))[
+            "val_000"
+        ]
+        for name, weights, more in (
+            ("default", best, ()),
+            ("off", best, ("detection.verdict=false",)),
+            ("without a classifier", tiny_run.run / "cycle_2/model.weights.h5", ()),
+        )
+    }
+    assert counts["default"] == 0 < counts["off"] == counts["without a classifier"]
+
+
 def test_a_mask_rcnn_is_no_classifier(tiny_run, predict, tmp_path):
     weights = tiny_run.run / "best.weights.h5"
     with pytest.raises(InputError, match="best.weights.h5: no classifier of this run .*cycle_K/classifier.weights.h5"):
