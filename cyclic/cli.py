@@ -16,7 +16,7 @@ from typing import Annotated, Any, TextIO
 import rich.console
 import typer
 
-from cyclic.config import RunConfig, load_config, merge_overrides
+from cyclic.config import SMALLEST_TILE, RunConfig, load_config, merge_overrides
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, cut_tiles
 from cyclic.errors import InputError
@@ -166,10 +166,15 @@ def predict(
             "--format", help="Any of tif, geojson (QuPath), coco, coco-results, csv, overlay, with commas between."
         ),
     ] = "tif,geojson,coco,overlay",
-    tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile in pixels; default: the run's.")] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=SMALLEST_TILE, help="Side of a tile in pixels; default: the run's.")
+    ] = None,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest score; default: the run's.")] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option(min=1e-6, help="Side of a pixel in micrometres; default: measure in pixels.")
+    mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--mpp", "--pixel-size", min=1e-6, help="Micrometres per pixel of all images; default: what each file says."
+        ),
     ] = None,
     views: Annotated[
         int | None,
@@ -205,7 +210,7 @@ def predict(
         format_.split(","),
         overrides=overrides,
         classifier=classifier,
-        pixel_size=pixel_size,
+        mpp=mpp,
         overwrite=overwrite,
     )
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -177,14 +178,21 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
 
     Args:
         path: `best.weights.h5` or a `model.weights.h5` of a run.
-        overrides: `detection.key=value` strings instead of the stored settings. A smaller tile brings a smaller
-            overlap, half a tile at most.
+        overrides: `detection.key=value` strings instead of the stored settings, or `mpp=NUMBER`. A smaller tile brings
+            a smaller overlap, half a tile at most.
 
     Raises:
         InputError: the file is missing, unreadable, lacks a layer or holds no settings; or an override is out of range
             or of another section.
     """
-    config = _with_detection(_stored_config(path), overrides)
+    stored = _stored_config(path)
+    if "mpp" not in stored.model_fields_set and not any(override.startswith("mpp=") for override in overrides):
+        warnings.warn(
+            f"{path}: does not say the resolution of its training images; taken for {stored.mpp:g} µm per pixel (40x); "
+            "--set mpp=NUMBER states another",
+            stacklevel=2,
+        )
+    config = _with_detection(stored, overrides)
     keras.config.set_dtype_policy(precision(config))
     network = Network(mask_rcnn_config(config), _backbone(config))
     missing = h5.load_weights(path, network).missing
@@ -252,8 +260,8 @@ def _stored_config(path: str | Path) -> RunConfig:
 
 def _with_detection(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     for override in overrides:
-        if not override.startswith("detection."):
-            raise InputError(f"--set {override}: a trained model takes detection.key=value alone")
+        if not override.startswith(("detection.", "mpp=")):
+            raise InputError(f"--set {override}: a trained model takes detection.key=value alone, and mpp=NUMBER")
     given = parse_overrides(overrides).get("detection", {})
     tile = given.get("tile")
     if isinstance(tile, int) and "overlap" not in given:

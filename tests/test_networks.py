@@ -152,6 +152,25 @@ def test_other_detection_settings(models, tmp_path):
         load_mask_rcnn(path, ("detection.score=2",))
     with pytest.raises(InputError, match="scale=3: a trained model takes detection.key=value alone"):
         load_mask_rcnn(path, ("scale=3",))
+    for tiles in (("detection.tile=1",), ("detection.tile=64", "detection.overlap=60")):
+        with pytest.raises(InputError, match="detection.tile"):
+            load_mask_rcnn(path, tiles)
+
+
+def test_a_model_knows_its_resolution_and_of_an_old_one_is_said_what_is_assumed(models, tmp_path, recwarn):
+    path = tmp_path / "model.weights.h5"
+    models.save_mask_rcnn(path)
+    assert json.loads(h5.read_attributes(path)["run_config"])["mpp"] == 0.25
+    assert load_mask_rcnn(path)[1].mpp == 0.25 and load_mask_rcnn(path, ("mpp=0.5",))[1].mpp == 0.5
+    old = json.loads(h5.read_attributes(path)["run_config"])
+    del old["mpp"]
+    h5.save_weights(path, models.network, {"run_config": json.dumps(old)})
+    assert load_mask_rcnn(path, ("mpp=0.5",))[1].mpp == 0.5 and not recwarn.list
+    with pytest.warns(UserWarning, match="does not say the resolution .* taken for 0.25 µm per pixel .* --set mpp="):
+        assert load_mask_rcnn(path)[1].mpp == 0.25
+    for mpp in ("0", "-1", ".nan", ".inf"):
+        with pytest.raises(InputError, match="mpp = "):
+            load_mask_rcnn(path, (f"mpp={mpp}",))
 
 
 def test_run_starts_from_the_weights_given(models, tmp_path):

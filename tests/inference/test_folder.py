@@ -34,9 +34,7 @@ def predict(tiny_run, loaded, monkeypatch):
 
     monkeypatch.setattr(predictor, "load_mask_rcnn", load_mask_rcnn)
 
-    def run(
-        images, out, formats=folder.DEFAULT_FORMATS, classifier=None, pixel_size=None, overwrite=False, **detection
-    ):
+    def run(images, out, formats=folder.DEFAULT_FORMATS, classifier=None, mpp=None, overwrite=False, **detection):
         overrides = [f"detection.{key}={value}" for key, value in detection.items()]
         weights = tiny_run.run / "best.weights.h5"
         return predict_folder(
@@ -46,7 +44,7 @@ def predict(tiny_run, loaded, monkeypatch):
             formats,
             overrides=overrides,
             classifier=classifier,
-            pixel_size=pixel_size,
+            mpp=mpp,
             overwrite=overwrite,
         )
 
@@ -87,7 +85,7 @@ def test_formats_agree(tiny_run, predict, tmp_path):
 
 
 def test_measurements_in_micrometres(tiny_run, predict, tmp_path):
-    for folder_, size in (("px", {}), ("um", {"pixel_size": 0.25})):
+    for folder_, size in (("px", {}), ("um", {"mpp": 0.25})):
         predict(tiny_run.data / "images/val_000.png", tmp_path / folder_, ("csv", "geojson"), score=0.0, **size)
     pixels, micrometres = (list(csv.DictReader((tmp_path / f / "val_000.csv").open())) for f in ("px", "um"))
     assert [float(row["area_um2"]) for row in micrometres] == [float(row["area_px2"]) / 16 for row in pixels] != []
