@@ -16,7 +16,7 @@ from typing import Annotated, Any, TextIO
 import rich.console
 import typer
 
-from cyclic.config import RunConfig, load_config, merge_overrides
+from cyclic.config import SMALLEST_TILE, RunConfig, load_config, merge_overrides
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, cut_tiles
 from cyclic.errors import InputError
@@ -166,10 +166,15 @@ def predict(
             "--format", help="Any of tif, geojson (QuPath), coco, coco-results, csv, overlay, with commas between."
         ),
     ] = "tif,geojson,coco,overlay",
-    tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile in pixels; default: the run's.")] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=SMALLEST_TILE, help="Side of a tile in pixels; default: the run's.")
+    ] = None,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest score; default: the run's.")] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option(min=1e-6, help="Side of a pixel in micrometres; default: measure in pixels.")
+    mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--mpp", "--pixel-size", min=1e-6, help="Micrometres per pixel of all images; default: what each file says."
+        ),
     ] = None,
     views: Annotated[
         int | None,
@@ -177,7 +182,10 @@ def predict(
     ] = None,
     classifier: Annotated[
         Path | None,
-        typer.Option(help="A run's classifier.weights.h5: drop what lies in tiles that it calls empty.", **FILE),
+        typer.Option(help="A run's classifier.weights.h5 to ask for empty tiles; default: the one in WEIGHTS.", **FILE),
+    ] = None,
+    verdict: Annotated[
+        bool | None, typer.Option(help="Drop what lies in tiles that the classifier calls empty; default: the run's.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, e.g. detection.mask_margin=0.15; repeatable.")
@@ -191,7 +199,9 @@ def predict(
     _start_keras()
     from cyclic.inference.folder import predict_folder
 
-    options = {"tile": tile, "score": score, "views": views}
+    if classifier is not None and verdict is False:
+        raise UsageError("--classifier and --no-verdict exclude each other")
+    options = {"tile": tile, "score": score, "views": views, "verdict": verdict}
     overrides = [*(set_ or ()), *(f"detection.{key}={value}" for key, value in options.items() if value is not None)]
     counts = predict_folder(
         images,
@@ -200,7 +210,7 @@ def predict(
         format_.split(","),
         overrides=overrides,
         classifier=classifier,
-        pixel_size=pixel_size,
+        mpp=mpp,
         overwrite=overwrite,
     )
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
@@ -220,9 +230,14 @@ def evaluate(
     ] = None,
     iou: Annotated[float, typer.Option(help="Nuclei match over this IoU, at least 0 and below 1.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel of all images, for false nuclei per mm²; default: 0.25.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score predicted label maps: AJI, AJI+, Dice, Dice2, DQ, SQ, PQ, F1, Hausdorff, and AP where there are scores.
+
+    False nuclei per mm² are counted where no true nucleus is near.
 
     Means come with a 95 % bootstrap interval; several predictions are compared image by image (Wilcoxon).
 
@@ -230,7 +245,7 @@ def evaluate(
     """
     from cyclic.evaluation.compare import evaluate_and_write
 
-    for rows in evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite):
+    for rows in evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite, mpp):
         _print_table(rows)
 
 

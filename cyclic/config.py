@@ -22,6 +22,8 @@ Positive = Annotated[int, Field(ge=1)]
 Level = Literal["C2", "C3", "C4", "C5"]
 Optimizer = Literal["adamw", "sgd"]
 
+# Of smaller tiles, or of tiles that lie nearer, an image has so many that its prediction does not end.
+SMALLEST_TILE, SMALLEST_STEP = 16, 8
 # The key of a configuration file that names the file below it.
 BASE = "base"
 
@@ -174,9 +176,11 @@ class RoundsConfig(_Section):
 
 
 class DetectionConfig(_Section):
-    """Detection in whole images. Tile, overlap and areas in source pixels."""
+    """Detection in whole images. Tile, overlap and areas in source pixels at the resolution `mpp`."""
 
-    tile: Positive = Field(256, description="Side of a tile. A larger one needs more memory.")
+    tile: Annotated[int, Field(ge=SMALLEST_TILE)] = Field(
+        256, description="Side of a tile, 16 or more. A larger one needs more memory."
+    )
     overlap: Annotated[int, Field(ge=0)] = Field(
         64, description="Pixels that neighbouring tiles share; more than the length of a nucleus."
     )
@@ -206,6 +210,11 @@ class DetectionConfig(_Section):
         description="Median area of the nuclei trained on. An image of far smaller nuclei is enlarged before "
         "detection; null switches it off.",
     )
+    verdict: bool = Field(
+        True,
+        description="Ask the tile classifier, where the weights hold one, and drop what lies in a tile that it calls "
+        "empty. false keeps all.",
+    )
     views: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="Flips and turns of an image that vote on its nuclei; each costs a whole detection."
     )
@@ -227,6 +236,11 @@ class RunConfig(_Section):
     )
     cycles: Positive = Field(5, description="Cycles of classifier and Mask R-CNN.")
     scale: Positive = Field(2, description="Enlargement of every image before the networks.")
+    mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        0.25,
+        description="Micrometres per pixel of the training images. Images of another are rescaled to it before "
+        "prediction. null where they differ: nothing is rescaled.",
+    )
     mean_pixel: tuple[float, float, float] = Field(
         (189.44, 136.76, 169.23),
         description="Mean red, green and blue of the training images, 0 to 255, which is subtracted.",
@@ -254,6 +268,10 @@ class RunConfig(_Section):
                 "supervision none has no activation map: it needs pseudo.recipe stain",
             ),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
+            (
+                self.detection.tile - self.detection.overlap >= SMALLEST_STEP,
+                f"detection.tile has to be {SMALLEST_STEP} pixels larger than detection.overlap",
+            ),
             (self.mask_rcnn.crop % 64 == 0, "mask_rcnn.crop has to be divisible by 64"),
             (self.maps.level in self.classifier.levels, "maps.level has to be one of classifier.levels"),
             (self.rounds.ignore_score <= self.rounds.score, "rounds.ignore_score must not exceed rounds.score"),

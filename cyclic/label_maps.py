@@ -112,10 +112,11 @@ def is_foreground(labels: np.ndarray) -> bool:
     return len(values) == 1 and ndimage.label(labels > 0, np.ones((3, 3)))[1] > 1
 
 
-def write_label_map(path: str | Path, labels: np.ndarray) -> None:
+def write_label_map(path: str | Path, labels: np.ndarray, mpp: float | None = None) -> None:
     """Write `labels` (`[H, W]` integer) in the format of the suffix: .tif, .npy, or .png, which holds 16 bits only.
 
-    The file is uint16 where the ids fit, else uint32.
+    The file is uint16 where the ids fit, else uint32. A .tif says the micrometres per pixel where `mpp` does, in pixels
+    per centimetre.
     """
     dtype = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
     with atomic_path(path) as temporary:
@@ -124,7 +125,8 @@ def write_label_map(path: str | Path, labels: np.ndarray) -> None:
         elif temporary.suffix == ".png":
             Image.fromarray(labels.astype(np.uint16)).save(temporary)
         else:
-            tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib", software=MARK)
+            density: dict = {"resolution": (1e4 / mpp,) * 2, "resolutionunit": "CENTIMETER"} if mpp else {}
+            tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib", software=MARK, **density)
 
 
 def _read_picture(path: Path) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Settings of a run -> backbone, classifier and Mask R-CNN; and their weights files."""
 
 import json
+import shutil
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +14,7 @@ from cyclic.backbones import build_backbone
 from cyclic.classifier.model import build_classifier
 from cyclic.config import RunConfig, merge_overrides, parse_overrides, read_stored
 from cyclic.errors import InputError
+from cyclic.files import atomic_path
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.model import MaskRCNN
@@ -20,10 +23,14 @@ from cyclic.mrcnn.weights import h5
 # Pseudo masks in a crop at most.
 MAX_INSTANCES = 128
 WARMUP = 50  # steps
+# The part of a weights file that holds the tile classifier. It has a backbone of its own: Mask R-CNN's was trained on
+# after the classifier's heads had learned from it, and they no longer fit.
+CLASSIFIER = "tile_classifier"
 # The settings that a weights file carries: what prediction needs, and nothing else.
 STORED: dict[str, bool | set[str]] = {
     "precision": True,
     "scale": True,
+    "mpp": True,
     "mean_pixel": True,
     "backbone": {"name", "norm"},
     "tiles": {"size"},
@@ -125,6 +132,15 @@ class Models:
         settings = json.dumps(self.config.model_dump(mode="json", include=STORED))
         h5.save_weights(path, self.network, {"run_config": settings})
 
+    def load_judge(self, path: str | Path) -> keras.Model:
+        """Return the classifier of a weights file on a backbone of its own, beside the trained one."""
+        h5.load_weights(path, self._judge)
+        return self._judge
+
+    @cached_property
+    def _judge(self) -> keras.Model:
+        return _classifier(self.config, _backbone(self.config))
+
     def trainer(self, seed: int, steps_per_epoch: int) -> MaskRCNN:
         """Return the Mask R-CNN in training mode: one object, at its start.
 
@@ -167,14 +183,21 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
 
     Args:
         path: `best.weights.h5` or a `model.weights.h5` of a run.
-        overrides: `detection.key=value` strings instead of the stored settings. A smaller tile brings a smaller
-            overlap, half a tile at most.
+        overrides: `detection.key=value` strings instead of the stored settings, or `mpp=NUMBER`. A smaller tile brings
+            a smaller overlap, half a tile at most.
 
     Raises:
         InputError: the file is missing, unreadable, lacks a layer or holds no settings; or an override is out of range
             or of another section.
     """
-    config = _with_detection(_stored_config(path), overrides)
+    stored = _stored_config(path)
+    if "mpp" not in stored.model_fields_set and not any(override.startswith("mpp=") for override in overrides):
+        warnings.warn(
+            f"{path}: does not say the resolution of its training images; taken for {stored.mpp:g} µm per pixel (40x); "
+            "--set mpp=NUMBER states another",
+            stacklevel=2,
+        )
+    config = _with_detection(stored, overrides)
     keras.config.set_dtype_policy(precision(config))
     network = Network(mask_rcnn_config(config), _backbone(config))
     missing = h5.load_weights(path, network).missing
@@ -185,14 +208,42 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
     return MaskRCNN("inference", network.config, network=network), config
 
 
-def load_classifier(path: str | Path, config: RunConfig) -> keras.Model:
+def write_finished(path: str | Path, model: str | Path, classifier: str | Path | None) -> None:
+    """Write the finished weights of a run: those of Mask R-CNN, with the tile classifier as a part of the file.
+
+    Args:
+        path: file to write; it appears whole or not at all.
+        model: `model.weights.h5`.
+        classifier: `classifier.weights.h5`; None for a run without one.
+    """
+    with atomic_path(path) as temporary:
+        shutil.copyfile(model, temporary)
+        if classifier is not None:
+            h5.add_part(temporary, CLASSIFIER, classifier)
+
+
+def load_own_classifier(path: str | Path, config: RunConfig) -> keras.Model | None:
+    """Return the tile classifier that a `best.weights.h5` holds; None where it holds none, as older files do.
+
+    Raises:
+        InputError: the file is missing or unreadable, or lacks a layer of the classifier.
+    """
+    return load_classifier(path, config, CLASSIFIER) if h5.has_part(path, CLASSIFIER) else None
+
+
+def load_classifier(path: str | Path, config: RunConfig, part: str | None = None) -> keras.Model:
     """Return the classifier from a `classifier.weights.h5` of the run with these settings.
+
+    Args:
+        path: the weights file.
+        config: the run's settings.
+        part: the part of the file that holds it; None: the file itself.
 
     Raises:
         InputError: the file is missing or unreadable, or lacks a layer of the classifier.
     """
     classifier = _classifier(config, _backbone(config))
-    missing = h5.load_weights(path, classifier).missing
+    missing = h5.load_weights(path, classifier, part=part).missing
     if missing:
         raise InputError(
             f"{path}: no classifier of this run ({len(missing)} layers missing, e.g. {missing[0]}); give "
@@ -214,8 +265,8 @@ def _stored_config(path: str | Path) -> RunConfig:
 
 def _with_detection(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     for override in overrides:
-        if not override.startswith("detection."):
-            raise InputError(f"--set {override}: a trained model takes detection.key=value alone")
+        if not override.startswith(("detection.", "mpp=")):
+            raise InputError(f"--set {override}: a trained model takes detection.key=value alone, and mpp=NUMBER")
     given = parse_overrides(overrides).get("detection", {})
     tile = given.get("tile")
     if isinstance(tile, int) and "overlap" not in given:

@@ -1,6 +1,6 @@
 """Where windows start that cover an image: along one axis, and as whole windows.
 
-What the four tilings have in common is that no pixel is left out; they differ in what happens at the border.
+What the three tilings have in common is that no pixel is left out; they differ in what happens at the border.
 """
 
 import math
@@ -30,17 +30,6 @@ def even_starts(length: int, size: int, overlap: int) -> list[int]:
     """
     count = 1 + max(0, math.ceil((length - size) / (size - overlap)))
     return np.linspace(0, length - size, count).round().astype(int).tolist()
-
-
-def margin_starts(length: int, size: int, stride: int) -> list[int]:
-    """Return the starts of windows at every `stride` pixels along an axis with a margin of `size // 2` on either side.
-
-    They count from the start of the margin. So half of the first window lies outside the image.
-
-    >>> margin_starts(10, size=4, stride=3)
-    [0, 3, 6, 9]
-    """
-    return list(range(0, length + 2 * (size // 2) - size + 1, stride))
 
 
 def cover_with_windows(height: int, width: int, size: int, overlap: int) -> list[tuple[int, int, int, int]]:

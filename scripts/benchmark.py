@@ -28,6 +28,10 @@ BENCHMARKS = {
     "cycles": ("benchmarks.cycles", "memory and time of each cycle of a small training"),
     "stages": ("benchmarks.stages", "where the time of a step and of a detection goes"),
     "gpu": ("benchmarks.gpu", "training and detection on a GPU beside torchvision's"),
+    "near_empty": (
+        "benchmarks.near_empty",
+        "false nuclei in images with few, with the classifier's verdict and without",
+    ),
     "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),
 }
 

@@ -53,7 +53,7 @@ rounds:
 - `null` switches a setting off where its meaning says so.
 - An unknown key is an error, and the message names the nearest key. So is a value out of range.
 - A run directory keeps its settings in `config.yaml`. `--resume` without `--config` goes on with them.
-- A weights file carries what prediction needs. With `cyclic predict`, `--set` takes keys of `detection` alone.
+- A weights file carries what prediction needs. With `cyclic predict`, `--set` takes keys of `detection` and `mpp`.
 - Steps are updates of the weights. Lengths and areas are in source pixels unless a section says otherwise.
 """
 

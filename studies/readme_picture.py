@@ -86,7 +86,8 @@ def picture(run: Path, name: str | None = None) -> np.ndarray:
         raise InputError(f"{run}: no training image {name}; it has {', '.join(tiles)}")
     image = train.image(name)
     pseudo = load_pseudo_masks(paths.cycle(1).pseudo(), name)
-    found = Predictor.load(paths.best).predict(image)
+    predictor = Predictor.load(paths.best)
+    found = predictor.predict(image, predictor.config.mpp)
     return side_by_side(
         [
             ("image", enlarge(image, UPSCALE)),

@@ -318,7 +318,11 @@ def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
     run = ("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path / "out")
     assert_refused(call(*run, "--format", "tif,svg"), "svg", "tif, geojson, coco, overlay")
     assert_refused(call(*run, "--score", "1.5"), "--score", "cyclic predict --help")
-    assert_refused(call(*run, "--pixel-size", "0"), "--pixel-size", "cyclic predict --help")
+    for name in ("--mpp", "--pixel-size"):  # the second is what 0.2 called it
+        assert_refused(call(*run, name, "0"), name, "cyclic predict --help")
+    for tile in ("0", "1", "15"):
+        assert_refused(call(*run, "--tile", tile), "--tile", "16")
+    assert_refused(call(*run, "--no-verdict", "--classifier", tmp_path / "w.h5"), "--no-verdict exclude each other")
     for views in ("0", "9"):
         assert_refused(call(*run, "--views", views), "--views", "cyclic predict --help")
 
@@ -327,15 +331,16 @@ def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypat
     def predict_folder(images, weights, out, formats, **options):
         assert (images, formats) == (data / "images", ["tif", "csv"])
         settings = ["detection.mask_margin=0.1", "detection.tile=64", "detection.score=0.25", "detection.views=4"]
-        given = {"overrides": settings, "classifier": tmp_path / "c.h5", "pixel_size": 0.5, "overwrite": True}
+        settings.append("detection.verdict=True")
+        given = {"overrides": settings, "classifier": tmp_path / "c.h5", "mpp": 0.5, "overwrite": True}
         assert options == given
         return {"a": 3}
 
     monkeypatch.setattr("cyclic.inference.folder.predict_folder", predict_folder)
     (tmp_path / "w.h5").write_text("")
     (tmp_path / "c.h5").write_text("")
-    options = ("--format", "tif,csv", "--tile", 64, "--score", 0.25, "--pixel-size", 0.5, "--views", 4)
-    options += ("--set", "detection.mask_margin=0.1", "--classifier", tmp_path / "c.h5", "--overwrite")
+    options = ("--format", "tif,csv", "--tile", 64, "--score", 0.25, "--mpp", 0.5, "--views", 4)
+    options += ("--set", "detection.mask_margin=0.1", "--classifier", tmp_path / "c.h5", "--verdict", "--overwrite")
     code, out, _ = call("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path, *options)
     assert code == 0 and out == f"3 nuclei in 1 images: {tmp_path}\n"
 

@@ -12,7 +12,14 @@ from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.mrcnn.weights import h5
 from cyclic.mrcnn.weights.h5 import leaf_layers
-from cyclic.networks import Models, load_mask_rcnn, mask_rcnn_config, precision
+from cyclic.networks import (
+    Models,
+    load_mask_rcnn,
+    load_own_classifier,
+    mask_rcnn_config,
+    precision,
+    write_finished,
+)
 
 SMALL = ("mask_rcnn.width=[16, 16, 16, 16]", "mask_rcnn.crop=64", "detection.max_instances=8", "detection.proposals=16")
 
@@ -145,6 +152,25 @@ def test_other_detection_settings(models, tmp_path):
         load_mask_rcnn(path, ("detection.score=2",))
     with pytest.raises(InputError, match="scale=3: a trained model takes detection.key=value alone"):
         load_mask_rcnn(path, ("scale=3",))
+    for tiles in (("detection.tile=1",), ("detection.tile=64", "detection.overlap=60")):
+        with pytest.raises(InputError, match="detection.tile"):
+            load_mask_rcnn(path, tiles)
+
+
+def test_a_model_knows_its_resolution_and_of_an_old_one_is_said_what_is_assumed(models, tmp_path, recwarn):
+    path = tmp_path / "model.weights.h5"
+    models.save_mask_rcnn(path)
+    assert json.loads(h5.read_attributes(path)["run_config"])["mpp"] == 0.25
+    assert load_mask_rcnn(path)[1].mpp == 0.25 and load_mask_rcnn(path, ("mpp=0.5",))[1].mpp == 0.5
+    old = json.loads(h5.read_attributes(path)["run_config"])
+    del old["mpp"]
+    h5.save_weights(path, models.network, {"run_config": json.dumps(old)})
+    assert load_mask_rcnn(path, ("mpp=0.5",))[1].mpp == 0.5 and not recwarn.list
+    with pytest.warns(UserWarning, match="does not say the resolution .* taken for 0.25 µm per pixel .* --set mpp="):
+        assert load_mask_rcnn(path)[1].mpp == 0.25
+    for mpp in ("0", "-1", ".nan", ".inf"):
+        with pytest.raises(InputError, match="mpp = "):
+            load_mask_rcnn(path, (f"mpp={mpp}",))
 
 
 def test_run_starts_from_the_weights_given(models, tmp_path):
@@ -176,3 +202,38 @@ def test_precision_follows_the_processor(monkeypatch, flags, policy):
     monkeypatch.setattr("builtins.open", lambda *_: io.StringIO(lines))
     assert precision(load_config()) == policy
     assert precision(load_config((), ("precision=mixed_float16",))) == "mixed_float16"
+
+
+def test_the_finished_file_holds_a_classifier_whose_backbone_is_its_own(models, tmp_path):
+    model, classifier, best = (tmp_path / name for name in ("model.h5", "classifier.h5", "best.h5"))
+    layer = leaf_layers(models.backbone)["conv1"]
+    models.save_classifier(classifier)
+    answered = values(models.classifier)
+    layer.set_weights([weight + 1 for weight in layer.get_weights()])  # Mask R-CNN trains on
+    models.save_mask_rcnn(model)
+    detected = values(models.network)
+    write_finished(best, model, classifier)
+    network, config = load_mask_rcnn(best)
+    own = load_own_classifier(best, config)
+    assert all(same(detected[name], values(network.network)[name]) for name in detected)
+    assert answered.keys() == values(own).keys() and all(same(answered[name], values(own)[name]) for name in answered)
+    assert not same(values(own)["conv1"], values(network.network)["conv1"])
+    # The judge of a run has a backbone of its own, too, and is built once.
+    judge = models.load_judge(classifier)
+    assert judge is models.load_judge(classifier) and same(values(judge)["conv1"], answered["conv1"])
+    assert same(leaf_layers(models.backbone)["conv1"].get_weights(), detected["conv1"])
+
+
+def test_a_file_without_a_classifier_has_none(models, tmp_path):
+    models.save_mask_rcnn(tmp_path / "model.h5")
+    write_finished(tmp_path / "best.h5", tmp_path / "model.h5", None)
+    for name in ("model.h5", "best.h5"):
+        assert load_own_classifier(tmp_path / name, models.config) is None
+    assert (tmp_path / "best.h5").read_bytes() == (tmp_path / "model.h5").read_bytes()
+
+
+def test_a_classifier_that_lacks_a_layer_is_named(models, tmp_path):
+    models.save_mask_rcnn(tmp_path / "model.h5")
+    write_finished(tmp_path / "best.h5", tmp_path / "model.h5", tmp_path / "model.h5")
+    with pytest.raises(InputError, match="best.h5: .*missing, e.g. head_"):
+        load_own_classifier(tmp_path / "best.h5", models.config)

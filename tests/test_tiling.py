@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclic import tiling
-from cyclic.tiling import cover_with_windows, even_starts, flush_starts, margin_starts
+from cyclic.tiling import cover_with_windows, even_starts, flush_starts
 
 
 def test_docstring_examples_run():
     result = doctest.testmod(tiling)
-    assert result.attempted == 5 and result.failed == 0
+    assert result.attempted == 4 and result.failed == 0
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 40), st.data())
@@ -53,11 +53,3 @@ def test_no_pixel_of_an_axis_is_left_out(length, size, data):
         seen = {pixel for start in starts for pixel in range(start, start + size)}
         assert seen >= set(range(length)) and starts[0] == 0 and starts == sorted(set(starts))
         assert all(after - before <= size - overlap for before, after in zip(starts, starts[1:], strict=False))
-
-
-@given(st.integers(1, 90), st.integers(1, 40), st.integers(1, 12))
-def test_windows_with_a_margin_lie_within_it(length, size, stride):
-    starts = margin_starts(length, size, stride)
-    end = length + 2 * (size // 2)
-    assert starts[0] == 0 and starts[-1] + size <= end < starts[-1] + size + stride
-    assert set(np.diff(starts)) <= {stride}

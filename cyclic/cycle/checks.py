@@ -12,6 +12,7 @@ from cyclic.datasets.tile_folder import count_placed
 from cyclic.errors import InputError
 from cyclic.files import read_json, write_json
 from cyclic.label_maps import is_foreground
+from cyclic.resolution import read_resolution, same
 
 NAMED = 3
 
@@ -60,6 +61,23 @@ def warn_of_unused_labels(context: Context) -> None:
         warnings.warn(f"{context.data}: {_name(without)} of val have no labels and are not scored", stacklevel=2)
     if context.config.tiles.folder and context.config.trusts_negative_tiles:
         _warn_of_tiles_without_a_place(context)
+
+
+def warn_of_resolution(context: Context) -> None:
+    """Warn of images whose files say another resolution than the settings do."""
+    expected = context.config.mpp
+    if expected is None:
+        return
+    datasets = [context.train, *([context.val] if context.val else [])]
+    found = {name: read_resolution(dataset.image_path(name)).mpp for dataset in datasets for name in dataset.ids}
+    others = {name: mpp for name, mpp in found.items() if mpp is not None and not same(mpp, expected)}
+    if others:
+        first = next(iter(others.values()))
+        warnings.warn(
+            f"{context.data}: {_name(list(others))} say {first:g} µm per pixel, and the settings {expected:g}; "
+            f"--set mpp={first:g}, or bring the images to one resolution",
+            stacklevel=2,
+        )
 
 
 def warn_of_masks(context: Context, truths: dict[str, np.ndarray]) -> None:

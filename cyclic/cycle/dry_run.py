@@ -44,8 +44,9 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
     Returns:
         Rows of `stage`, `input` and `output` (shapes), `parameters`, `peak_mb` (memory of the process so far),
         `unit_s` (seconds of one unit of work), `units` (how many the whole run needs) and `hours`; scoring is not
-        counted, nor what `supervision` leaves out, nor that images of small nuclei are enlarged, which makes their
-        detection up to seven times as long. The last row has `stage` "total" and `hours` alone.
+        counted, nor the classifier's verdict on detections, nor what `supervision` leaves out, nor that images of small
+        nuclei are enlarged, which makes their detection up to seven times as long. The last row has `stage` "total" and
+        `hours` alone.
 
     Raises:
         InputError: bad input, or no labels of the kind that `supervision` names to train on.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cyclic.allocator import keep_freed_memory, release_freed_memory
 from cyclic.config import RunConfig
 from cyclic.cycle import pictures
-from cyclic.cycle.checks import check_same_data, warn_of_unused_labels
+from cyclic.cycle.checks import check_same_data, warn_of_resolution, warn_of_unused_labels
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
 from cyclic.datasets.layouts import open_splits
@@ -78,6 +78,7 @@ def train(
         with progress or Progress() as display, Board(run.paths.tensorboard, shown) as board:
             context = Context(config, Path(data), train_set, val_set, run, display, board)
             warn_of_unused_labels(context)
+            warn_of_resolution(context)
             reached = False
             for stage in plan(context):
                 if run.is_finished(stage.key):

@@ -7,6 +7,7 @@ from cyclic.cycle.stages.scores import REPORTED
 from cyclic.draw.colours import map_colors
 from cyclic.draw.overlays import contour_overlay, error_overlay, pseudo_overlay
 from cyclic.evaluation.compare import BASELINE
+from cyclic.evaluation.empty_tissue import FALSE_PER_MM2
 from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
 from cyclic.evaluation.ranking import precision_by_rank
@@ -90,4 +91,5 @@ def _shown(context: Context, names: Iterable[str]) -> list[str]:
 def _show_row(context: Context, source: str, cycle: int, round_: int, step: int) -> None:
     for row in context.run.rows:
         if (row["source"], row["cycle"], row["round"]) == (source, cycle, round_):
-            context.board.scalars(source, {f"val/{metric}": row[metric] for metric in REPORTED}, step)
+            scores = {f"val/{metric}": row.get(metric) for metric in (*REPORTED, FALSE_PER_MM2)}
+            context.board.scalars(source, scores, step)

@@ -1,6 +1,7 @@
 """Evaluate one or more predictions side by side: what `cyclic evaluate` and scripts/evaluate.py do."""
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import numpy as np
 
 from cyclic.errors import InputError
 from cyclic.evaluation import folders
+from cyclic.evaluation.empty_tissue import EMPTY_MM2, FALSE_PER_MM2, USUAL_MPP
 from cyclic.evaluation.statistics import paired_difference
 from cyclic.evaluation.table import difference_rows, image_rows, markdown_table, write_csv
 from cyclic.files import atomic_path, check_outputs, write_json
 
 BASELINE = "no_label_baseline"
-COUNTS = ("n_true", "n_pred")
+# Numbers that are no scores; and a score whose mean is weighted: the mean of its differences would say something else.
+NOT_COMPARED = ("n_true", "n_pred", EMPTY_MM2, FALSE_PER_MM2)
 
 
 def name_predictions(pred: Sequence[str | Path]) -> dict[str, Path]:
@@ -43,6 +46,7 @@ def compare(
     baseline: str | Path | None = None,
     iou_threshold: float = 0.5,
     seed: int = 0,
+    mpp: float = USUAL_MPP,
 ) -> tuple[dict[str, dict], list[dict]]:
     """Evaluate predictions of the same images and how they differ.
 
@@ -52,6 +56,7 @@ def compare(
         baseline: folder of the images, to evaluate `no_label_baseline` on them as well.
         iou_threshold: nuclei match over this IoU, in [0, 1).
         seed: seed of the bootstrap.
+        mpp: micrometres per pixel of all images, over 0.
 
     Returns:
         `{name: evaluation}` as `evaluate_folders` gives them, the baseline first; and the differences. There is one
@@ -64,9 +69,9 @@ def compare(
     named = name_predictions(pred)
     evaluations = {}
     if baseline is not None:
-        evaluations[BASELINE] = folders.evaluate_baseline(baseline, gt, iou_threshold, seed)
+        evaluations[BASELINE] = folders.evaluate_baseline(baseline, gt, iou_threshold, seed, mpp)
     for name, path in named.items():
-        evaluations[name] = folders.evaluate_folders(path, gt, iou_threshold, seed)
+        evaluations[name] = folders.evaluate_folders(path, gt, iou_threshold, seed, mpp)
     differences = []
     for first, second in itertools.combinations(evaluations, 2):
         rows = _differences(evaluations[first]["images"], evaluations[second]["images"], seed)
@@ -79,7 +84,7 @@ def _differences(first: dict[str, dict], second: dict[str, dict], seed: int) -> 
     rows = []
     metrics, metrics_of_second = next(iter(first.values())), next(iter(second.values()))
     for metric in metrics:
-        if metric in COUNTS or metric not in metrics_of_second:
+        if metric in NOT_COMPARED or metric not in metrics_of_second:
             continue
         pairs = [(first[name][metric], second[name][metric]) for name in first]
         pairs = [pair for pair in pairs if None not in pair]
@@ -126,12 +131,14 @@ def evaluate_and_write(
     csv: str | Path | None = None,
     markdown: str | Path | None = None,
     overwrite: bool = False,
+    mpp: float | None = None,
 ) -> list[list[dict]]:
     """Compare, write the files asked for, and return the rows of the tables: the scores, then any differences.
 
     The differences of a CSV file `scores.csv` go to a second file, `scores.differences.csv`.
 
-    `overwrite` lets outputs replace files that this program did not write.
+    `overwrite` lets outputs replace files that this program did not write. Without `mpp` the images are taken to be
+    40x, with a warning where a score rests on it.
 
     Raises:
         InputError: see `compare`; or an output is an input or a file of somebody else, or cannot be written.
@@ -143,7 +150,9 @@ def evaluate_and_write(
         raise InputError(f"{written[0]}: two outputs in one file; give each a name of its own")
     read = [path for source in (*pred, gt) for path in input_files(source)]
     check_outputs(written, read, overwrite)
-    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed)
+    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed, USUAL_MPP if mpp is None else mpp)
+    if mpp is None and any(each["mean"][FALSE_PER_MM2] is not None for each in evaluations.values()):
+        warnings.warn(f"false_per_mm2 takes a pixel for {USUAL_MPP} µm (40x); --mpp states another", stacklevel=2)
     tables = [score_rows(evaluations)] + ([difference_rows(differences)] if differences else [])
     if json is not None:
         write_json(json, json_document(evaluations, differences))

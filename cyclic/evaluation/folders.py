@@ -10,6 +10,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.classes import evaluate_classes, multi_class_pq
 from cyclic.evaluation.coco_ap import coco_average_precision
+from cyclic.evaluation.empty_tissue import EMPTY_MM2, FALSE_PER_MM2, USUAL_MPP, false_per_mm2
 from cyclic.evaluation.matching import Overlaps, contingency
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.sources import Nuclei, Source, first_few, open_source
@@ -20,7 +21,7 @@ from cyclic.label_maps import is_foreground
 
 
 def evaluate_folders(
-    pred_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0
+    pred_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
 ) -> dict[str, dict]:
     """Return the metrics of each image and their mean.
 
@@ -32,10 +33,12 @@ def evaluate_folders(
         gt_dir: folder of true label maps, or a COCO .json file.
         iou_threshold: nuclei match over this IoU, in [0, 1).
         seed: seed of the bootstrap.
+        mpp: micrometres per pixel of all images, over 0; `false_per_mm2` alone needs it.
 
     Returns:
         `{"images": {id: {metric: value}}, "mean": {metric: value}, "interval": {metric: [low, high]}}`. The interval is
-        a 95 % bootstrap interval of the mean. A value is None where it is not defined; a mean is over the others.
+        a 95 % bootstrap interval of the mean. A value is None where it is not defined; a mean is over the others. That
+        of `false_per_mm2` is all false nuclei over all empty tissue.
 
         With scores also `"pooled": {"coco_ap50", "coco_map"}`: all images ranked together, as COCO does. With classes
         also the metric `mpq` and `"classes": {class: {"images", "mean", "interval"}}`, each over the images that hold
@@ -43,13 +46,13 @@ def evaluate_folders(
 
     Raises:
         InputError: a folder or file cannot be read, the ids of the two sides differ, a pair differs in shape, or
-            `iou_threshold` is out of range.
+            `iou_threshold` or `mpp` is out of range.
     """
-    return evaluate_sources(open_source(pred_dir), open_source(gt_dir), iou_threshold, seed)
+    return evaluate_sources(open_source(pred_dir), open_source(gt_dir), iou_threshold, seed, mpp)
 
 
 def evaluate_baseline(
-    images_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0
+    images_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
 ) -> dict[str, dict]:
     """Return what `evaluate_folders` does, for the predictions of `no_label_baseline`.
 
@@ -63,17 +66,21 @@ def evaluate_baseline(
             f"{images_dir}: no image for {first_few(missing)}; the baseline needs the image of each label map"
         )
     readers = {name: partial(_segment_without_labels, images[name]) for name in gt.readers}
-    return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed)
+    return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed, mpp)
 
 
 def _segment_without_labels(path: Path) -> Nuclei:
     return Nuclei(no_label_baseline(read_image(path)), str(path))
 
 
-def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed: int = 0) -> dict[str, dict]:
+def evaluate_sources(
+    pred: Source, gt: Source, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
+) -> dict[str, dict]:
     """Return what `evaluate_folders` does, for label maps from anywhere."""
     if not 0 <= iou_threshold < 1:
         raise InputError(f"IoU threshold {iou_threshold}: must be at least 0 and below 1")
+    if not 0 < mpp < np.inf:
+        raise InputError(f"mpp {mpp}: give the micrometres per pixel of the images, over 0")
     _require_same_ids(pred, gt)
     images: dict[str, dict] = {}
     classes: dict[str, dict[int, dict]] = {}
@@ -85,7 +92,7 @@ def evaluate_sources(pred: Source, gt: Source, iou_threshold: float = 0.5, seed:
         masks += [nuclei.origin for nuclei in (true, predicted) if is_foreground(nuclei.labels)]
         pair, confidence = (true.labels, predicted.labels), predicted.confidence
         overlaps = contingency(*pair)
-        images[name] = evaluate_pair(*pair, confidence, iou_threshold, overlaps)
+        images[name] = evaluate_pair(*pair, confidence, iou_threshold, overlaps) | false_per_mm2(*pair, mpp)
         if confidence is not None:
             ranked.append((overlaps, confidence))
         if true.classes is not None and predicted.classes is not None:
@@ -114,12 +121,15 @@ def summarise(images: dict[str, dict], seed: int = 0) -> dict[str, dict]:
     """Return `{"images", "mean", "interval"}` of `{id: {metric: value or None}}`; all images have the same metrics.
 
     A mean and its interval are over the images where the metric is defined. Both are None where there is no such image.
+    Images count alike, but for `false_per_mm2`: there, an image counts as much as it has empty tissue.
     """
     mean, interval = {}, {}
     for metric in next(iter(images.values())):
-        values = np.array([row[metric] for row in images.values() if row[metric] is not None])
-        mean[metric] = float(values.mean()) if len(values) else None
-        interval[metric] = list(bootstrap_interval(values, seed)) if len(values) else None
+        rows = [row for row in images.values() if row[metric] is not None]
+        values = np.array([row[metric] for row in rows])
+        weights = np.array([row[EMPTY_MM2] for row in rows]) if metric == FALSE_PER_MM2 else None
+        mean[metric] = float(np.average(values, weights=weights)) if len(values) else None
+        interval[metric] = list(bootstrap_interval(values, seed, weights)) if len(values) else None
     return {"images": images, "mean": mean, "interval": interval}
 
 

@@ -71,13 +71,7 @@ def contingency(true: np.ndarray, pred: np.ndarray) -> Overlaps:
     Raises:
         ValueError: different shapes, not integer, or negative labels.
     """
-    for name, labels in (("true", true), ("pred", pred)):
-        if not (np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool):
-            raise ValueError(f"{name} has dtype {labels.dtype}; a label map holds integers")
-        if labels.size and labels.min() < 0:
-            raise ValueError(f"{name} has the negative label {labels.min()}; 0 is background, nuclei are positive")
-    if true.shape != pred.shape:
-        raise ValueError(f"true has shape {true.shape}, pred {pred.shape}; both must show the same image")
+    check_label_maps(true, pred)
     true, pred = true.ravel(), pred.ravel()
     change = np.flatnonzero((true[1:] != true[:-1]) | (pred[1:] != pred[:-1])) + 1
     starts = np.concatenate([np.zeros(min(true.size, 1), np.int64), change])
@@ -90,6 +84,17 @@ def contingency(true: np.ndarray, pred: np.ndarray) -> Overlaps:
     intersections = np.bincount(key_index, lengths[both], len(keys)).astype(np.int64)
     rows, cols = np.divmod(keys, max(len(pred_ids), 1))
     return Overlaps(true_ids, pred_ids, true_areas, pred_areas, rows, cols, intersections)
+
+
+def check_label_maps(true: np.ndarray, pred: np.ndarray) -> None:
+    """Raise ValueError unless both are integer or bool without negative labels, and of one shape."""
+    for name, labels in (("true", true), ("pred", pred)):
+        if not (np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool):
+            raise ValueError(f"{name} has dtype {labels.dtype}; a label map holds integers")
+        if labels.size and labels.min() < 0:
+            raise ValueError(f"{name} has the negative label {labels.min()}; 0 is background, nuclei are positive")
+    if true.shape != pred.shape:
+        raise ValueError(f"true has shape {true.shape}, pred {pred.shape}; both must show the same image")
 
 
 def restrict(overlaps: Overlaps, keep_true: np.ndarray, keep_pred: np.ndarray) -> Overlaps:

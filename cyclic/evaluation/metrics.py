@@ -8,6 +8,7 @@ import numpy as np
 
 from cyclic.evaluation.coco_ap import AP_SCORES, coco_average_precision
 from cyclic.evaluation.distances import hausdorff_distances
+from cyclic.evaluation.empty_tissue import false_per_mm2
 from cyclic.evaluation.matching import Matching, Overlaps, contingency, match
 
 SCORES = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "precision", "recall", "foreground_iou")
@@ -16,7 +17,11 @@ EPSILON = 1e-6
 
 
 def evaluate(
-    pred: np.ndarray, gt: np.ndarray, confidence: np.ndarray | None = None, iou_threshold: float = 0.5
+    pred: np.ndarray,
+    gt: np.ndarray,
+    confidence: np.ndarray | None = None,
+    iou_threshold: float = 0.5,
+    mpp: float | None = None,
 ) -> dict[str, float | None]:
     """Compare a predicted label map with the true one and return every metric.
 
@@ -32,6 +37,7 @@ def evaluate(
         confidence: `[P]` float, one for each predicted nucleus by ascending label; None: no average precision.
         iou_threshold: nuclei match over this IoU, in [0, 1). It counts for `dq`, `sq`, `pq`, `f1`, `precision`,
             `recall` and `hausdorff`.
+        mpp: micrometres per pixel, over 0; None: no `false_per_mm2`.
 
     Returns:
         `{metric: value}`. These are in [0, 1]; all are 1 where both maps are empty, and 0 where one of them is:
@@ -43,13 +49,16 @@ def evaluate(
         - with `confidence`: `ap50` over all points of the curve, `coco_ap50` and `coco_map` by COCO's rules.
 
         `hausdorff` is the mean over matched nuclei in pixels, None if no nucleus matches. `n_true` and `n_pred` are the
-        numbers of nuclei.
+        numbers of nuclei. With `mpp` also `false_per_mm2` and `empty_mm2`: nuclei predicted in tissue without true
+        ones, per mm² of it, and how large it is; see `cyclic.evaluation.empty_tissue`.
 
     Raises:
-        ValueError: the shapes differ, a map holds negative labels or no integers, or `confidence` has another length
-            than the number of predicted nuclei.
+        ValueError: the shapes differ, a map holds negative labels or no integers, `mpp` is not over 0, or `confidence`
+            has another length than the number of predicted nuclei.
     """
-    return evaluate_pair(np.asarray(gt), np.asarray(pred), confidence, iou_threshold)
+    true, pred = np.asarray(gt), np.asarray(pred)
+    scores = evaluate_pair(true, pred, confidence, iou_threshold)
+    return scores if mpp is None else scores | false_per_mm2(true, pred, mpp)
 
 
 def evaluate_pair(

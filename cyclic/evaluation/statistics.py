@@ -9,7 +9,7 @@ DRAWS = 10_000
 LEVEL = 0.95
 
 
-def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(values: np.ndarray, seed: int = 0, weights: np.ndarray | None = None) -> tuple[float, float]:
     """Return the 95 % percentile interval of the mean, by drawing images with replacement (Efron 1979).
 
     The interval of one image has no width. The same seed and number of values draw the same images, so intervals of
@@ -22,8 +22,11 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
     Args:
         values: `[N]` float, one for each image, N > 0.
         seed: seed of the draws.
+        weights: `[N]` float over 0, of a weighted mean; None: all alike.
     """
-    means = _times_drawn(len(values), seed) @ values / len(values)
+    weights = np.ones(len(values)) if weights is None else weights
+    drawn = _times_drawn(len(values), seed)
+    means = drawn @ (values * weights) / (drawn @ weights)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

@@ -30,6 +30,8 @@ HEADINGS = {
     "recall": "Recall",
     "foreground_iou": "Foreground IoU",
     "hausdorff": "Hausdorff",
+    "false_per_mm2": "False / mm²",
+    "empty_mm2": "Empty mm²",
     "mpq": "mPQ",
     "ap50": "AP50",
     "coco_ap50": "COCO AP50",

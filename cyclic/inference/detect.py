@@ -19,6 +19,11 @@ from cyclic.tiling import cover_with_windows
 NETWORK_STRIDE = 64
 # An image whose nuclei have less than this share of the usual area is detected again, enlarged by each of the factors.
 SMALL_NUCLEI, ENLARGEMENTS = 0.6, (1.5, 2.0)
+# Only so many detections of this score or more show how large the nuclei are: a few specks in bare tissue do not.
+SURE, ENOUGH = 0.5, 20
+# Noise has all sizes. Nuclei of one image do not: in 133 of 142 labelled images the upper quartile of their areas is at
+# most so many times the lower one.
+SPREAD = 4.0
 # Smaller differences of mean scores are noise; one enlargement too many costs 0.02 and more.
 AS_SURE = 0.01
 
@@ -52,13 +57,26 @@ def detect(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale:
         return detect_in_views(in_one_view, enlarged, settings.views, min_area)
 
     labels, scores = in_views(image, settings.min_area)
-    if _nuclei_are_small(labels, scores, settings.usual_area):
+    if nuclei_are_small(labels, scores, settings.usual_area):
         labels, scores = _detect_enlarged(in_views, image, settings.min_area, labels, scores)
     return drop_fragments(labels, scores, settings.min_area_share)
 
 
-def _nuclei_are_small(labels: np.ndarray, scores: np.ndarray, usual_area: float | None) -> bool:
-    return usual_area is not None and len(scores) > 0 and median_area(labels, scores) < SMALL_NUCLEI * usual_area
+def nuclei_are_small(labels: np.ndarray, scores: np.ndarray, usual_area: float | None) -> bool:
+    """Return whether the nuclei of an image are far smaller than usual.
+
+    Sure detections alone say so, if there are enough of them and their sizes agree.
+
+    Args:
+        labels: `[H, W]` int32, 1..N in descending score.
+        scores: `[N]` float32.
+        usual_area: median area of nuclei in pixels; None: no.
+    """
+    sure = int((scores >= SURE).sum())
+    if usual_area is None or sure < ENOUGH:
+        return False
+    lower, median, upper = np.quantile(areas(labels, len(scores))[:sure], [0.25, 0.5, 0.75])
+    return bool(median < SMALL_NUCLEI * usual_area and upper <= SPREAD * lower)
 
 
 def _detect_enlarged(

@@ -1,4 +1,4 @@
-"""Drop detections in tiles that the classifier calls empty.
+"""Which detections are nuclei: the sure ones, without those in tiles that the classifier calls empty.
 
 Images of another laboratory hold tissue that Mask R-CNN was never trained on. The classifier has learned from tiles of
 every kind of background.
@@ -13,14 +13,34 @@ from scipy import ndimage
 from scipy.special import expit
 
 from cyclic.classifier.model import preprocess
+from cyclic.config import RunConfig
+from cyclic.inference.detect import drop_unsure
 from cyclic.labels import relabel
-from cyclic.tiling import margin_starts
 
 # A tile is empty if its probability of nuclei is below this.
 EMPTY = 0.2
-# Tiles start at every third of their side, so most nuclei lie wholly within several.
-STEPS_PER_TILE = 3
-BATCH = 64
+# Images with few detections are the ones that need the verdict, and a batch is filled up whatever it holds.
+BATCH = 16
+
+
+def choose_nuclei(
+    labels: np.ndarray, scores: np.ndarray, image: np.ndarray, config: RunConfig, classifier: keras.Model | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label map and scores of what `cyclic predict` takes for nuclei.
+
+    Args:
+        labels: `[H, W]` int32, 1..N in descending score.
+        scores: `[N]` float32.
+        image: `[H, W, 3]` uint8.
+        config: settings of the model.
+        classifier: what `cyclic.classifier.build_classifier` returned; None: no verdict.
+    """
+    labels, scores = drop_unsure(labels, scores, config.detection.score)
+    if classifier is None:
+        return labels, scores
+    return drop_detections_in_empty_tiles(
+        classifier, image, labels, scores, config.mean_pixel, config.tiles.size, config.scale
+    )
 
 
 def drop_detections_in_empty_tiles(
@@ -32,7 +52,10 @@ def drop_detections_in_empty_tiles(
     size: int,
     scale: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the label map and scores without the detections that lie wholly within a tile without nuclei.
+    """Return the label map and scores without the detections whose tile the classifier calls empty.
+
+    The tile of a detection has the detection's box in its middle. One that is larger than a tile stays. The cost grows
+    with the detections and not with the image: a tile for each.
 
     Args:
         classifier: what `cyclic.classifier.build_classifier` returned.
@@ -43,51 +66,47 @@ def drop_detections_in_empty_tiles(
         size: side of the tiles it was trained on, image pixels.
         scale: enlargement of a tile before the network.
     """
-    stride = max(1, size // STEPS_PER_TILE)
-    probabilities = predict_tiles(classifier, image, mean_pixel, size, stride, scale)
-    kept = find_lowest_probability(labels, len(scores), probabilities, size, stride) >= EMPTY
+    kept = np.ones(len(scores), bool)
+    fitting, corners = find_tiles(labels, len(scores), size)
+    kept[fitting] = predict_tiles(classifier, image, corners, mean_pixel, size, scale) >= EMPTY
     return relabel(labels, np.append(False, kept)), scores[kept]
 
 
-def predict_tiles(
-    classifier: keras.Model, image: np.ndarray, mean_pixel: Sequence[float], size: int, stride: int, scale: int
-) -> np.ndarray:
-    """Return the probability of nuclei in every tile, `[h, w]` float in [0, 1].
+def find_tiles(labels: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the labels 1..count fit into a tile, and their tiles.
 
-    The tile at [i, j] starts at pixel (i * stride - size // 2, j * stride - size // 2): half of the outermost tiles is
-    the image mirrored at its border. The other arguments are those of `drop_detections_in_empty_tiles`.
+    Returns:
+        `[n]` int64 indices of the labels, from 0; and `[n, 2]` int64 (y, x) of the tiles' corners, px. A tile at the
+        border sticks out.
     """
-    margin = size // 2
-    rows, columns = (margin_starts(side, size, stride) for side in image.shape[:2])
-    padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
-    corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
-    probabilities = []
+    fitting, corners = [], []
+    for index, box in enumerate(ndimage.find_objects(labels, max_label=count)):
+        if box is not None and all(side.stop - side.start <= size for side in box):
+            fitting.append(index)
+            corners.append([(side.start + side.stop - size) // 2 for side in box])
+    return np.array(fitting, np.int64), np.array(corners, np.int64).reshape(-1, 2)
+
+
+def predict_tiles(
+    classifier: keras.Model,
+    image: np.ndarray,
+    corners: np.ndarray,
+    mean_pixel: Sequence[float],
+    size: int,
+    scale: int,
+) -> np.ndarray:
+    """Return the probability of nuclei in each tile, `[n]` float in [0, 1].
+
+    What sticks out of the image is the image mirrored at its border. The arguments are those of
+    `drop_detections_in_empty_tiles` and what `find_tiles` returns.
+    """
+    padded = np.pad(image, ((size, size), (size, size), (0, 0)), mode="symmetric")
+    probabilities = [np.zeros(0)]
     for start in range(0, len(corners), BATCH):
         batch = corners[start : start + BATCH]
         # The last batch is filled up with tiles again: the network is compiled for one size.
-        crops = [padded[y : y + size, x : x + size] for y, x in np.resize(batch, (BATCH, 2))]
+        crops = [padded[y : y + size, x : x + size] for y, x in np.resize(batch, (BATCH, 2)) + size]
         enlarged = [cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for crop in crops]
         logits = classifier.predict_on_batch(preprocess(np.stack(enlarged), mean_pixel))[: len(batch)]
         probabilities.append(expit(logits[:, 1] - logits[:, 0]))
-    return np.concatenate(probabilities).reshape(len(rows), len(columns))
-
-
-def find_lowest_probability(
-    labels: np.ndarray, count: int, probabilities: np.ndarray, size: int, stride: int
-) -> np.ndarray:
-    """Return for each of the labels 1..count the lowest probability of a tile that holds all of it, `[count]` float.
-
-    1 for a label without pixels, or larger than a tile. The other arguments are those of `predict_tiles` and what
-    it returned.
-    """
-    lowest, margin = np.ones(count), size // 2
-    for index, box in enumerate(ndimage.find_objects(labels, max_label=count)):
-        if box is None:
-            continue
-        holding = tuple(
-            # From the first tile that ends behind the label to the last one that starts before it.
-            slice(max(0, -(-(side.stop + margin - size) // stride)), (side.start + margin) // stride + 1)
-            for side in box
-        )
-        lowest[index] = probabilities[holding].min(initial=1.0)
-    return lowest
+    return np.concatenate(probabilities)

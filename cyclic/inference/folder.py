@@ -8,6 +8,7 @@ import numpy as np
 
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay
 from cyclic.errors import InputError
+from cyclic.evaluation.sources import first_few
 from cyclic.files import IMAGE_SUFFIXES, check_outputs, image_files, write_image
 from cyclic.images import read_image
 from cyclic.inference.export.coco import CocoFile
@@ -15,6 +16,7 @@ from cyclic.inference.export.geojson import export_geojson
 from cyclic.inference.export.table import export_csv
 from cyclic.inference.predictor import Prediction, Predictor
 from cyclic.label_maps import write_label_map
+from cyclic.resolution import check_mpp, enlargement, read_resolution
 from cyclic.runs.progress import Progress
 
 DEFAULT_FORMATS = ("tif", "geojson", "coco", "overlay")
@@ -32,7 +34,7 @@ def predict_folder(
     *,
     overrides: Sequence[str] = (),
     classifier: str | Path | None = None,
-    pixel_size: float | None = None,
+    mpp: float | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, int]:
@@ -48,14 +50,17 @@ def predict_folder(
             `overlays/<id>.png`.
         formats: which of these to write: "tif", "geojson", "coco", "coco-results", "csv", "overlay".
         overrides: settings of detection instead of the run's, `detection.key=value` strings.
-        classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: none.
-        pixel_size: side of a pixel in micrometres, for the measurements of CSV and GeoJSON; None: measure in px.
+        classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: the
+            one that `weights` holds, if any; see `detection.verdict`.
+        mpp: micrometres per pixel of all images; None: what each file says. An image that does not say is taken for one
+            like the training images, with a warning, and its nuclei are measured in px; those of the others in µm.
         overwrite: replace files in `out` that this program did not write; images are never replaced.
         progress: display; None makes one on standard error.
 
     Raises:
-        InputError: unknown format, no image, bad weights, a setting out of range, an output that is an image or that
-            something else wrote; or, once all others are written, unreadable images.
+        InputError: unknown format, no image, bad weights, a setting or `mpp` out of range, an output that is an image
+            or that something else wrote; or, once all others are written, images that are unreadable or of a
+            resolution too far from the model's.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -66,26 +71,54 @@ def predict_folder(
     if replaced:
         more = f" and {len(replaced) - 1} more files" if len(replaced) > 1 else ""
         warnings.warn(f"{replaced[0]}{more}: replaced by the new prediction", stacklevel=2)
-    coco, counts, unreadable = CocoFile(), {}, []
+    model_mpp = predictor.config.mpp
+    if mpp is not None and model_mpp is not None:
+        enlargement(mpp, model_mpp)
+    resolutions = _read_resolutions(paths, model_mpp) if mpp is None else dict.fromkeys(paths, check_mpp(mpp, "mpp"))
+    coco, counts, failed = CocoFile(), {}, []
     with progress or Progress() as display:
         for name, path in display.track(paths.items(), "predict", len(paths)):
+            known = resolutions[name]
             try:
                 image = read_image(path)
+                if known is not None and model_mpp is not None:
+                    enlargement(known, model_mpp)
             except InputError as error:
-                unreadable.append(str(error))
+                failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
-            prediction = predictor.predict(image)
+            prediction = predictor.predict(image, known or model_mpp)
             counts[name] = len(prediction)
-            _write(out, name, image, prediction, formats, pixel_size)
+            _write(out, name, image, prediction, formats, known)
             coco.add(path.name, prediction.labels, prediction.scores)
     if "coco" in formats and counts:
         coco.write(out / COCO)
     if "coco-results" in formats and counts:
         coco.write_results(out / COCO_RESULTS)
-    if unreadable:
-        named = "; ".join(unreadable[:NAMED]) + (" ..." if len(unreadable) > NAMED else "")
-        raise InputError(f"{len(unreadable)} of {len(paths)} images not predicted: {named}")
+    if failed:
+        named = "; ".join(failed[:NAMED]) + (" ..." if len(failed) > NAMED else "")
+        raise InputError(f"{len(failed)} of {len(paths)} images not predicted: {named}")
     return counts
+
+
+def _read_resolutions(paths: dict[str, Path], assumed: float | None) -> dict[str, float | None]:
+    """Return `{image id: micrometres per pixel}`, None where the file does not say; one warning tells of those."""
+    known: dict[str, float | None] = {}
+    silent = []
+    for name, path in paths.items():
+        try:
+            found = read_resolution(path)
+        except InputError:  # named with the others when it is to be predicted
+            found = None
+        known[name] = found.mpp if found else None
+        if found and found.mpp is None:
+            silent.append(f"{path.name} ({found.ignored})" if found.ignored else path.name)
+    if silent and assumed is not None:
+        warnings.warn(
+            f"{len(silent)} of {len(paths)} images do not say their resolution: {first_few(silent, NAMED)}; taken for "
+            f"{assumed:g} µm per pixel, as in training; --mpp states another",
+            stacklevel=3,
+        )
+    return known
 
 
 def _outputs(out: Path, names: Iterable[str], formats: Sequence[str]) -> list[Path]:
@@ -102,15 +135,15 @@ def _overlay(out: Path, name: str) -> Path:
 
 
 def _write(
-    out: Path, name: str, image: np.ndarray, prediction: Prediction, formats: Sequence[str], pixel_size: float | None
+    out: Path, name: str, image: np.ndarray, prediction: Prediction, formats: Sequence[str], mpp: float | None
 ) -> None:
     labels, scores = prediction.labels, prediction.scores
     if "tif" in formats:
-        write_label_map(out / f"{name}.tif", labels)
+        write_label_map(out / f"{name}.tif", labels, mpp)
     if "geojson" in formats:
-        export_geojson(out / f"{name}.geojson", labels, scores, pixel_size)
+        export_geojson(out / f"{name}.geojson", labels, scores, mpp)
     if "csv" in formats:
-        export_csv(out / f"{name}.csv", labels, scores, pixel_size)
+        export_csv(out / f"{name}.csv", labels, scores, mpp)
     if "overlay" in formats:
         write_image(_overlay(out, name), contour_overlay(image, labels), PRINT_DPI)
 

@@ -1,18 +1,22 @@
 """`Predictor`: a trained model that finds the nuclei in an image."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 
 from cyclic.config import RunConfig
 from cyclic.images import as_rgb
-from cyclic.inference.detect import detect, drop_unsure
-from cyclic.inference.empty_tiles import drop_detections_in_empty_tiles
+from cyclic.inference.detect import detect, drop_fragments
+from cyclic.inference.empty_tiles import choose_nuclei
+from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.networks import load_classifier, load_mask_rcnn
+from cyclic.networks import load_classifier, load_mask_rcnn, load_own_classifier
+from cyclic.resolution import check_mpp, enlargement
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Predictor:
     """A trained model, ready to predict.
 
     >>> predictor = Predictor.load(weights)
-    >>> prediction = predictor.predict(image)
+    >>> prediction = predictor.predict(image, mpp=0.25)
     >>> prediction.labels.shape == image.shape[:2], len(prediction) == int(prediction.labels.max())
     (True, True)
 
@@ -47,6 +51,7 @@ class Predictor:
 
     def __init__(self, model: MaskRCNN, config: RunConfig, classifier: keras.Model | None = None):
         self.model, self.config, self.classifier = model, config, classifier
+        self._has_told_mpp = False
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = (), classifier: str | Path | None = None) -> "Predictor":
@@ -54,34 +59,58 @@ class Predictor:
 
         Args:
             path: `best.weights.h5` or a `model.weights.h5` of a run.
-            overrides: `detection.key=value` strings instead of the stored settings.
-            classifier: `classifier.weights.h5` of the same run; None for none.
+            overrides: `detection.key=value` strings instead of the stored settings; `mpp=NUMBER` states the resolution
+                that an old file does not.
+            classifier: `classifier.weights.h5` of the same run; None for the one that `path` holds, if it holds one and
+                `detection.verdict` is true.
 
         Raises:
             InputError: a file is missing or not what it should be, or an override is out of range.
         """
         model, config = load_mask_rcnn(path, overrides)
-        return cls(model, config, None if classifier is None else load_classifier(classifier, config))
+        if classifier is not None:
+            return cls(model, config, load_classifier(classifier, config))
+        return cls(model, config, load_own_classifier(path, config) if config.detection.verdict else None)
 
-    def predict(self, image: np.ndarray) -> Prediction:
+    def predict(self, image: np.ndarray, mpp: float | None = None) -> Prediction:
         """Return the nuclei in an image of any size, those of the lowest score or more (`detection.score`).
+
+        The image is brought to the resolution of the training images first, and the answer is brought back.
 
         Args:
             image: grey, RGB or RGBA, of any type and shape that `cyclic.images.as_rgb` takes.
+            mpp: micrometres per pixel of the image; None: those of the training images, `config.mpp`. The first time
+                that nobody states it, a warning says so.
+
+        Returns:
+            The nuclei in pixels of `image`.
 
         Raises:
-            InputError: an image of another type or shape.
+            InputError: an image of another type or shape; `mpp` is not over 0, or more than 8 times that of the
+                training images, or less than an eighth.
         """
         image = as_rgb(image)
-        labels, scores = detect(self.model, image, self.config.detection, self.config.scale)
-        if self.classifier is not None:
-            labels, scores = drop_detections_in_empty_tiles(
-                self.classifier,
-                image,
-                labels,
-                scores,
-                self.config.mean_pixel,
-                self.config.tiles.size,
-                self.config.scale,
+        height, width = image.shape[:2]
+        factor = self._enlargement(mpp)
+        if factor == 1:
+            return self._predict(image)
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        found = self._predict(cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR))
+        # Shrinking may leave no pixel of a thin one.
+        return Prediction(*drop_fragments(resize_nearest(found.labels, (height, width)), found.scores, 0.0))
+
+    def _predict(self, image: np.ndarray) -> Prediction:
+        detections = detect(self.model, image, self.config.detection, self.config.scale)
+        return Prediction(*choose_nuclei(*detections, image, self.config, self.classifier))
+
+    def _enlargement(self, mpp: float | None) -> float:
+        if mpp is not None:
+            check_mpp(mpp, "mpp")
+        elif self.config.mpp is not None and not self._has_told_mpp:
+            self._has_told_mpp = True
+            warnings.warn(
+                f"the image's resolution is not stated; taken for {self.config.mpp:g} µm per pixel, as in training; "
+                "predict(image, mpp=...) states another",
+                stacklevel=3,
             )
-        return Prediction(*drop_unsure(labels, scores, self.config.detection.score))
+        return 1.0 if mpp is None or self.config.mpp is None else enlargement(mpp, self.config.mpp)

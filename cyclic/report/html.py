@@ -14,6 +14,7 @@ from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.layouts import open_splits
 from cyclic.draw.colours import ERROR_COLORS, OUTLINE_COLORS
 from cyclic.errors import InputError
+from cyclic.evaluation.empty_tissue import FALSE_PER_MM2
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
 from cyclic.files import atomic_path, check_outputs, read_json
@@ -219,7 +220,12 @@ def _headline(rows: list[dict]) -> list[dict]:
 
 def _best_scores(rows: list[dict]) -> dict[str, float]:
     models = rows_of(rows, "model")
-    return {metric: max(row[metric] for row in models) for metric in HEADINGS if models and metric in models[0]}
+    best = {}
+    for metric in HEADINGS:
+        values = [row[metric] for row in models if row.get(metric) is not None]
+        if values:
+            best[metric] = min(values) if metric == FALSE_PER_MM2 else max(values)
+    return best
 
 
 def _settings(config: RunConfig) -> dict[str, list[tuple[str, str, bool]]]:

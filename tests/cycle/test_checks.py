@@ -7,14 +7,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 
 from cyclic.config import load_config
-from cyclic.cycle.checks import check_same_data, warn_of_masks, warn_of_unused_labels
+from cyclic.cycle.checks import check_same_data, warn_of_masks, warn_of_resolution, warn_of_unused_labels
 from cyclic.cycle.context import Context
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
 from cyclic.files import write_image, write_json
+from cyclic.images import read_image
 from cyclic.label_maps import write_label_map
 from cyclic.runs.paths import RunPaths
 
@@ -91,6 +93,31 @@ def test_a_val_without_any_label_is_no_mistake(tmp_path, data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_unused_labels(context(data, tmp_path))
+
+
+def test_images_of_another_resolution_than_the_settings_are_counted(tmp_path, data):
+    for name, density in (("train_000", 20_000), ("train_001", 40_800), ("val_000", 20_000), ("val_001", 28)):
+        image = read_image(data / f"images/{name}.png")
+        (data / f"images/{name}.png").unlink()
+        resolution = {"resolution": (density, density), "resolutionunit": "CENTIMETER"}
+        tifffile.imwrite(data / f"images/{name}.tif", image, photometric="rgb", **resolution)
+    with pytest.warns(
+        UserWarning, match=r"2 images \(train_000, val_000\) say 0.5 µm per pixel, and the settings 0.25"
+    ):
+        warn_of_resolution(context(data, tmp_path))
+    for mpp in ("null", "0.5"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_of_resolution(context(data, tmp_path, f"mpp={mpp}"))
+        assert [str(each.message).split(":")[1][:27] for each in caught] == [" 1 images (train_001) say 0"] * (
+            mpp == "0.5"
+        )
+
+
+def test_images_that_say_no_resolution_are_no_matter(tmp_path, data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_resolution(context(data, tmp_path))
 
 
 def test_a_mask_of_all_nuclei_is_named(tmp_path, data):

@@ -16,13 +16,15 @@ from cyclic.classifier.training import ClassifierReport
 from cyclic.config import load_config
 from cyclic.cycle import context as context_module
 from cyclic.cycle import loop
-from cyclic.cycle.stages import classifier, detections, maps
+from cyclic.cycle.stages import classifier, detections, finish, maps
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.datasets.tile_folder import negative_areas
 from cyclic.errors import InputError
+from cyclic.evaluation.empty_tissue import false_per_mm2
 from cyclic.files import atomic_path, read_json
 from cyclic.images import read_image, read_map
+from cyclic.label_maps import read_label_map
 from cyclic.pseudo.candidates import find_candidates
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.pseudo.select import pseudo_masks_of_one_image
@@ -63,6 +65,9 @@ class FakeModels:
     def save_mask_rcnn(self, path):
         self._save(path, "backbone", "mask_rcnn")
 
+    def load_judge(self, path):
+        return FakeJudge(json.loads(pathlib.Path(path).read_text())["classifier"])
+
     def trainer(self, seed, steps_per_epoch):
         self.seed = seed
         return self
@@ -75,6 +80,24 @@ class FakeModels:
         self.values["backbone"] += 10 + trace
         self.values["mask_rcnn"] += 1
         return types.SimpleNamespace(history={"loss": [1.0]})
+
+
+class FakeJudge:
+    """Calls every tile empty where the classifier has been trained as often as `strict` says."""
+
+    strict = None
+
+    def __init__(self, trained):
+        self.empty = trained == self.strict
+
+    def predict_on_batch(self, tiles):
+        return np.repeat([[9.0, -9.0] if self.empty else [-9.0, 9.0]], len(tiles), axis=0)
+
+
+def fake_write_finished(path, model, classifier):
+    files = {"model": model, "classifier": classifier}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps({key: json.loads(file.read_text()) for key, file in files.items() if file}))
 
 
 def fake_train_classifier(model, train_data, val_data, steps, *_, **__):
@@ -138,6 +161,7 @@ def watch(monkeypatch):
     monkeypatch.setattr(classifier, "train_classifier", fake_train_classifier)
     monkeypatch.setattr(maps, "activation_map", fake_activation_map)
     monkeypatch.setattr(detections, "detect", fake_detect)
+    monkeypatch.setattr(finish, "write_finished", fake_write_finished)
     return seen
 
 
@@ -165,7 +189,16 @@ def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):
     for row in rows:
         assert row["split"] == "val"
         assert {"aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou"} <= row.keys()
-        assert all(0 <= value <= 1 for value in row.values() if isinstance(value, float))
+        assert all(0 <= row[metric] <= 1 for metric in row if isinstance(row[metric], float) and "mm2" not in metric)
+
+
+@pytest.mark.parametrize("mpp", [0.25, 0.5, None])
+def test_rows_tell_what_is_found_where_no_nucleus_is(data, tmp_path, watch, mpp):
+    rows = loop.train(settings("cycles=1", f"mpp={'null' if mpp is None else mpp}"), data, tmp_path / "run")
+    true = MonusacDataset(data, "val").label_map("val_000")
+    found = read_label_map(tmp_path / "run/cycle_1/round_1/predictions/val_000.tif")
+    expected = {} if mpp is None else {"false_per_mm2": false_per_mm2(true, found, mpp)["false_per_mm2"]}
+    assert {key: rows[-1][key] for key in rows[-1] if "mm2" in key} == expected
 
 
 def test_files_of_the_run_directory(data, tmp_path, watch):
@@ -181,9 +214,34 @@ def test_files_of_the_run_directory(data, tmp_path, watch):
     # The last round's detections serve nothing but the scores.
     assert not (run / "cycle_2/round_1/predictions/train_000.tif").exists()
     assert (run / "cycle_1/round_1/predictions/train_000.tif").is_file()
-    assert (run / "best.weights.h5").read_bytes() == (run / "cycle_2/model.weights.h5").read_bytes()
+    best = {
+        "model": values(run, "cycle_2/model.weights.h5"),
+        "classifier": values(run, "cycle_2/classifier.weights.h5"),
+    }
+    assert values(run, "best.weights.h5") == best
     assert [path.name for path in (run / "overlays").iterdir()] == ["val_000.png"]
     assert not list(run.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("supervision", ["none", "instance"])
+def test_without_answers_there_is_no_classifier_and_no_verdict(data, tmp_path, watch, supervision):
+    loop.train(settings("cycles=1", f"supervision={supervision}"), data, tmp_path)
+    assert values(tmp_path, "best.weights.h5").keys() == {"model"}
+
+
+@pytest.mark.parametrize(("strict", "verdict", "left"), [(2, "true", [True, False]), (2, "false", [True, True])])
+def test_predictions_follow_the_verdict_of_their_own_cycle(data, tmp_path, watch, monkeypatch, strict, verdict, left):
+    """Detections stay as they were: what may join the pseudo masks is not the classifier's to say."""
+    monkeypatch.setattr(FakeJudge, "strict", strict)
+    loop.train(settings(f"detection.verdict={verdict}", "rounds.students=0"), data, tmp_path)
+    rounds = [tmp_path / f"cycle_{cycle}/round_0" for cycle in (1, 2)]
+
+    def some_fit_into_a_tile(folder):
+        boxes = ndi.find_objects(read_label_map(folder / "val_000.tif"))
+        return any(max(side.stop - side.start for side in box) <= 32 for box in boxes)
+
+    assert [some_fit_into_a_tile(each / "predictions") for each in rounds] == left
+    assert [some_fit_into_a_tile(each / "detections") for each in rounds] == [True, True]
 
 
 def test_backbone_goes_from_stage_to_stage_and_from_cycle_to_cycle(data, tmp_path, watch):

@@ -5,7 +5,14 @@ import pytest
 import scipy.ndimage as ndi
 
 from cyclic.config import DetectionConfig
-from cyclic.inference.detect import NETWORK_STRIDE, detect, detect_crops, drop_fragments, drop_unsure
+from cyclic.inference.detect import (
+    NETWORK_STRIDE,
+    detect,
+    detect_crops,
+    drop_fragments,
+    drop_unsure,
+    nuclei_are_small,
+)
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.utils import norm_boxes
 
@@ -22,7 +29,7 @@ class SquareFinder:
 
     def predict_molded(self, molded, metas):
         self.shapes.append(molded.shape)
-        detections, masks = np.zeros((len(molded), 50, 6), np.float32), []
+        detections, masks = np.zeros((len(molded), 60, 6), np.float32), []
         for index, image in enumerate(molded):
             y1, x1, y2, x2 = (int(side) for side in metas[index, 7:11])
             self.windows.append((y1, x1, y2, x2))
@@ -143,7 +150,8 @@ class SureOfSize(SquareFinder):
     ],
 )
 def test_an_image_of_small_nuclei_is_enlarged_until_the_model_is_less_sure(side, usual_area, score, tried):
-    image, expected = squares((100, 80), [(10, 10), (40, 50), (70, 20)])
+    image, expected = squares((100, 120), [(y, x) for y in (4, 28, 52, 76) for x in (4, 28, 52, 76, 100)])
+    image[expected > 0] = 5
     finder = SureOfSize(side)
     labels, scores = detect_squares(finder, image, scale=1, tile=400, overlap=20, usual_area=usual_area)
     np.testing.assert_allclose(scores, score, atol=0.002)
@@ -151,9 +159,49 @@ def test_an_image_of_small_nuclei_is_enlarged_until_the_model_is_less_sure(side,
     if side == 12 or tried == 1:
         plain, _ = detect_squares(SureOfSize(side), image, scale=1, tile=400, overlap=20)
         np.testing.assert_array_equal(labels, plain)
-    assert labels.shape == expected.shape and labels.dtype == np.int32 and labels.max() == 3
+    assert labels.shape == expected.shape and labels.dtype == np.int32 and labels.max() == 20
     assert (labels > 0).sum() == pytest.approx((expected > 0).sum(), rel=0.2)
     assert ((labels > 0) & (expected > 0)).sum() > 0.9 * (expected > 0).sum()
+
+
+def specks(sides, scores):
+    """Labels of squares of these sides, in rows, and their scores."""
+    labels = np.zeros((400, 400), np.int32)
+    for label, side in enumerate(sides, 1):
+        y, x = divmod(label - 1, 10)
+        labels[40 * y : 40 * y + side, 40 * x : 40 * x + side] = label
+    return labels, np.asarray(scores, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("sides", "scores", "small"),
+    [
+        ([8, 10, 12] * 20, [0.9] * 60, True),  # sixty small nuclei
+        ([8, 10, 12] * 20, [0.9] * 20 + [0.4] * 40, True),  # twenty are sure, that is enough
+        ([8, 10, 12] * 20, [0.9] * 19 + [0.4] * 41, False),
+        ([4, 5, 6], [0.99] * 3, False),  # three specks in bare tissue
+        ([4, 5, 6] * 33, [0.45] * 99, False),  # many, none of them sure
+        ([3, 6, 12, 24] * 15, [0.9] * 60, False),  # noise of all sizes, half of it small
+        ([20, 22, 24] * 20, [0.9] * 60, False),  # sixty nuclei as large as usual
+        ([4] * 29 + [22] * 31, [0.9] * 60, False),  # nuclei as large as usual, and many specks
+        ([], [], False),
+    ],
+)
+def test_only_many_sure_detections_of_like_size_say_that_nuclei_are_small(sides, scores, small):
+    labels, scores = specks(sides, np.sort(scores)[::-1])
+    assert nuclei_are_small(labels, scores, 460.0) is small
+    assert nuclei_are_small(labels, scores, None) is False
+
+
+def test_three_false_specks_in_bare_tissue_enlarge_nothing_and_sixty_small_nuclei_do():
+    for count, tried in ((3, 1), (60, 3)):
+        places = [divmod(index, 10) for index in range(count)]
+        image = np.full((200, 240, 3), 255, np.uint8)
+        for y, x in places:
+            image[24 * y + 4 : 24 * y + 16, 24 * x + 4 : 24 * x + 16] = 5
+        finder = SureOfSize(24)
+        _, scores = detect_squares(finder, image, scale=1, tile=800, overlap=20, usual_area=460)
+        assert (len(scores), len(finder.shapes)) == (count, tried)
 
 
 def test_without_a_detection_no_image_is_enlarged():

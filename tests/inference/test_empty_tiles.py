@@ -5,15 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cyclic.config import load_config
 from cyclic.inference.empty_tiles import (
     BATCH,
+    choose_nuclei,
     drop_detections_in_empty_tiles,
-    find_lowest_probability,
+    find_tiles,
     predict_tiles,
 )
 
 MEAN = (0.0, 0.0, 0.0)
-SIZE, STRIDE = 24, 8
+SIZE = 24
 
 
 class DarkFinder:
@@ -35,51 +37,69 @@ def image_of(*nuclei, shape=(100, 130)):
     return image
 
 
+def labels_of(*places, shape=(100, 130), side=8):
+    labels = np.zeros(shape, np.int32)
+    for label, (y, x) in enumerate(places, 1):
+        labels[y : y + side, x : x + side] = label
+    return labels
+
+
 def test_what_lies_in_an_empty_tile_goes():
     image = image_of((10, 12), (60, 90))
-    labels = np.zeros(image.shape[:2], np.int32)
-    for label, (y, x) in enumerate([(60, 90), (60, 30), (10, 12)], 1):  # the second one is bare background
-        labels[y : y + 8, x : x + 8] = label
+    labels = labels_of((60, 90), (60, 30), (10, 12))  # the second one is bare background
     scores = np.array([0.9, 0.8, 0.7], np.float32)
     remaining, kept = drop_detections_in_empty_tiles(DarkFinder(), image, labels, scores, MEAN, SIZE, 2)
     np.testing.assert_array_equal(kept, scores[[0, 2]])
     np.testing.assert_array_equal(remaining, np.array([0, 1, 0, 2], np.int32)[labels])
 
 
-def test_no_detection_stays_none():
+def test_no_detection_stays_none_and_asks_nobody():
+    finder = DarkFinder()
     labels, scores = drop_detections_in_empty_tiles(
-        DarkFinder(), image_of(), np.zeros((100, 130), np.int32), np.zeros(0, np.float32), MEAN, SIZE, 1
+        finder, image_of(), np.zeros((100, 130), np.int32), np.zeros(0, np.float32), MEAN, SIZE, 1
     )
-    assert not labels.any() and labels.dtype == np.int32 and len(scores) == 0
+    assert not labels.any() and labels.dtype == np.int32 and len(scores) == 0 and finder.shapes == []
 
 
-def test_probabilities_are_those_of_the_tiles_in_batches_of_one_size():
-    image, finder = image_of((40, 40)), DarkFinder()
-    probabilities = predict_tiles(finder, image, MEAN, SIZE, STRIDE, 2)
-    assert set(finder.shapes) == {(BATCH, 2 * SIZE, 2 * SIZE, 3)} and len(finder.shapes) > 1
-    padded = np.pad(image, ((SIZE // 2,) * 2, (SIZE // 2,) * 2, (0, 0)), mode="symmetric")
-    for i, j in np.ndindex(probabilities.shape):
-        tile = padded[i * STRIDE : i * STRIDE + SIZE, j * STRIDE : j * STRIDE + SIZE]
-        assert tile.shape == (SIZE, SIZE, 3)
-        assert probabilities[i, j] == pytest.approx(0.95 if tile.min() < 100 else 0.05, abs=0.01)
+def test_what_no_tile_holds_and_what_has_no_pixel_is_not_judged():
+    labels = labels_of((5, 5), side=SIZE + 1)
+    labels[60:70, 60:70] = 3
+    scores = np.array([0.9, 0.8, 0.7], np.float32)  # label 2 has no pixel
+    _, kept = drop_detections_in_empty_tiles(DarkFinder(), image_of(), labels, scores, MEAN, SIZE, 1)
+    np.testing.assert_array_equal(kept, scores[:2])
 
 
-@given(y=st.integers(0, 92), x=st.integers(0, 122), height=st.integers(1, 30), width=st.integers(1, 30))
-def test_only_tiles_that_hold_the_whole_detection_have_a_say(y, x, height, width):
+@given(y=st.integers(0, 92), x=st.integers(0, 122), height=st.integers(1, SIZE), width=st.integers(1, SIZE))
+def test_a_tile_has_its_detection_in_the_middle(y, x, height, width):
     labels = np.zeros((100, 130), np.int32)
     labels[y : y + height, x : x + width] = 1
-    ys, xs = np.nonzero(labels)
-    shape = (101 // STRIDE + 1, 131 // STRIDE + 1)
-    probabilities = np.random.default_rng(y * 131 + x).random(shape)
-    tops, lefts = (np.arange(n) * STRIDE - SIZE // 2 for n in shape)
-    rows = (tops <= ys.min()) & (ys.max() < tops + SIZE)
-    columns = (lefts <= xs.min()) & (xs.max() < lefts + SIZE)
-    holding = probabilities[np.ix_(rows, columns)]
-    assert find_lowest_probability(labels, 1, probabilities, SIZE, STRIDE) == [holding.min(initial=1.0)]
+    (index,), (corner,) = find_tiles(labels, 1, SIZE)
+    assert index == 0
+    for axis, start in enumerate(corner):
+        seen = np.nonzero(labels.any(axis=1 - axis))[0]
+        before, after = seen.min() - start, start + SIZE - 1 - seen.max()
+        assert before >= 0 and after >= 0 and abs(before - after) <= 1
 
 
-def test_a_label_without_pixels_is_nobodys_business():
-    probabilities = np.zeros((13, 17))
-    labels = np.zeros((100, 130), np.int32)
-    labels[5:9, 5:9] = 2
-    np.testing.assert_array_equal(find_lowest_probability(labels, 2, probabilities, SIZE, STRIDE), [1, 0])
+@pytest.mark.parametrize("count", [1, BATCH, BATCH + 3])
+def test_probabilities_are_those_of_the_tiles_in_batches_of_one_size(count):
+    image, finder = image_of((40, 40), (0, 0), (92, 122)), DarkFinder()
+    corners = np.random.default_rng(count).integers(-SIZE // 2, 100 - SIZE // 2, (count, 2))
+    probabilities = predict_tiles(finder, image, corners, MEAN, SIZE, 2)
+    assert set(finder.shapes) == {(BATCH, 2 * SIZE, 2 * SIZE, 3)} and len(finder.shapes) == -(-count // BATCH)
+    padded = np.pad(image, ((SIZE, SIZE), (SIZE, SIZE), (0, 0)), mode="symmetric")
+    for (y, x), probability in zip(corners + SIZE, probabilities, strict=True):
+        tile = padded[y : y + SIZE, x : x + SIZE]
+        assert probability == pytest.approx(0.95 if tile.min() < 100 else 0.05, abs=0.01)
+
+
+def test_unsure_detections_go_before_anybody_is_asked():
+    image, finder = image_of((10, 12), (60, 90)), DarkFinder()
+    labels = labels_of((60, 90), (60, 30), (10, 12))
+    scores = np.array([0.9, 0.8, 0.2], np.float32)
+    config = load_config((), ("detection.score=0.3", "tiles.size=24", "scale=1", "mean_pixel=[0, 0, 0]"))
+    every, all_scores = choose_nuclei(labels, scores, image, config, None)
+    assert every.max() == len(all_scores) == 2 and finder.shapes == []
+    remaining, kept = choose_nuclei(labels, scores, image, config, finder)
+    np.testing.assert_array_equal(remaining, labels == 1)
+    assert kept == scores[:1] and finder.shapes == [(BATCH, 24, 24, 3)]

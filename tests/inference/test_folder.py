@@ -34,9 +34,7 @@ def predict(tiny_run, loaded, monkeypatch):
 
     monkeypatch.setattr(predictor, "load_mask_rcnn", load_mask_rcnn)
 
-    def run(
-        images, out, formats=folder.DEFAULT_FORMATS, classifier=None, pixel_size=None, overwrite=False, **detection
-    ):
+    def run(images, out, formats=folder.DEFAULT_FORMATS, classifier=None, mpp=None, overwrite=False, **detection):
         overrides = [f"detection.{key}={value}" for key, value in detection.items()]
         weights = tiny_run.run / "best.weights.h5"
         return predict_folder(
@@ -46,7 +44,7 @@ def predict(tiny_run, loaded, monkeypatch):
             formats,
             overrides=overrides,
             classifier=classifier,
-            pixel_size=pixel_size,
+            mpp=mpp,
             overwrite=overwrite,
         )
 
@@ -87,7 +85,7 @@ def test_formats_agree(tiny_run, predict, tmp_path):
 
 
 def test_measurements_in_micrometres(tiny_run, predict, tmp_path):
-    for folder_, size in (("px", {}), ("um", {"pixel_size": 0.25})):
+    for folder_, size in (("px", {}), ("um", {"mpp": 0.25})):
         predict(tiny_run.data / "images/val_000.png", tmp_path / folder_, ("csv", "geojson"), score=0.0, **size)
     pixels, micrometres = (list(csv.DictReader((tmp_path / f / "val_000.csv").open())) for f in ("px", "um"))
     assert [float(row["area_um2"]) for row in micrometres] == [float(row["area_px2"]) / 16 for row in pixels] != []
@@ -171,6 +169,22 @@ def test_a_classifier_drops_what_lies_in_tiles_it_calls_empty(tiny_run, predict,
         assert predict(image, out, ("tif",), weights, score=0.0)["val_000"] == left
         found = read_label_map(out / "val_000.tif")
         assert np.isin(found, read_label_map(tmp_path / "all/val_000.tif") if left else 0).all()
+
+
+def test_the_verdict_of_the_runs_own_classifier_is_asked_for_by_default(tiny_run, tmp_path, monkeypatch):
+    best, image = tiny_run.run / "best.weights.h5", tiny_run.data / "images/val_000.png"
+    monkeypatch.setattr("cyclic.inference.empty_tiles.EMPTY", 1.1)  # every tile is empty
+    counts = {
+        name: predict_folder(image, weights, tmp_path / name, ("tif",), overrides=("detection.score=0", *more))[
+            "val_000"
+        ]
+        for name, weights, more in (
+            ("default", best, ()),
+            ("off", best, ("detection.verdict=false",)),
+            ("without a classifier", tiny_run.run / "cycle_2/model.weights.h5", ()),
+        )
+    }
+    assert counts["default"] == 0 < counts["off"] == counts["without a classifier"]
 
 
 def test_a_mask_rcnn_is_no_classifier(tiny_run, predict, tmp_path):

@@ -17,7 +17,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import read_json, write_json
 from cyclic.label_maps import read_label_map, write_label_map
-from cyclic.report.html import score_images, write_report
+from cyclic.report.html import _best_scores, score_images, write_report
 from cyclic.report.layers import image_layers
 from cyclic.runs.paths import RunPaths
 
@@ -140,6 +140,16 @@ def test_images_are_ranked_by_aji(text, fake_run):
     assert scores["val_001"] == evaluate_pair(truths["val_001"], found)
     shown = re.findall(r'<span class="id">(.*?)</span>', text)
     assert shown == sorted(scores, key=lambda name: -scores[name]["aji"])
+
+
+def test_the_fewest_false_nuclei_are_the_best():
+    model = {"source": "model", "cycle": 1, "round": 0}
+    rows = [model | {"aji": aji, "false_per_mm2": false} for aji, false in ((0.4, 90.0), (0.5, 300.0))]
+    best = _best_scores(rows)
+    assert (best["aji"], best["false_per_mm2"]) == (0.5, 90.0)
+    # Without empty tissue there is no figure, and old runs have none.
+    assert _best_scores([model | {"aji": 0.4, "false_per_mm2": None}, *rows[:1]])["false_per_mm2"] == 90.0
+    assert "false_per_mm2" not in _best_scores([model | {"aji": 0.4}])
 
 
 def test_with_many_val_images_ten_best_and_ten_worst(tmp_path, run_copy, monkeypatch):

@@ -6,7 +6,8 @@ import numpy as np
 
 from cyclic.cycle.context import Context
 from cyclic.files import read_json, write_json
-from cyclic.inference.detect import detect, drop_unsure
+from cyclic.inference.detect import detect
+from cyclic.inference.empty_tiles import choose_nuclei
 from cyclic.label_maps import read_label_map, write_label_map
 from cyclic.pseudo.masks import load_pseudo_masks, save_pseudo_masks
 from cyclic.semi.self_training import join_detections
@@ -15,17 +16,20 @@ from cyclic.semi.self_training import join_detections
 def make(context: Context, cycle: int, round_: int) -> None:
     """Detect nuclei in the images; before another student, let those of the training images join its pseudo masks.
 
-    After the last round of all, only the val images are detected.
+    Predictions are what the classifier's verdict leaves of the sure detections; all of them may join. After the last
+    round of all, only the val images are detected.
     """
     config, here = context.config, context.round(cycle, round_)
     context.models.load(here.weights)
+    with_verdict = config.supervision == "image" and config.detection.verdict
+    judge = context.models.load_judge(context.cycle(cycle).classifier) if with_verdict else None
     last = round_ == config.rounds.students
     names = context.val_ids if last and cycle == config.cycles else list(context.images)
     for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
         image = context.images[name]
         labels, scores = detect(context.models.detector, image, config.detection, config.scale)
         save_detections(here.detections, name, labels, scores)
-        write_label_map(here.prediction(name), drop_unsure(labels, scores, config.detection.score)[0])
+        write_label_map(here.prediction(name), choose_nuclei(labels, scores, image, config, judge)[0])
         if not last and name in context.train.ids:
             pseudo = load_pseudo_masks(context.cycle(cycle).pseudo(round_), name)
             joined = join_detections(

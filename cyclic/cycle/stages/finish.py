@@ -1,20 +1,19 @@
 """The end of a run: the finished weights, and pictures of the val images."""
 
-import shutil
-
 from cyclic.cycle.context import Context
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
 from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
-from cyclic.files import atomic_path, write_image
+from cyclic.files import write_image
 from cyclic.label_maps import read_label_map
+from cyclic.networks import write_finished
 
 
 def finish(context: Context) -> None:
     """Keep the last model as `best.weights.h5` (selection: last) and draw the overlays of the val images."""
     cycles = context.config.cycles
-    with atomic_path(context.paths.best) as temporary:
-        shutil.copyfile(context.cycle(cycles).weights, temporary)
+    last = context.cycle(cycles)
+    write_finished(context.paths.best, last.weights, last.classifier if context.config.supervision == "image" else None)
     for name in context.val_ids:
         labels, image = read_label_map(context.last_round(cycles).prediction(name)), context.images[name]
         scale = print_upscale(image)

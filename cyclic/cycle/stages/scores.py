@@ -9,6 +9,7 @@ from cyclic.cycle.checks import warn_of_masks
 from cyclic.cycle.context import Context
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.compare import BASELINE
+from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, false_per_mm2, pooled_false_per_mm2
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.label_maps import read_label_map
 
@@ -39,6 +40,9 @@ def _read(context: Context, path: Callable[[str], Path]) -> dict[str, np.ndarray
 
 def _add_row(context: Context, predictions: dict[str, np.ndarray], source: str, cycle: int, round_: int) -> None:
     assert context.val is not None, "scores are asked for without val images"
-    pairs = [evaluate_pair(context.val.label_map(name), labels) for name, labels in predictions.items()]
-    means = {metric: float(np.mean([pair[metric] for pair in pairs])) for metric in REPORTED}
+    pairs = [(context.val.label_map(name), labels) for name, labels in predictions.items()]
+    scores = [evaluate_pair(*pair) for pair in pairs]
+    means: dict[str, float | None] = {metric: float(np.mean([each[metric] for each in scores])) for metric in REPORTED}
+    if context.config.mpp is not None:
+        means[FALSE_PER_MM2] = pooled_false_per_mm2(false_per_mm2(*pair, context.config.mpp) for pair in pairs)
     context.run.add_rows([{"source": source, "cycle": cycle, "round": round_, "split": "val", **means}])

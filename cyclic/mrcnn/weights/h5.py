@@ -115,13 +115,28 @@ def read_attributes(path):
         return {key: value for key, value in file.attrs.items() if not re.fullmatch(r"layer_names\d*", key)}
 
 
+def add_part(path, name, source):
+    """Copy the weights file `source` into the weights file `path` as its part `name`, see `load_weights`.
+
+    A part may hold layers of the same names as the file itself, with other weights.
+    """
+    with _open(source) as given, h5py.File(path, "r+") as file:
+        file.copy(given, file, name)
+
+
+def has_part(path, name):
+    """Whether the weights file `path` has the part `name`."""
+    with _open(path) as file:
+        return name in file and "layer_names" in file[name].attrs
+
+
 def read_group(path, name):
     """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none."""
     with _open(path) as file:
         return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
 
 
-def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False):
+def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part=None):
     """Load the weights file `path` into the layers of `model` that it names.
 
     Args:
@@ -132,6 +147,7 @@ def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False):
         exclude: layer names to leave as they are.
         skip_mismatch: True leaves layers as they are whose weights have another shape in the file.
         whole: True refuses a file that lacks a layer of the model.
+        part: name of a part of the file (`add_part`); None: the file itself.
 
     Returns:
         `LoadReport`, which is logged too.
@@ -142,7 +158,7 @@ def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False):
     """
     layers = leaf_layers(model)
     with _open(path) as file:
-        stored = _read_weights(file, path, layers)
+        stored = _read_weights(file if part is None else file[part], path, layers)
         excluded = tuple(name for name in layers if name in set(exclude))
         wanted = {name: layer for name, layer in layers.items() if name not in excluded}
         found = [name for name in wanted if name in stored]
