@@ -5,6 +5,7 @@ from keras import ops
 
 from cyclic.mrcnn.geometry.boxes import apply_box_deltas, clip_boxes
 from cyclic.mrcnn.kernels.nms import non_max_suppression
+from cyclic.mrcnn.kernels.top_k import top_k
 
 
 @keras.saving.register_keras_serializable(package="cyclic")
@@ -43,7 +44,7 @@ class ProposalLayer(keras.layers.Layer):
         count = ops.shape(anchors)[1]
         smallest = min if isinstance(count, int) else ops.minimum
         limit = smallest(self.pre_nms_limit, count)
-        scores, best = ops.top_k(scores, limit)
+        scores, best = top_k(scores, limit)
         deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
         boxes = apply_box_deltas(ops.take(anchors[0], best, axis=0), deltas)
         boxes = clip_boxes(boxes, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0]))
