@@ -225,7 +225,10 @@ class RunConfig(_Section):
         description="Number format of the networks. auto: mixed_bfloat16 on a CPU with instructions for it, else "
         "float32.",
     )
-    cycles: Positive = Field(5, description="Cycles of classifier and Mask R-CNN.")
+    cycles: Positive = Field(
+        5,
+        description="Cycles of classifier and Mask R-CNN. A run goes on with more of them: `--resume --set cycles=7`.",
+    )
     scale: Positive = Field(2, description="Enlargement of every image before the networks.")
     mean_pixel: tuple[float, float, float] = Field(
         (189.44, 136.76, 169.23),
