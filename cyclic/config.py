@@ -178,7 +178,9 @@ class DetectionConfig(_Section):
 
     tile: Positive = Field(256, description="Side of a tile. A larger one needs more memory.")
     overlap: Annotated[int, Field(ge=0)] = Field(
-        64, description="Pixels that neighbouring tiles share; more than the length of a nucleus."
+        64,
+        description="Pixels that neighbouring tiles share; more than the length of most nuclei. A larger nucleus where "
+        "tiles meet is looked at in a window of its own.",
     )
     batch: Positive = Field(1, description="Tiles detected at a time; 4 to 16 on a GPU.")
     proposals: Positive = Field(1000, description="Proposals of a tile.")
