@@ -48,15 +48,25 @@ def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dic
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder that holds the {what}")
+    found = by_id(sorted(folder.iterdir()), suffixes)
+    if not found:
+        raise InputError(f"{folder}: no {what} ({', '.join(suffixes)}) in this folder")
+    return found
+
+
+def by_id(paths: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Return `{image id: path}` of those of `paths` with one of `suffixes` that are no litter, in their order.
+
+    Raises:
+        InputError: two of them have the same id.
+    """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         if path.suffix.lower() not in suffixes or is_litter(path):
             continue
         if path.stem in found:
-            raise InputError(f"{path}: same id as {found[path.stem].name}; keep one file for each image id")
+            raise InputError(f"{path}: same id as {found[path.stem]}; keep one file for each image id")
         found[path.stem] = path
-    if not found:
-        raise InputError(f"{folder}: no {what} ({', '.join(suffixes)}) in this folder")
     return found
 
 

@@ -4,6 +4,7 @@ import io
 import json
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from first_version import OLD
@@ -176,3 +177,9 @@ def test_precision_follows_the_processor(monkeypatch, flags, policy):
     monkeypatch.setattr("builtins.open", lambda *_: io.StringIO(lines))
     assert precision(load_config()) == policy
     assert precision(load_config((), ("precision=mixed_float16",))) == "mixed_float16"
+
+
+@pytest.mark.parametrize("test", ["first", "second"])
+def test_every_test_begins_with_the_usual_number_format(test):
+    assert keras.config.dtype_policy().name == "float32"
+    keras.config.set_dtype_policy("mixed_bfloat16")

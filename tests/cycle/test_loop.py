@@ -246,6 +246,20 @@ def test_instance_labels_are_read_for_tiles_and_scores_alone(data, tmp_path, wat
     assert of_val == {"baseline", "pseudo_scores", "scores", "finish"}
 
 
+def test_the_labels_of_a_val_image_are_read_once_a_stage(data, tmp_path, watch, monkeypatch):
+    read, label_map = [], MonusacDataset.label_map
+
+    def counted(dataset, name):
+        shown = watch.stage in watch.ran  # pictures of a stage are drawn once it has ended
+        read.append((watch.stage, name, shown))
+        return label_map(dataset, name)
+
+    monkeypatch.setattr(MonusacDataset, "label_map", counted)
+    loop.train(settings(), data, tmp_path / "run")
+    of_val = [each[:2] for each in read if each[1].startswith("val") and not each[2]]
+    assert len(of_val) == len(set(of_val)) and ("baseline", "val_000") in of_val
+
+
 def test_with_tiles_given_and_unlabelled_val_no_label_is_read(data, tmp_path, watch, monkeypatch):
     loop.train(settings(), data, tmp_path / "first", until="classifier")
     watch.reads.clear()
