@@ -1,6 +1,7 @@
 """Finding files, JSON, and writing files that appear whole or not at all; images and label maps are read elsewhere."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -124,6 +125,27 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
     return there
 
 
+def cure(error: OSError) -> str:
+    """Return what a user can do where a file cannot be written."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "a file lies where a folder is needed; choose another folder"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder that you may write to"
+    return "free space or choose another folder"
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, with those above it, where there is none.
+
+    Raises:
+        InputError: it cannot be made, such as where a file of this name lies.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: no folder can be made here; {cure(error)}") from error
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to `path` when the block ends without an error.
@@ -131,7 +153,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since many writers choose the format by it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
     os.close(handle)
     os.chmod(name, 0o644)
@@ -140,8 +162,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); {cure(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -23,7 +23,7 @@ import yaml
 
 from cyclic.config import RunConfig, read_stored, read_stored_strictly
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, read_json, write_json
+from cyclic.files import atomic_path, cure, make_folder, read_json, write_json
 from cyclic.retired import modernise
 from cyclic.runs.paths import RunPaths
 
@@ -59,8 +59,8 @@ class RunDirectory:
         self._rows: dict[tuple, dict] = {}
         if resume and not self.holds_run(self.root):
             raise InputError(f"{self.root}: no run to resume here; drop --resume or give the folder of a run")
+        make_folder(self.root)
         with _writing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
             self._lock = self.paths.lock.open("a")
         try:
             self._take_lock()
@@ -230,7 +230,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another --out") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {cure(error)}") from error
 
 
 def _identity(row: dict) -> tuple:

@@ -188,8 +188,9 @@ def test_resume_without_a_run(tmp_path):
 
 def test_path_is_a_file(tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
-        RunDirectory(tmp_path / "run", CONFIG)
+    for path in (tmp_path / "run", tmp_path / "run" / "inner"):
+        with pytest.raises(InputError, match="run.*: .*a file lies where a folder is needed; choose another folder"):
+            RunDirectory(path, CONFIG)
 
 
 @pytest.mark.parametrize(
