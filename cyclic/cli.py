@@ -20,6 +20,7 @@ from cyclic.config import SMALLEST_TILE, RunConfig, load_config, merge_overrides
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, cut_tiles
 from cyclic.errors import InputError
+from cyclic.files import cure
 from cyclic.runs.directory import RunDirectory, read_run_config
 from cyclic.runs.paths import RunPaths
 
@@ -42,7 +43,14 @@ Config = Annotated[
     list[Path] | None,
     typer.Option(help="YAML settings, see configs/; repeatable, later on top; default: the run's own.", **FILE),
 ]
-Data = Annotated[Path, typer.Option(help="Data set: MoNuSeg, MoNuSAC, CoNSeP or ccRCC, see README.", **FOLDER)]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Folder with images/ and, where there are any, labels/ and split.json; or a download of MoNuSeg, MoNuSAC, "
+        "CoNSeP or ccRCC as it is. README shows an example.",
+        **FOLDER,
+    ),
+]
 Run = Annotated[Path, typer.Option(help="Run directory.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. mask_rcnn.steps=100; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
@@ -73,19 +81,30 @@ def demo(
 @app.command()
 def tiles(
     images: Annotated[
-        Path, typer.Option(help="Images; without --labels: a folder with positive/ and negative/.", **FOLDER)
+        Path,
+        typer.Option(
+            help="Folder of the images to cut. Without --labels: folder of tiles to check, which holds positive/ and "
+            "negative/.",
+            **FOLDER,
+        ),
     ],
-    labels: Annotated[Path | None, typer.Option(help="Label maps of these images.", **FOLDER)] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for positive/ and negative/.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the images' label maps: a number for each nucleus, 0 elsewhere, and the image's file name.",
+            **FOLDER,
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for the tiles: positive/ and negative/.")] = None,
     size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = TILES.size,
-    stride: Annotated[int, typer.Option(min=1, help="Distance of tiles in pixels.")] = TILES.stride,
+    stride: Annotated[int, typer.Option(min=1, help="Distance from tile to tile in pixels.")] = TILES.stride,
     min_coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="Positive from this share of nuclei on.")
+        float, typer.Option(min=0, max=1, help="A tile is positive if nuclei cover at least this share of it.")
     ] = MIN_COVERAGE,
     max_coverage_negative: Annotated[
-        float, typer.Option(min=0, max=1, help="Negative up to this share.")
+        float, typer.Option(min=0, max=1, help="A tile is negative if they cover at most this share.")
     ] = MAX_COVERAGE_NEGATIVE,
-    balance: Annotated[bool, typer.Option(help="As many tiles of one class as of the other.")] = True,
+    balance: Annotated[bool, typer.Option(help="Keep as many positive as negative tiles, chosen by chance.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the choice that balancing makes.")] = 0,
 ) -> None:
     """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
@@ -290,13 +309,20 @@ def _run(
         until = command if command in loop.PARTS else None
         _print_table(loop.train(config, data, out, resume=resume, until=until))
     except KeyboardInterrupt as interrupt:
-        again = f"{command} --resume" if command == "train" else command
-        raise Interrupted(f"{out}: stopped; the same command (cyclic {again} ...) goes on from here") from interrupt
+        raise Interrupted(f"{out}: stopped; {_how_to_go_on(command, out, resume)}") from interrupt
     if paths.best.is_file():
         from cyclic.report.html import write_report
 
         for result in [*sorted(paths.overlays.glob("*.png")), paths.best, write_report(out, data)]:
             print(result)
+
+
+def _how_to_go_on(command: str, out: Path, resumed: bool) -> str:
+    if not RunDirectory.holds_run(out):
+        return "nothing was begun, so the same command begins anew"
+    if command == "train" and not resumed:
+        return "add --resume to the same command (cyclic train --resume ...), and it goes on from here"
+    return f"the same command (cyclic {command} ...) goes on from here"
 
 
 def _config(files: list[Path] | None, settings: list[str] | None, run: Path | None) -> RunConfig:
@@ -358,7 +384,7 @@ def _exit_code(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno not in USERS_ERRNO:
             raise
-        return _fail(f"{error.filename or 'output'}: {error.strerror}; free space or choose another folder")
+        return _fail(f"{error.filename or 'output'}: {error.strerror}; {cure(error)}")
 
 
 def _show_warning(

@@ -5,6 +5,7 @@ The defaults are the recommended recipe for two CPU cores; `docs/settings.md` is
 """
 
 import difflib
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from pydantic import Field
 
 from cyclic.errors import InputError
-from cyclic.retired import fill_first_defaults, is_first_version, modernise
+from cyclic.retired import fill_first_defaults, fixed_value, is_first_version, modernise
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -24,6 +25,7 @@ Optimizer = Literal["adamw", "sgd"]
 
 # Of smaller tiles, or of tiles that lie nearer, an image has so many that its prediction does not end.
 SMALLEST_TILE, SMALLEST_STEP = 16, 8
+_NOTHING = object()
 # The key of a configuration file that names the file below it.
 BASE = "base"
 
@@ -182,7 +184,9 @@ class DetectionConfig(_Section):
         256, description="Side of a tile, 16 or more. A larger one needs more memory."
     )
     overlap: Annotated[int, Field(ge=0)] = Field(
-        64, description="Pixels that neighbouring tiles share; more than the length of a nucleus."
+        64,
+        description="Pixels that neighbouring tiles share; more than the length of most nuclei. A larger nucleus where "
+        "tiles meet is looked at in a window of its own.",
     )
     batch: Positive = Field(1, description="Tiles detected at a time; 4 to 16 on a GPU.")
     proposals: Positive = Field(1000, description="Proposals of a tile.")
@@ -234,7 +238,10 @@ class RunConfig(_Section):
         description="Number format of the networks. auto: mixed_bfloat16 on a CPU with instructions for it, else "
         "float32.",
     )
-    cycles: Positive = Field(5, description="Cycles of classifier and Mask R-CNN.")
+    cycles: Positive = Field(
+        5,
+        description="Cycles of classifier and Mask R-CNN. A run goes on with more of them: `--resume --set cycles=7`.",
+    )
     scale: Positive = Field(2, description="Enlargement of every image before the networks.")
     mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         0.25,
@@ -297,11 +304,12 @@ def load_config(paths: str | Path | Sequence[str | Path] = (), overrides: Sequen
             out of range.
     """
     files = [paths] if isinstance(paths, str | Path) else list(paths)
+    layers = [layer for path in files for layer in _read_layers(Path(path))]
+    layers.append(("--set", _translated(parse_overrides(overrides), "--set")))
     content: dict = {}
-    for path in files:
-        content = merge(content, _read_yaml(Path(path)))
-    content = merge(content, _translated(parse_overrides(overrides), "--set"))
-    return validate(content, ", ".join(map(str, files)) or "default configuration")
+    for _, layer in layers:
+        content = merge(content, layer)
+    return validate(content, "configuration", layers)
 
 
 def merge_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
@@ -337,8 +345,13 @@ def read_stored_strictly(content: object, source: str | Path) -> tuple[RunConfig
     return validate(modern, str(source)), lost
 
 
-def validate(content: dict, source: str) -> RunConfig:
-    """Return `content`, settings of this version, as a `RunConfig`; `source` names it in messages.
+def validate(content: dict, source: str, layers: Sequence[tuple[str, dict]] = ()) -> RunConfig:
+    """Return `content`, settings of this version, as a `RunConfig`.
+
+    Args:
+        content: nested settings.
+        source: names them in messages.
+        layers: `(source, settings)` that `content` was merged from, the highest last; messages name those at fault.
 
     Raises:
         InputError: an unknown key (the nearest one is named) or a value out of range.
@@ -348,11 +361,29 @@ def validate(content: dict, source: str) -> RunConfig:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
-            raise InputError(f"{source}: {first['ctx']['error']}; correct one of them") from error
+            rule = str(first["ctx"]["error"])
+            keys = [tuple(word.split(".")) for word in rule.replace(":", "").split()]
+            sources = dict.fromkeys(name for key in keys for name in _setters(layers, key)[-1:])
+            raise InputError(f"{', '.join(sources) or source}: {rule}; correct one of them") from error
+        source = next(iter(_setters(layers, first["loc"])[::-1]), source)
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{source}: unknown key {key}; {_nearest(first['loc'])}") from error
         raise InputError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from error
+
+
+def _setters(layers: Sequence[tuple[str, dict]], location: Sequence[str | int]) -> list[str]:
+    """Return which of the layers set the key at a location, or something within it."""
+    setters = []
+    for name, content in layers:
+        inner: object = content
+        for part in location:
+            if not isinstance(inner, dict):
+                break  # an entry of a list
+            inner = inner.get(part, _NOTHING)
+        if inner is not _NOTHING and inner is not content:
+            setters.append(name)
+    return setters
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict:
@@ -390,19 +421,27 @@ def merge(below: dict, above: dict) -> dict:
 
 def _translated(content: dict, source: str) -> dict:
     """Return what a user wrote in keys of this version, with a warning that names keys of an earlier one."""
-    modern, old, _ = modernise(content)
+    modern, old, lost = modernise(content)
+    fixed = {key: f"{key} is now always {json.dumps(fixed_value(modern, key))}" for key in lost}
     if old:
         warnings.warn(
-            f"{source}: keys of an earlier version, translated or without effect now: {', '.join(old)}; "
-            "see docs/settings.md",
+            f"{source}: keys of an earlier version, translated or without effect now: "
+            f"{', '.join(fixed.get(key, key) for key in old)}; see docs/settings.md",
             stacklevel=3,
         )
     return modern
 
 
-def _read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict:
-    """Return the content of a configuration file on top of the file that it names as its base."""
+def _read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[str, dict]]:
+    """Return `(file, content)` of a configuration file, below it the file that it names as its base, and so on.
+
+    Args:
+        path: the file.
+        above: the files that led to it, the nearest last.
+    """
     if not path.is_file():
+        if above:
+            raise InputError(f"{above[-1]}: {BASE} names {path}, which is no file; correct the path there")
         raise InputError(f"{path}: no such configuration file; see configs/ for examples")
     try:
         text = path.read_text()
@@ -415,11 +454,13 @@ def _read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict:
         raise InputError(f"{path}: a mapping of keys to values is needed; see configs/ for examples")
     base = content.pop(BASE, None)
     content = _translated(content, str(path))
+    own = [(str(path), content)]
     if base is None:
-        return content
-    if not isinstance(base, str) or (below := path.parent / base).resolve() in (path.resolve(), *above):
+        return own
+    read = [each.resolve() for each in (path, *above)]
+    if not isinstance(base, str) or (below := path.parent / base).resolve() in read:
         raise InputError(f"{path}: {BASE} = {base!r}: name another configuration file")
-    return merge(_read_yaml(below, (*above, path.resolve())), content)
+    return _read_layers(below, (*above, path)) + own
 
 
 def sections_of(model: type[pydantic.BaseModel]) -> dict[str, type[pydantic.BaseModel]]:

@@ -1,6 +1,7 @@
 """Finding files, JSON, and writing files that appear whole or not at all; images and label maps are read elsewhere."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -48,15 +49,25 @@ def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dic
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder that holds the {what}")
+    found = by_id(sorted(folder.iterdir()), suffixes)
+    if not found:
+        raise InputError(f"{folder}: no {what} ({', '.join(suffixes)}) in this folder")
+    return found
+
+
+def by_id(paths: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Return `{image id: path}` of those of `paths` with one of `suffixes` that are no litter, in their order.
+
+    Raises:
+        InputError: two of them have the same id.
+    """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         if path.suffix.lower() not in suffixes or is_litter(path):
             continue
         if path.stem in found:
-            raise InputError(f"{path}: same id as {found[path.stem].name}; keep one file for each image id")
+            raise InputError(f"{path}: same id as {found[path.stem]}; keep one file for each image id")
         found[path.stem] = path
-    if not found:
-        raise InputError(f"{folder}: no {what} ({', '.join(suffixes)}) in this folder")
     return found
 
 
@@ -114,6 +125,27 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
     return there
 
 
+def cure(error: OSError) -> str:
+    """Return what a user can do where a file cannot be written."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "a file lies where a folder is needed; choose another folder"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder that you may write to"
+    return "free space or choose another folder"
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, with those above it, where there is none.
+
+    Raises:
+        InputError: it cannot be made, such as where a file of this name lies.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: no folder can be made here; {cure(error)}") from error
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to `path` when the block ends without an error.
@@ -121,7 +153,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since many writers choose the format by it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
     os.close(handle)
     os.chmod(name, 0o644)
@@ -130,8 +162,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); {cure(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import skimage.measure
 
 
 def relabel(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -70,7 +71,7 @@ def ellipse_fit(component: np.ndarray) -> float:
 def paint_largest_part(labels: np.ndarray, mask: np.ndarray, label: int, min_area: int) -> bool:
     """Write `label` where `mask` is True and nothing lies yet, and return whether it was done.
 
-    Of what is free, only the largest connected part is painted, if it has enough pixels.
+    Of what is free, only the largest part that is connected by its pixels' sides is painted, if it has enough pixels.
 
     Args:
         labels: `[h, w]` int32, changed in place.
@@ -79,9 +80,29 @@ def paint_largest_part(labels: np.ndarray, mask: np.ndarray, label: int, min_are
         min_area: pixels that must be free and connected; at least one is needed always.
     """
     free = mask & (labels == 0)
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=8)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=4)
     sizes = stats[1:, cv2.CC_STAT_AREA]
     if sizes.max(initial=0) < max(min_area, 1):
         return False
     labels[parts == 1 + sizes.argmax()] = label
     return True
+
+
+def keep_largest_parts(labels: np.ndarray) -> np.ndarray:
+    """Return `labels` (`[H, W]` integer) with the largest part of each label, connected by its pixels' sides, alone.
+
+    Of equal parts the one that begins first stays.
+
+    >>> keep_largest_parts(np.array([[1, 0, 1, 1], [0, 2, 2, 0]])).tolist()
+    [[0, 0, 1, 1], [0, 2, 2, 0]]
+    """
+    parts = skimage.measure.label(labels, background=0, connectivity=1)
+    sizes = np.bincount(parts.ravel())
+    if len(sizes) - 1 == len(np.unique(labels[labels != 0])):
+        return labels
+    label_of = np.zeros(len(sizes), labels.dtype)
+    label_of[parts.ravel()] = labels.ravel()
+    largest_first = 1 + np.argsort(-sizes[1:], kind="stable")
+    kept = np.zeros(len(sizes), bool)
+    kept[largest_first[np.unique(label_of[largest_first], return_index=True)[1]]] = True
+    return np.where(kept[parts], labels, 0)

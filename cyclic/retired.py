@@ -109,6 +109,13 @@ def modernise(content: dict) -> tuple[dict, list[str], list[str]]:
     return content, old, lost
 
 
+def fixed_value(content: dict, key: str) -> object:
+    """Return what a removed key is always now, in settings of this version; `modernise` names such keys."""
+    if key in REMOVED:
+        return REMOVED[key]
+    return RECIPE_KEYS[content["pseudo"].get("recipe", "stain")][key.removeprefix("pseudo.")]
+
+
 def is_first_version(content: dict) -> bool:
     """Whether version 0.1 wrote these settings."""
     return "segmenter" in content

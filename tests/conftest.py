@@ -24,6 +24,19 @@ hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, deran
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.fixture(autouse=True)
+def usual_number_format():
+    """Let every test begin with Keras' own number format: a run sets that of its settings for the whole process."""
+    _use_float32()  # a fixture of the whole module may have loaded a model
+    yield
+    _use_float32()
+
+
+def _use_float32():
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder `shared` beside the repository, which holds real images; the test is skipped without it."""

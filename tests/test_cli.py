@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from cyclic import cli
+from cyclic.config import RunConfig
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import draw_tissue
 from cyclic.errors import InputError
 from cyclic.files import write_image
 from cyclic.label_maps import write_label_map
+from cyclic.runs.directory import RunDirectory
 
 COMMANDS = ("demo", "tiles", "train", "classifier", "pseudo-masks", "mask-rcnn", "predict", "evaluate", "report")
 # What three of them were called in version 0.1: they still run, and are not listed.
@@ -68,6 +70,14 @@ def test_help_lists_every_command(call):
 def test_help_of_a_command_has_an_example(call, name):
     code, out, _ = call(name, "--help")
     assert code == 0 and f"Example: cyclic {name}" in " ".join(out.split())
+
+
+def test_help_says_what_the_folders_hold(call):
+    _, out, _ = call("train", "--help")
+    assert "Folder with images/ and, where there are any, labels/ and split.json" in " ".join(out.split())
+    _, out, _ = call("tiles", "--help")
+    for part in ("Folder of the images to cut", "folder of tiles to check", "a number for each nucleus", "New folder"):
+        assert part in " ".join(out.split())
 
 
 @pytest.mark.parametrize("name", FORMER)
@@ -166,6 +176,13 @@ def test_out_is_a_file(call, data, tmp_path):
     (tmp_path / "file").write_text("")
     result = call("tiles", "--images", data / "images", "--labels", data / "labels", "--out", tmp_path / "file")
     assert_refused(result, tmp_path / "file")
+    cure = "a file lies where a folder is needed; choose another folder"
+    for out in (tmp_path / "file", tmp_path / "file" / "inner"):
+        assert_refused(call("train", "--data", data, "--out", out), tmp_path / "file", cure)
+        score = ("evaluate", "--pred", data / "labels", "--gt", data / "labels")
+        assert_refused(call(*score, "--json", out / "scores.json"), tmp_path / "file", cure)
+    assert_refused(call("demo", "--out", tmp_path / "file"), tmp_path / "file", cure)
+    assert (tmp_path / "file").read_text() == ""
 
 
 def test_disk_full_is_one_line(call, data, tmp_path, monkeypatch):
@@ -191,10 +208,16 @@ def test_interrupted_training_says_how_to_go_on(call, data, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cyclic.cycle.loop.train", interrupt)
-    code, _, err = call("train", "--data", data, "--out", tmp_path / "run")
-    assert code == 130 and err.count("\n") == 1 and "cyclic train --resume" in err
+    train = ("train", "--data", data, "--out", tmp_path / "run")
+    code, _, err = call(*train)
+    assert code == 130 and err.count("\n") == 1 and "nothing was begun, so the same command begins anew" in err
+    RunDirectory(tmp_path / "run", RunConfig().model_dump(mode="json")).close()
+    code, _, err = call(*train)
+    assert code == 130 and "add --resume to the same command (cyclic train --resume ...), and it goes on" in err
+    code, _, err = call(*train, "--resume")
+    assert code == 130 and "the same command (cyclic train ...) goes on from here" in err
     code, _, err = call("pseudo-masks", "--data", data, "--out", tmp_path / "run")
-    assert code == 130 and "cyclic pseudo-masks ..." in err
+    assert code == 130 and "the same command (cyclic pseudo-masks ...) goes on from here" in err
 
 
 def test_long_message_of_a_broken_file_stays_one_line(call, monkeypatch, data):

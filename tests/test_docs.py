@@ -4,6 +4,7 @@ import doctest
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,12 @@ def test_the_picture_shows_tiles_that_do_not_overlap(tmp_path):
     assert tiles == [(0, 20, 8, "negative"), (0, 0, 8, "positive")]
     drawn = readme_picture.draw_tiles(np.full((30, 30, 3), 255, np.uint8), tiles)
     assert {tuple(colour) for colour in readme_picture.TILE_COLOURS.values()} < set(map(tuple, drawn.reshape(-1, 3)))
+
+
+def test_every_extra_has_code_that_uses_it():
+    """`dev` is what the tests use; the notebooks are opened with what `notebooks` installs."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    code = "\n".join(path.read_text() for path in MODULES.values())
+    for name in sorted({*extras} - {"dev", "notebooks"}):
+        assert re.search(rf"import {name}\b|find_spec\(\"{name}\"\)", code), name
+    assert "notebooks" not in extras or list((ROOT / "samples").rglob("*.ipynb"))

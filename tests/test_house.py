@@ -72,3 +72,24 @@ def test_the_test_sees_an_import_that_goes_up():
     assert HOUSE.index(room("cycle.stages.maps")) < HOUSE.index(room("networks"))
     assert room("mrcnn.layers.rpn") == "mrcnn.layers" and room("mrcnn.model") == "mrcnn.model"
     assert set(imports(MODULES["inference.folder"])) >= {"runs.progress", "inference.predictor", "files"}
+
+
+def keras_names(path):
+    """The attributes of `keras.layers` and `keras.ops` that a file uses."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in (
+            "keras.layers",
+            "layers",
+            "keras.ops",
+            "ops",
+        ):
+            yield node.attr
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_uses_what_keras_does_otherwise_on_another_backend(module):
+    used = set(keras_names(MODULES[module]))
+    # Keras' own augmentation misplaces boxes, masks and turned images; `datasets.augment` does that work.
+    assert not {name for name in used if name.startswith(("Random", "RandAugment", "AugMix", "CutMix", "MixUp"))}
+    # Of equal values PyTorch takes any.
+    assert "top_k" not in used or module == "mrcnn.kernels.top_k"

@@ -2,8 +2,20 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage as ndi
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cyclic.labels import areas, ellipse_fit, hull_mask, mean_within, paint_largest_part, relabel, widen
+from cyclic.labels import (
+    areas,
+    ellipse_fit,
+    hull_mask,
+    keep_largest_parts,
+    mean_within,
+    paint_largest_part,
+    relabel,
+    widen,
+)
 
 
 def test_relabel_closes_gaps():
@@ -53,3 +65,26 @@ def test_only_the_largest_free_part_is_painted_if_it_is_large_enough(min_area, p
     expected[:2, 2:5] = painted
     np.testing.assert_array_equal(labels == 7, expected)
     assert (labels[:, 5] == 1).all()
+
+
+def test_pixels_that_touch_at_a_corner_alone_are_not_one_part():
+    labels = np.zeros((4, 4), np.int32)
+    assert paint_largest_part(labels, np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], bool), 3, 1)
+    assert labels.tolist() == [[3, 3, 0, 0], [3, 3, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+@given(st.integers(0, 10_000), st.integers(0, 6))
+def test_the_largest_part_of_each_label_stays(seed, count):
+    labels = np.random.default_rng(seed).integers(0, count + 1, (12, 15)).astype(np.int32)
+    kept = keep_largest_parts(labels)
+    assert kept.dtype == labels.dtype and ((kept == labels) | (kept == 0)).all()
+    for label in np.unique(labels[labels > 0]):
+        parts, _ = ndi.label(labels == label)
+        assert ndi.label(kept == label)[1] == 1
+        assert (kept == label).sum() == np.bincount(parts.ravel())[1:].max()
+
+
+def test_whole_labels_stay_as_they_are():
+    labels = np.array([[1, 1, 0, 7], [0, 0, 0, 7]], np.uint8)
+    np.testing.assert_array_equal(keep_largest_parts(labels), labels)
+    assert not keep_largest_parts(np.zeros((3, 3), np.int32)).any()

@@ -4,6 +4,7 @@ import io
 import json
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from first_version import OLD
@@ -237,3 +238,9 @@ def test_a_classifier_that_lacks_a_layer_is_named(models, tmp_path):
     write_finished(tmp_path / "best.h5", tmp_path / "model.h5", tmp_path / "model.h5")
     with pytest.raises(InputError, match="best.h5: .*missing, e.g. head_"):
         load_own_classifier(tmp_path / "best.h5", models.config)
+
+
+@pytest.mark.parametrize("test", ["first", "second"])
+def test_every_test_begins_with_the_usual_number_format(test):
+    assert keras.config.dtype_policy().name == "float32"
+    keras.config.set_dtype_policy("mixed_bfloat16")

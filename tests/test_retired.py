@@ -119,6 +119,19 @@ def test_a_users_file_of_the_first_version_runs_with_a_warning(tmp_path):
     assert config.mask_rcnn.crop == 64 and config.pseudo.recipe == "paper"
 
 
+def test_a_key_whose_value_is_fixed_now_says_what_it_always_is(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("mask_rcnn: {warmup: 0, max_instances: 128}\npseudo: {recipe: paper, split: true, closing: 3}\n")
+    with pytest.warns(UserWarning) as warned:
+        load_config(path)
+    message = str(warned[0].message)
+    assert "mask_rcnn.warmup is now always 50" in message and "pseudo.split is now always false" in message
+    # These two change nothing: one has the value that is fixed now, the other never mattered.
+    assert "mask_rcnn.max_instances," in message and "pseudo.closing," in message and message.count("always") == 2
+    with pytest.warns(UserWarning, match=r"--set: .*maps\.flips is now always false"):
+        load_config((), ["maps.flips=true"])
+
+
 def test_old_and_new_names_on_top_of_each_other(tmp_path):
     (tmp_path / "new.yaml").write_text("mask_rcnn: {crop: 128, steps: 5}\n")
     (tmp_path / "old.yaml").write_text("segmenter: {crop: 64}\n")

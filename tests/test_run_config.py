@@ -87,13 +87,48 @@ def test_a_file_names_the_file_below_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("base", "message"),
-    [("top.yaml", "name another"), ("middle.yaml", "name another"), ("none.yaml", "no such conf"), ("[1]", "name ano")],
+    [
+        ("top.yaml", "name another"),
+        ("middle.yaml", "name another"),
+        ("none.yaml", "which is no file"),
+        ("[1]", "name ano"),
+    ],
 )
 def test_a_base_that_is_none(tmp_path, base, message):
     (tmp_path / "middle.yaml").write_text("base: top.yaml\n")
     (tmp_path / "top.yaml").write_text(f"base: {base}\n")
     with pytest.raises(InputError, match=message):
         load_config(tmp_path / "top.yaml")
+
+
+def test_a_missing_base_is_named_with_the_file_that_names_it(tmp_path):
+    (tmp_path / "middle.yaml").write_text("base: gone.yaml\n")
+    (tmp_path / "top.yaml").write_text("base: middle.yaml\n")
+    with pytest.raises(InputError, match=r"middle\.yaml: base names .*gone\.yaml, which is no file; correct the path"):
+        load_config(tmp_path / "top.yaml")
+
+
+def test_a_message_names_what_set_the_wrong_value(tmp_path):
+    below, above = tmp_path / "below.yaml", tmp_path / "above.yaml"
+    below.write_text("cycles: 0\ndetection: {tile: 64}\nclassifier: {levels: [C9]}\n")
+    above.write_text("base: below.yaml\nseed: 1\n")
+    with pytest.raises(InputError, match=r"^[^,]*below\.yaml: cycles = 0"):
+        load_config(above)
+    with pytest.raises(InputError, match=r"^[^,]*below\.yaml: classifier\.levels\.0 = 'C9'"):
+        load_config(above, ["cycles=1"])
+    with pytest.raises(InputError, match="^--set: cycles = -1"):
+        load_config(above, ["cycles=-1"])
+    with pytest.raises(InputError, match="^--set: unknown key cycels"):
+        load_config((), ["cycels=1"])
+    with pytest.raises(InputError, match="^--set: cycles = -1"):
+        load_config((), ["cycles=-1"])
+    more = ["cycles=1", "classifier.levels=[C3]"]
+    with pytest.raises(InputError, match=r"^[^,]*below\.yaml: detection\.overlap has to be smaller"):
+        load_config(above, more)
+    with pytest.raises(InputError, match=r"^--set, [^,]*below\.yaml: detection\.overlap has to be smaller"):
+        load_config(above, [*more, "detection.overlap=80"])
+    with pytest.raises(InputError, match=r"^--set: mask_rcnn\.crop has to be divisible by 64; correct"):
+        load_config(above, [*more, "detection.tile=128", "mask_rcnn.crop=65"])
 
 
 def test_widths_have_names_or_numbers():

@@ -122,18 +122,34 @@ def conv_layer(conv: keras.layers.Conv2D, inputs, gain=None, factor=1.0, output=
         y = keras.ops.conv(x, weights, conv.strides, conv.padding, dilation_rate=conv.dilation_rate)
         return y * factor
 
+    def mean_over_kernel(x):
+        return keras.ops.average_pool(_pad_as(conv, x), conv.kernel_size, conv.strides)
+
     def spread(rest):
-        rest = keras.ops.sum(rest, -1, keepdims=True)
-
-        def mean_of_view(x):
-            return keras.ops.average_pool(x, conv.kernel_size, conv.strides, conv.padding) * rest
-
-        even = value_and_gradients(mean_of_view, [keras.ops.zeros_like(inputs[..., :1])])[1][0]
+        nothing = keras.ops.zeros_like(inputs[..., :1])
+        # The share of the kernel that lies within the image: zeros beyond it take no part.
+        in_view = mean_over_kernel(nothing + 1.0)
+        rest = keras.ops.sum(rest, -1, keepdims=True) / in_view
+        even = value_and_gradients(lambda x: mean_over_kernel(x) * rest, [nothing])[1][0]
         return keras.ops.broadcast_to(even / inputs.shape[-1], inputs.shape)
 
     if output is None:
         output = apply(inputs, kernel) + (conv.bias if conv.use_bias else 0.0)
     return LinearLayer(apply, kernel, inputs, output, spread)
+
+
+def _pad_as(conv, x):
+    """Return `x` (`[B, H, W, C]`) with the zeros around it that the convolution's padding stands for.
+
+    Keras' average pooling pads by itself, but on PyTorch with copies of the edge.
+    """
+    if conv.padding == "valid":
+        return x
+    margins = [(0, 0)]
+    for side, kernel, stride in zip(x.shape[1:3], conv.kernel_size, conv.strides, strict=True):
+        missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+        margins.append((missing // 2, missing - missing // 2))
+    return keras.ops.pad(x, [*margins, (0, 0)])
 
 
 def _divide(numerator, denominator):

@@ -13,7 +13,7 @@ from cyclic.cycle.context import Context
 from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
 from cyclic.datasets.layouts import open_splits
 from cyclic.runs.board import Board
-from cyclic.runs.directory import RunDirectory
+from cyclic.runs.directory import LAST_STAGE, RunDirectory
 from cyclic.runs.progress import Progress
 
 # This many val images and as many training images are shown in TensorBoard.
@@ -22,7 +22,7 @@ SHOWN = 2
 PARTS = {
     "classifier": ("tiles", "baseline", "classifier"),
     "pseudo-masks": ("maps", "pseudo", "pseudo_scores"),
-    "mask-rcnn": ("train", "detect", "scores", "finish"),
+    "mask-rcnn": ("train", "detect", "scores", LAST_STAGE),
 }
 
 
@@ -60,7 +60,7 @@ def train(
         config: settings.
         data: folder of the data set; the splits "train" and "val" are read, "test" never.
         out: run directory.
-        resume: go on with the run in `out`.
+        resume: go on with the run in `out`. With more cycles than it had, those are added, also to a finished run.
         until: a key of `PARTS`: stop after this part of the first cycle that lacks it; what has to come before it runs
             too.
         progress: display; None makes one on standard error.
@@ -125,4 +125,4 @@ def plan(context: Context) -> Iterator[Stage]:
             yield stage(f"{there}/detect", detections.make, pictures.show_detections, cycle, round_)
             if context.scored_ids:
                 yield stage(f"{there}/scores", scores.score_model, pictures.show_scores, cycle, round_)
-    yield stage("finish", finish.finish, None)
+    yield stage(LAST_STAGE, finish.finish, None)

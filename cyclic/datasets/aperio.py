@@ -12,7 +12,7 @@ import skimage.draw
 
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.errors import InputError
-from cyclic.files import IMAGE_SUFFIXES, image_files, is_litter
+from cyclic.files import IMAGE_SUFFIXES, by_id, image_files, is_litter
 
 IMAGES, ANNOTATIONS = "Tissue Images", "Annotations"
 PATIENTS = "MoNuSAC_images_and_annotations"
@@ -44,16 +44,8 @@ class AperioDataset(NucleiDataset):
 
     @staticmethod
     def _images_of_patients(folder: Path) -> dict[str, Path]:
-        images: dict[str, Path] = {}
-        for patient in sorted(folder.iterdir()):
-            if not patient.is_dir() or is_litter(patient):
-                continue
-            for path in sorted(patient.iterdir()):
-                if path.suffix.lower() not in IMAGE_SUFFIXES or is_litter(path):
-                    continue
-                if path.stem in images:
-                    raise InputError(f"{path}: same id as {images[path.stem]}; keep one file for each image id")
-                images[path.stem] = path
+        patients = [path for path in sorted(folder.iterdir()) if path.is_dir() and not is_litter(path)]
+        images = by_id((path for patient in patients for path in sorted(patient.iterdir())), IMAGE_SUFFIXES)
         if not images:
             raise InputError(f"{folder}: no images ({', '.join(IMAGE_SUFFIXES)}) in the folders of its patients")
         return images

@@ -18,8 +18,8 @@ class BadAnnotation(ValueError):
     """An annotation that is no mask; the message says why."""
 
 
-def decode_mask(segmentation: object, height: int, width: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Return the pixels of a segmentation within its box (`[h, w]` bool), and the box.
+def compress(segmentation: object, height: int, width: int) -> dict:
+    """Return a segmentation as pycocotools' own run lengths, for `decode`.
 
     Args:
         segmentation: polygons `[[x, y, x, y, ...], ...]`, or RLE `{"size": [H, W], "counts": list or text}`.
@@ -37,9 +37,14 @@ def decode_mask(segmentation: object, height: int, width: int) -> tuple[np.ndarr
         rle = pycocotools.mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     else:
         raise BadAnnotation("neither polygons nor run lengths")
-    left, top, across, down = pycocotools.mask.toBbox(rle).astype(int)
-    if across == 0 or down == 0:
+    if pycocotools.mask.area(rle) == 0:
         raise BadAnnotation("no pixel in the image")
+    return rle
+
+
+def decode(rle: dict) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Return the pixels of what `compress` returned within its box (`[h, w]` bool), and the box."""
+    left, top, across, down = pycocotools.mask.toBbox(rle).astype(int)
     box = (slice(top, top + down), slice(left, left + across))
     return pycocotools.mask.decode(rle)[box] > 0, box
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cyclic.errors import InputError
-from cyclic.evaluation.coco_masks import BadAnnotation, check_number, decode_mask, first_reasons
+from cyclic.evaluation.coco_masks import BadAnnotation, check_number, compress, decode, first_reasons
 from cyclic.files import HEAD, is_ours, label_files, read_json
 from cyclic.label_maps import read_label_map, read_mat
 
@@ -138,7 +138,10 @@ def _coco_readers(path: Path) -> dict[str, Callable[[], Nuclei]]:
 def _check_annotations(
     annotations: list[dict], sizes: dict[object, tuple[int, int]], scored: bool
 ) -> tuple[dict[object, list[dict]], list[tuple[object, str]]]:
-    """Return the readable annotations of each image, and the ids of the others with what is wrong with them."""
+    """Return the readable annotations of each image, and the ids of the others with what is wrong with them.
+
+    The segmentation of the readable ones is compressed, so that each is rasterised once.
+    """
     good: dict[object, list[dict]] = {image: [] for image in sizes}
     bad: list[tuple[object, str]] = []
     for number, annotation in enumerate(annotations, start=1):
@@ -146,14 +149,14 @@ def _check_annotations(
         try:
             if image not in sizes:
                 raise BadAnnotation(f"image_id {image!r} is none of the images")
-            decode_mask(annotation.get("segmentation"), *sizes[image])
+            rle = compress(annotation.get("segmentation"), *sizes[image])
             check_number(annotation.get("category_id"), "category_id", whole=True)
             if scored:
                 check_number(annotation["score"], "score")
         except (BadAnnotation, TypeError) as error:
             bad.append((annotation.get("id", f"annotation {number}"), str(error)))
         else:
-            good[image].append(annotation)
+            good[image].append(annotation | {"segmentation": rle})
     return good, bad
 
 
@@ -168,7 +171,7 @@ def _paint(origin: str, size: tuple[int, int], annotations: list[dict], scored: 
         order = sorted(order, key=lambda label: float(annotations[label - 1]["score"]))
     for label in order:
         annotation = annotations[label - 1]
-        mask, box = decode_mask(annotation["segmentation"], *size)
+        mask, box = decode(annotation["segmentation"])
         labels[box][mask], classes[box][mask] = label, annotation["category_id"]
     visible = np.unique(labels[labels > 0])
     confidence = np.array([float(annotations[label - 1]["score"]) for label in visible]) if scored else None

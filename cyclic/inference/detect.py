@@ -1,4 +1,4 @@
-"""Detection in a whole image, top to bottom: tiles, network, stitching, small nuclei again, fragments out."""
+"""Detection in a whole image, top to bottom: tiles, network, seams, stitching, small nuclei again, fragments out."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 
 from cyclic.config import DetectionConfig
+from cyclic.inference.seams import Window, seam_sides, seam_windows
 from cyclic.inference.stitch import TileDetections, median_area, stitch
 from cyclic.inference.unmold import unmold_tile
 from cyclic.inference.views import detect_in_views
-from cyclic.labels import areas, relabel
+from cyclic.labels import areas, keep_largest_parts, relabel
 from cyclic.mrcnn.data.molding import compose_image_meta, mold_image
 from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
@@ -40,7 +41,7 @@ def detect(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale:
         scale: enlargement before the network, as in training.
 
     Returns:
-        `[H, W]` int32 labels 1..N in descending score, and `[N]` float32 scores of labels 1..N.
+        `[H, W]` int32 labels 1..N in descending score, each in one piece, and `[N]` float32 scores of labels 1..N.
     """
 
     def in_one_view(view: np.ndarray) -> Detections:
@@ -59,7 +60,8 @@ def detect(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale:
     labels, scores = in_views(image, settings.min_area)
     if nuclei_are_small(labels, scores, settings.usual_area):
         labels, scores = _detect_enlarged(in_views, image, settings.min_area, labels, scores)
-    return drop_fragments(labels, scores, settings.min_area_share)
+    # Shrinking a label map may part a nucleus.
+    return drop_fragments(keep_largest_parts(labels), scores, settings.min_area_share)
 
 
 def nuclei_are_small(labels: np.ndarray, scores: np.ndarray, usual_area: float | None) -> bool:
@@ -124,12 +126,25 @@ def drop_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> Dete
 
 
 def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: int) -> list[TileDetections]:
-    """Return the detections of every tile; the arguments are those of `detect`."""
+    """Return the detections of every tile, and of windows around nuclei too large for the tiles' overlap.
+
+    The arguments are those of `detect`.
+    """
     height, width = image.shape[:2]
     windows = cover_with_windows(height, width, settings.tile, settings.overlap)
+    found = _detect_in_windows(model, image, windows, settings.batch, scale)
+    for side in seam_sides(settings.tile):
+        found += _detect_in_windows(model, image, seam_windows(found, (height, width), side), settings.batch, scale)
+    return found
+
+
+def _detect_in_windows(
+    model: MaskRCNN, image: np.ndarray, windows: list[Window], batch: int, scale: int
+) -> list[TileDetections]:
+    """Return the detections of windows of one size, `batch` of them at a time."""
     found = []
-    for start in range(0, len(windows), settings.batch):
-        some = windows[start : start + settings.batch]
+    for start in range(0, len(windows), batch):
+        some = windows[start : start + batch]
         crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in some]
         detected = detect_crops(model, crops, scale)
         found += [TileDetections(window, *each) for window, each in zip(some, detected, strict=True)]

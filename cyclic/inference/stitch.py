@@ -122,21 +122,22 @@ def _best_seen(boxes: np.ndarray, window: tuple, windows: np.ndarray, shape: tup
     """`[n]` bool: the box has pixels, and `window` sees it whole or none of `windows` (`[tiles, 4]`) sees it better."""
     own = np.array([window])
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    cut = np.flatnonzero(_depth(boxes[:, :2], boxes[:, 2:], own, shape)[:, 0] <= EDGE_PX)
-    near = windows[_intersects(own[0], windows)]
+    cut = np.flatnonzero(depth(boxes[:, :2], boxes[:, 2:], own, shape)[:, 0] <= EDGE_PX)
+    near = windows[intersects(own[0], windows)]
     centres = (boxes[cut, :2] + boxes[cut, 2:]) / 2
-    keep[cut] &= _depth(centres, centres, near, shape).max(axis=1) <= _depth(centres, centres, own, shape)[:, 0]
+    keep[cut] &= depth(centres, centres, near, shape).max(axis=1) <= depth(centres, centres, own, shape)[:, 0]
     return keep
 
 
-def _depth(low: np.ndarray, high: np.ndarray, windows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """`[n, tiles]` px from the box `low`, `high` (`[n, 2]` each) to each window's nearest edge inside the image."""
+def depth(low: np.ndarray, high: np.ndarray, windows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Px from each box `low`, `high` (`[n, 2]` each) to the nearest inner edge of each window, `[n, windows]`."""
     start = np.where(windows[:, :2] > 0, windows[:, :2], -np.inf)
     end = np.where(windows[:, 2:] < np.array(shape), windows[:, 2:], np.inf)
     return np.minimum(low[:, None] - start, end - high[:, None]).min(axis=2)
 
 
-def _intersects(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def intersects(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return `[n]` bool: which of `boxes` (`[n, 4]`) share pixels with `box`."""
     return np.all((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2]), axis=1)
 
 

@@ -23,12 +23,14 @@ import yaml
 
 from cyclic.config import RunConfig, read_stored, read_stored_strictly
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, read_json, write_json
+from cyclic.files import atomic_path, cure, make_folder, read_json, write_json
 from cyclic.retired import modernise
 from cyclic.runs.paths import RunPaths
 
 # The fields that tell one row of metrics.json from another.
 ROW_IDENTITY = ("source", "cycle", "round", "split")
+# The stage that ends a run; it runs again once more cycles are asked for.
+LAST_STAGE = "finish"
 
 
 class RunDirectory:
@@ -36,14 +38,16 @@ class RunDirectory:
 
     Args:
         path: the folder; made if missing.
-        config: the run's configuration as plain data (what YAML can hold). It is written once and never changes.
+        config: the run's configuration as plain data (what YAML can hold). It is written once; only the number of
+            cycles may change.
         seed: the run's seed, repeated in `metrics.json`.
-        resume: go on with the run in `path`, which must hold one with the same configuration. Without it `path` must
-            hold no run.
+        resume: go on with the run in `path`, which must hold one with the same configuration, but for `cycles`. Without
+            it `path` must hold no run.
 
     Raises:
         InputError: `path` holds a run and `resume` is off, or holds none and `resume` is on, or holds other files; the
-            configuration differs from the run's; a file of the run is corrupt; another process has the run open.
+            configuration differs from the run's, or leaves out a cycle that has begun; a file of the run is corrupt;
+            another process has the run open.
     """
 
     def __init__(self, path: str | Path, config: dict, *, seed: int = 0, resume: bool = False):
@@ -55,8 +59,8 @@ class RunDirectory:
         self._rows: dict[tuple, dict] = {}
         if resume and not self.holds_run(self.root):
             raise InputError(f"{self.root}: no run to resume here; drop --resume or give the folder of a run")
+        make_folder(self.root)
         with _writing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
             self._lock = self.paths.lock.open("a")
         try:
             self._take_lock()
@@ -75,14 +79,28 @@ class RunDirectory:
         foreign = [path.name for path in self.root.iterdir() if not path.name.startswith(".")]
         if foreign:
             raise InputError(f"{self.root}: holds {foreign[0]} but no run; choose a new or empty folder (--out)")
-        with atomic_path(self.paths.config) as temporary:
-            temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+        self._write_config(config)
 
     def _continue(self, config: dict) -> None:
-        _check_same_config(self.paths.config, config)
+        cycles = _check_same_config(self.paths.config, config)
         self._finished, self._seconds = _read_state(self.paths.state)
         self._rows = _read_rows(self.paths.metrics)
         _cut_torn_line(self.paths.log)
+        if cycles != config.get("cycles"):
+            self._change_cycles(cycles, config)
+
+    def _change_cycles(self, before: object, config: dict) -> None:
+        begun = max(self.paths.cycles(), default=0)
+        if config["cycles"] < begun:
+            raise InputError(
+                f"{self.paths.config}: cycle {begun} has begun, so cycles cannot be {config['cycles']}; "
+                f"give {begun} or more, or choose another --out"
+            )
+        self._finished = [key for key in self._finished if key != LAST_STAGE]
+        # The configuration last: after a kill between the two writes, the run ends anew with its old cycles.
+        self._write_state()
+        self._write_config(config)
+        self.log("cycles", before=before, now=config["cycles"])
 
     @staticmethod
     def holds_run(path: str | Path) -> bool:
@@ -138,7 +156,7 @@ class RunDirectory:
         self._seconds[key] = seconds
         # The state last: a kill between the two writes runs the stage again instead of losing its seconds.
         self._write_metrics()
-        write_json(self.paths.state, {"finished": self._finished, "seconds": self._seconds})
+        self._write_state()
         self.log("stage_end", stage=key, seconds=seconds)
 
     def add_rows(self, rows: Iterable[dict]) -> None:
@@ -159,6 +177,13 @@ class RunDirectory:
     def seconds(self) -> dict[str, float]:
         """Wall time of each finished stage."""
         return dict(self._seconds)
+
+    def _write_config(self, config: dict) -> None:
+        with atomic_path(self.paths.config) as temporary:
+            temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def _write_state(self) -> None:
+        write_json(self.paths.state, {"finished": self._finished, "seconds": self._seconds})
 
     def _write_metrics(self) -> None:
         write_json(self.paths.metrics, {"rows": self.rows, "seed": self.seed, "wall_s": self._seconds})
@@ -205,7 +230,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another --out") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {cure(error)}") from error
 
 
 def _identity(row: dict) -> tuple:
@@ -272,19 +297,21 @@ def _read_config(path: Path) -> object:
         raise InputError(f"{path}: missing or not valid YAML; restore it, or start again with another --out") from error
 
 
-def _check_same_config(path: Path, config: dict) -> None:
+def _check_same_config(path: Path, config: dict) -> object:
+    """Compare a configuration with the run's in all but the number of cycles, and return that of the run."""
     before = _flat(_translated(_read_config(path), path))
     # Through YAML too, so that a tuple equals the list it was written as.
     now = _flat(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))
     missing = object()
     for key in [*now, *before]:
         old, new = before.get(key, missing), now.get(key, missing)
-        if old != new:
+        if old != new and (key != "cycles" or missing in (old, new)):
             old, new = ("absent" if value is missing else repr(value) for value in (old, new))
             raise InputError(
                 f"{path}: {key} is {old} in this run and {new} in the configuration given; "
                 "resume with the run's own configuration or choose another --out"
             )
+    return before.get("cycles")
 
 
 def _translated(content: object, path: Path) -> object:

@@ -6,7 +6,7 @@ import pytest
 
 from cyclic.activation.head import LevelHead
 from cyclic.activation.lrp import lrp
-from cyclic.activation.lrp_rules import absolute_shares, alphabeta_rule, dense_layer, epsilon_rule
+from cyclic.activation.lrp_rules import absolute_shares, alphabeta_rule, conv_layer, dense_layer, epsilon_rule
 from cyclic.backbones import LEVELS, build_backbone
 from cyclic.classifier import build_classifier
 from cyclic.errors import InputError
@@ -88,6 +88,32 @@ def test_dead_output_keeps_its_relevance():
     layer = dense_layer(np.zeros((1, 4), "float32"), np.ones((4, 1), "float32"), 0.0)
     for rule in (epsilon_rule, alphabeta_rule):
         np.testing.assert_allclose(rule(layer, np.array([[2.0]], "float32")), np.full((1, 4), 0.5), rtol=1e-5)
+
+
+def spread_over_views(rest, shape, kernel, stride, padding):
+    """Each output's relevance in equal parts over the pixels that it sees, window by window."""
+    height, width, channels = shape
+    spread = np.zeros(shape)
+    starts = []
+    for side, count in zip((height, width), rest.shape[:2], strict=True):
+        missing = max((count - 1) * stride + kernel - side, 0) if padding == "same" else 0
+        starts.append(np.arange(count) * stride - missing // 2)
+    for i, top in enumerate(starts[0]):
+        for j, left in enumerate(starts[1]):
+            view = spread[max(top, 0) : top + kernel, max(left, 0) : left + kernel]
+            view += rest[i, j].sum() / view.size
+    return spread
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 2, "same"), (3, 1, "same"), (1, 2, "same"), (7, 2, "valid")])
+@pytest.mark.parametrize("height, width", [(16, 12), (15, 13)])
+def test_rest_is_spread_evenly_over_the_pixels_in_view(kernel, stride, padding, height, width):
+    conv = keras.layers.Conv2D(5, kernel, strides=stride, padding=padding)
+    inputs = np.zeros((1, height, width, 2), "float32")
+    rest = np.random.default_rng(0).normal(size=conv(inputs).shape).astype("float32")
+    spread = keras.ops.convert_to_numpy(conv_layer(conv, keras.ops.convert_to_tensor(inputs)).spread(rest))[0]
+    expected = spread_over_views(rest[0], (height, width, 2), kernel, stride, padding)
+    np.testing.assert_allclose(spread, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_residual_branches_that_cancel_stay_bounded():

@@ -304,6 +304,20 @@ def test_instance_labels_are_read_for_tiles_and_scores_alone(data, tmp_path, wat
     assert of_val == {"baseline", "pseudo_scores", "scores", "finish"}
 
 
+def test_the_labels_of_a_val_image_are_read_once_a_stage(data, tmp_path, watch, monkeypatch):
+    read, label_map = [], MonusacDataset.label_map
+
+    def counted(dataset, name):
+        shown = watch.stage in watch.ran  # pictures of a stage are drawn once it has ended
+        read.append((watch.stage, name, shown))
+        return label_map(dataset, name)
+
+    monkeypatch.setattr(MonusacDataset, "label_map", counted)
+    loop.train(settings(), data, tmp_path / "run")
+    of_val = [each[:2] for each in read if each[1].startswith("val") and not each[2]]
+    assert len(of_val) == len(set(of_val)) and ("baseline", "val_000") in of_val
+
+
 def test_with_tiles_given_and_unlabelled_val_no_label_is_read(data, tmp_path, watch, monkeypatch):
     loop.train(settings(), data, tmp_path / "first", until="classifier")
     watch.reads.clear()
@@ -394,6 +408,55 @@ def test_finished_run_runs_nothing_again(data, tmp_path, watch):
     watch.ran.clear()
     assert loop.train(settings(), data, tmp_path / "run", resume=True) == rows
     assert watch.ran == []
+
+
+def cycle_files(run, cycle):
+    here = run / f"cycle_{cycle}"
+    return {path.relative_to(here): (path.read_bytes(), path.stat().st_mtime_ns) for path in here.rglob("*.*")}
+
+
+@pytest.mark.parametrize("recipe", ["stain", "paper"])
+@pytest.mark.parametrize("students", [0, 1])
+def test_more_cycles_go_on_with_a_finished_run(data, tmp_path, watch, recipe, students):
+    """It ends as a run that was given all cycles at once, and touches nothing of the first ones."""
+    more = (f"pseudo.recipe={recipe}", f"rounds.students={students}")
+    loop.train(settings(*more, "cycles=3"), data, tmp_path / "whole")
+    whole, run = watch.ran.copy(), tmp_path / "run"
+    loop.train(settings(*more), data, run)
+    before = {cycle: cycle_files(run, cycle) for cycle in (1, 2)}
+    watch.ran.clear()
+    rows = loop.train(settings(*more, "cycles=3"), data, run, resume=True)
+    assert watch.ran == [stage for stage in whole if stage.startswith(("cycle_3", "finish"))]
+    for cycle, files in before.items():
+        assert files.items() <= cycle_files(run, cycle).items()
+    assert rows == read_json(run / "metrics.json")["rows"] == read_json(tmp_path / "whole/metrics.json")["rows"]
+    for name in ("best.weights.h5", "cycle_3/pseudo/labels/train_000.tif", "overlays/val_000.png"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert read_json(run / "state.json")["finished"] == whole
+
+
+def test_a_kill_among_the_new_cycles_loses_nothing(data, tmp_path, watch):
+    loop.train(settings("cycles=3"), data, tmp_path / "whole")
+    run = tmp_path / "run"
+    loop.train(settings(), data, run)
+    watch.kill = ("cycle_3/pseudo", 2)
+    with pytest.raises(Killed):
+        loop.train(settings("cycles=3"), data, run, resume=True)
+    watch.kill = (None, 0)
+    loop.train(settings("cycles=3"), data, run, resume=True)
+    assert (run / "best.weights.h5").read_bytes() == (tmp_path / "whole/best.weights.h5").read_bytes()
+
+
+def test_fewer_cycles_end_a_run_early_but_not_before_what_has_begun(data, tmp_path, watch):
+    run = tmp_path / "run"
+    watch.kill = ("cycle_2/classifier", 0)
+    with pytest.raises(Killed):
+        loop.train(settings("cycles=3"), data, run)
+    watch.kill = (None, 0)
+    loop.train(settings("cycles=2"), data, run, resume=True)
+    assert (run / "best.weights.h5").read_bytes() == (run / "cycle_2/model.weights.h5").read_bytes()
+    with pytest.raises(InputError, match="cycle 2 has begun, so cycles cannot be 1; give 2 or more"):
+        loop.train(settings("cycles=1"), data, run, resume=True)
 
 
 def test_empty_pseudo_masks_stop_the_run_with_the_cure(data, tmp_path, watch):

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cyclic.evaluation.coco_masks import BadAnnotation, decode_mask, first_reasons
+from cyclic.evaluation.coco_masks import BadAnnotation, compress, decode, first_reasons
 
 SIZE = (7, 9)
 
 
 def paint(segmentation, size=SIZE):
-    mask, box = decode_mask(segmentation, *size)
+    mask, box = decode(compress(segmentation, *size))
     whole = np.zeros(size, bool)
     whole[box] = mask
     return whole
@@ -69,14 +69,14 @@ def test_a_nucleus_at_the_border_may_reach_out():
 )
 def test_what_is_no_mask_says_why(segmentation, reason):
     with pytest.raises(BadAnnotation, match=reason):
-        decode_mask(segmentation, *SIZE)
+        compress(segmentation, *SIZE)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=120), max_size=12))
 def test_no_text_gets_past_that_does_not_fill_the_image(text):
     try:
-        mask, _ = decode_mask({"size": list(SIZE), "counts": text}, *SIZE)
+        mask, _ = decode(compress({"size": list(SIZE), "counts": text}, *SIZE))
     except BadAnnotation:
         return
     assert mask.any()

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import numpy as np
+import pycocotools.mask
 import pytest
 import scipy.io
 from hypothesis import given, settings
@@ -94,6 +95,15 @@ def test_overlapping_masks_the_more_confident_has_the_pixel_and_a_hidden_one_no_
     nuclei = read(tmp_path / "a.json")
     assert nuclei.labels[7, 7] == 1 and nuclei.labels[12, 12] == 2 and set(np.unique(nuclei.labels)) == {0, 1, 2}
     assert nuclei.confidence.tolist() == [0.9, 0.5]
+
+
+def test_a_segmentation_is_rasterised_once(tmp_path, monkeypatch):
+    rasterised, rasterise = [], pycocotools.mask.frPyObjects
+    monkeypatch.setattr(pycocotools.mask, "frPyObjects", lambda *all_: rasterised.append(all_[0]) or rasterise(*all_))
+    content = coco([{"segmentation": polygon(5, 5, 15, 15)}, {"segmentation": polygon(1, 1, 4, 4)}])
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    source = open_source(tmp_path / "a.json")
+    assert source.readers["a"]().labels.max() == 2 and len(rasterised) == 2
 
 
 def test_coco_categories_are_classes(tmp_path):

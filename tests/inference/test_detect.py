@@ -15,6 +15,7 @@ from cyclic.inference.detect import (
 )
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.utils import norm_boxes
+from cyclic.tiling import cover_with_windows
 
 
 class SquareFinder:
@@ -86,6 +87,58 @@ def test_images_that_no_tile_fits(shape):
 def test_empty_image():
     labels, scores = detect_squares(SquareFinder(), np.full((70, 70, 3), 255, np.uint8), tile=32, overlap=16)
     assert not labels.any() and scores.shape == (0,)
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(256, 64), (128, 32), (100, 20), (64, 16), (48, 8)])
+@pytest.mark.parametrize("side", [100, 150])
+def test_nuclei_far_larger_than_the_overlap_are_whole_wherever_tiles_meet(tile, overlap, side):
+    places = [(0, 170), (130, 10), (190, 180), (210, 345), (360, 95), (365, 450)]
+    image, expected = squares((520, 620), places, size=side)
+    found = detect_squares(SquareFinder(), image, scale=1, tile=tile, overlap=overlap)
+    whole = detect_squares(SquareFinder(), image, scale=1, tile=700, overlap=overlap)
+    assert len(whole[1]) == len(places) and (whole[0] == expected).mean() > 0.999  # masks of 28 x 28 round the corners
+    np.testing.assert_array_equal(found[0], whole[0])
+    np.testing.assert_allclose(found[1], whole[1], rtol=1e-6)
+
+
+def test_windows_at_seams_cost_nothing_where_nuclei_fit_into_the_overlap():
+    image, _ = squares((300, 300), [(y, x) for y in range(2, 280, 47) for x in range(2, 280, 47)], size=16)
+    model = SquareFinder()
+    detect_squares(model, image, scale=1, tile=100, overlap=20)
+    assert len(model.windows) == len(cover_with_windows(300, 300, 100, 20))
+
+
+def test_one_large_nucleus_costs_one_window():
+    image, expected = squares((256, 448), [(90, 180)], size=90)
+    model = SquareFinder()
+    labels, _ = detect_squares(model, image, scale=1, tile=256, overlap=64)
+    np.testing.assert_array_equal(ndi.find_objects(labels), ndi.find_objects(expected))
+    assert len(model.windows) == 3
+
+
+def test_a_structure_larger_than_any_window_ends_the_search():
+    image = np.full((80, 3000, 3), 255, np.uint8)
+    image[20:60] = 5
+    labels, scores = detect_squares(SquareFinder(), image, scale=1, tile=128, overlap=32)
+    assert labels.shape == (80, 3000) and labels.any() and len(scores) == labels.max()
+
+
+def test_a_nucleus_that_shrinking_parts_keeps_its_largest_piece():
+    """Found enlarged, two halves hang together by one pixel, which is gone at the image's own size."""
+
+    class Dumbbell(SureOfSize):
+        def predict_molded(self, molded, metas):
+            detections, masks = super().predict_molded(molded, metas)
+            for mask in masks:
+                mask[:, 13:15], mask[:, :, 9:11] = 0, 0
+                mask[:, 2, 9:11] = 1
+            return detections, masks
+
+    image, expected = squares((100, 100), PLACES, size=14)
+    labels, scores = detect_squares(Dumbbell(28), image, scale=1, tile=200, overlap=20, usual_area=400, min_area=1)
+    assert len(scores) == labels.max() == len(PLACES)
+    for label in range(1, len(scores) + 1):
+        assert ndi.label(labels == label)[1] == 1
 
 
 def test_small_nuclei_are_dropped():

@@ -1,5 +1,7 @@
 """Detections of overlapping tiles become one label map."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import strategies as st
 
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.inference import stitch as module
+from cyclic.inference.export.geojson import export_geojson
 from cyclic.inference.stitch import TileDetections
+from cyclic.inference.views import merge_views
 from cyclic.tiling import cover_with_windows
 
 WHOLE = (0, 0, 60, 60)
@@ -76,7 +80,23 @@ def test_labels_are_contiguous_connected_and_in_score_order(seed, shape_power):
     assert np.all(np.diff(scores) <= 0)
     for label in range(1, len(scores) + 1):
         assert np.sum(labels == label) >= 4
-        assert cv2.connectedComponents((labels == label).astype(np.uint8), connectivity=8)[0] == 2
+        assert cv2.connectedComponents((labels == label).astype(np.uint8), connectivity=4)[0] == 2
+
+
+@given(st.integers(0, 10_000))
+def test_every_nucleus_of_ragged_masks_that_cross_is_one_polygon(tmp_path_factory, seed):
+    rng = np.random.default_rng(seed)
+    labels = []
+    for _ in range(2):  # views of one image, which vote on it afterwards
+        corner = rng.integers(-5, 50, (20, 2))
+        rois = np.concatenate([corner, corner + rng.integers(3, 25, (20, 2))], axis=1)
+        masks = [rng.random((y2 - y1, x2 - x1)) > 0.4 for y1, x1, y2, x2 in rois]
+        labels.append(stitch([(WHOLE, rois, rng.random(20), masks)], (60, 60), min_area=1))
+    path = tmp_path_factory.mktemp("geojson") / "a.geojson"
+    for found, scores in (*labels, merge_views(labels, min_area=1)):
+        export_geojson(path, found, scores)
+        kinds = [feature["geometry"]["type"] for feature in json.loads(path.read_text())["features"]]
+        assert kinds == ["Polygon"] * len(scores)
 
 
 def test_better_of_two_alike_wins():

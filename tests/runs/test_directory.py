@@ -146,6 +146,31 @@ def test_changed_config_names_the_first_changed_key(tmp_path, changed, message):
     RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
 
 
+def test_more_cycles_open_the_last_stage_again(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG) as run:
+        for key in ("cycle_2/maps", "finish"):
+            (run.root / "cycle_2").mkdir(exist_ok=True)
+            with run.stage(key):
+                pass
+    more = CONFIG | {"cycles": 3}
+    with RunDirectory(tmp_path / "run", more, resume=True) as run:
+        assert run.is_finished("cycle_2/maps") and not run.is_finished("finish")
+        assert yaml.safe_load((tmp_path / "run/config.yaml").read_text()) == more
+        assert {"event": "cycles", "before": 2, "now": 3}.items() <= events(run)[-2].items()
+    with RunDirectory(tmp_path / "run", more, resume=True) as run:
+        assert not run.is_finished("finish")
+
+
+def test_cycles_that_have_begun_cannot_be_left_out(tmp_path):
+    RunDirectory(tmp_path / "run", CONFIG | {"cycles": 5}).close()
+    for cycle in (1, 2, 3):
+        (tmp_path / "run" / f"cycle_{cycle}").mkdir()
+    with pytest.raises(InputError, match="cycle 3 has begun, so cycles cannot be 2; give 3 or more"):
+        RunDirectory(tmp_path / "run", CONFIG | {"cycles": 2}, resume=True)
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["cycles"] == 5
+    RunDirectory(tmp_path / "run", CONFIG | {"cycles": 3}, resume=True).close()
+
+
 def test_existing_run_is_not_overwritten(tmp_path):
     with RunDirectory(tmp_path / "run", CONFIG) as run, run.stage("cycle_1/maps"):
         pass
@@ -163,8 +188,9 @@ def test_resume_without_a_run(tmp_path):
 
 def test_path_is_a_file(tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
-        RunDirectory(tmp_path / "run", CONFIG)
+    for path in (tmp_path / "run", tmp_path / "run" / "inner"):
+        with pytest.raises(InputError, match="run.*: .*a file lies where a folder is needed; choose another folder"):
+            RunDirectory(path, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +249,8 @@ def test_a_run_of_the_first_version_goes_on_with_the_settings_it_meant(tmp_path)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
     assert read_run_config(tmp_path).model_dump(mode="json") == now
     RunDirectory(tmp_path, now, resume=True).close()
-    with pytest.raises(InputError, match="cycles is 2 in this run and 3 in the configuration given"):
-        RunDirectory(tmp_path, now | {"cycles": 3}, resume=True)
+    with pytest.raises(InputError, match="scale is 2 in this run and 3 in the configuration given"):
+        RunDirectory(tmp_path, now | {"scale": 3}, resume=True)
 
 
 def test_a_run_that_this_version_would_continue_otherwise_is_refused(tmp_path):

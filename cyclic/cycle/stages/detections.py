@@ -1,5 +1,6 @@
 """Detection in the images of a run, and the next student's pseudo masks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,11 @@ def make(context: Context, cycle: int, round_: int) -> None:
     round of all, only the val images are detected.
     """
     config, here = context.config, context.round(cycle, round_)
-    context.models.load(here.weights)
-    with_verdict = config.supervision == "image" and config.detection.verdict
-    judge = context.models.load_judge(context.cycle(cycle).classifier) if with_verdict else None
     last = round_ == config.rounds.students
     names = context.val_ids if last and cycle == config.cycles else list(context.images)
-    for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
-        image = context.images[name]
-        labels, scores = detect(context.models.detector, image, config.detection, config.scale)
-        save_detections(here.detections, name, labels, scores)
-        write_label_map(here.prediction(name), choose_nuclei(labels, scores, image, config, judge)[0])
+    for name in _detect(context, cycle, round_, names):
         if not last and name in context.train.ids:
+            image = context.images[name]
             pseudo = load_pseudo_masks(context.cycle(cycle).pseudo(round_), name)
             joined = join_detections(
                 pseudo, *load_detections(here.detections, name), image, config, context.background.get(name)
@@ -38,13 +33,39 @@ def make(context: Context, cycle: int, round_: int) -> None:
             save_pseudo_masks(context.cycle(cycle).pseudo(round_ + 1), name, joined)
 
 
+def make_missing(context: Context, cycle: int) -> None:
+    """Detect the training images with the cycle's model where it was the last one, before a run got more cycles."""
+    folder = context.last_round(cycle).detections
+    missing = [name for name in context.train.ids if not _scores(folder, name).is_file()]
+    if missing:
+        list(_detect(context, cycle, context.config.rounds.students, missing))
+
+
+def _detect(context: Context, cycle: int, round_: int, names: list[str]) -> Iterator[str]:
+    """Write all detections of each image and the nuclei chosen among them, and yield its name."""
+    config, here = context.config, context.round(cycle, round_)
+    context.models.load(here.weights)
+    with_verdict = config.supervision == "image" and config.detection.verdict
+    judge = context.models.load_judge(context.cycle(cycle).classifier) if with_verdict else None
+    for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
+        image = context.images[name]
+        labels, scores = detect(context.models.detector, image, config.detection, config.scale)
+        save_detections(here.detections, name, labels, scores)
+        write_label_map(here.prediction(name), choose_nuclei(labels, scores, image, config, judge)[0])
+        yield name
+
+
 def save_detections(folder: Path, name: str, labels: np.ndarray, scores: np.ndarray) -> None:
     """Write all detections, also weak ones: `<name>.tif` and `<name>.json`."""
     write_label_map(folder / f"{name}.tif", labels)
-    write_json(folder / f"{name}.json", {"scores": [float(score) for score in scores]})
+    write_json(_scores(folder, name), {"scores": [float(score) for score in scores]})
 
 
 def load_detections(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and scores that `save_detections` wrote."""
-    scores = read_json(folder / f"{name}.json")["scores"]
+    scores = read_json(_scores(folder, name))["scores"]
     return read_label_map(folder / f"{name}.tif"), np.array(scores, np.float32)
+
+
+def _scores(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"

@@ -5,7 +5,7 @@ from skimage.segmentation import relabel_sequential
 
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import maps
-from cyclic.cycle.stages.detections import load_detections
+from cyclic.cycle.stages.detections import load_detections, make_missing
 from cyclic.files import write_json
 from cyclic.pseudo.background import clear_background
 from cyclic.pseudo.candidates import find_candidates
@@ -25,6 +25,8 @@ def make(context: Context, cycle: int) -> None:
         chosen = _choose(context, cycle)
     else:
         chosen = {name: load_pseudo_masks(context.cycle(1).pseudo(), name) for name in context.images}
+    if cycle > 1:
+        make_missing(context, cycle - 1)
     for name, pseudo in chosen.items():
         if cycle > 1 and name in context.train.ids:
             detected = load_detections(context.last_round(cycle - 1).detections, name)

@@ -18,29 +18,41 @@ REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foregro
 
 def score_baseline(context: Context) -> None:
     """Add the row of the no-label baseline (hematoxylin, Otsu, watershed)."""
-    assert context.val is not None, "scores are asked for without val images"
-    warn_of_masks(context, {name: context.val.label_map(name) for name in context.scored_ids})
-    _add_row(context, {name: no_label_baseline(context.images[name]) for name in context.scored_ids}, BASELINE, 0, 0)
+    truths = _truths(context)
+    warn_of_masks(context, truths)
+    predictions = {name: no_label_baseline(context.images[name]) for name in truths}
+    _add_row(context, truths, predictions, BASELINE, 0, 0)
 
 
 def score_pseudo_masks(context: Context, cycle: int) -> None:
     """Add the row of a cycle's pseudo masks on val."""
     folder = context.cycle(cycle).pseudo() / "labels"
-    _add_row(context, _read(context, lambda name: folder / f"{name}.tif"), "pseudo_masks", cycle, 0)
+    _add_row(context, _truths(context), _read(context, lambda name: folder / f"{name}.tif"), "pseudo_masks", cycle, 0)
 
 
 def score_model(context: Context, cycle: int, round_: int) -> None:
     """Add the row of the Mask R-CNN after a round."""
-    _add_row(context, _read(context, context.round(cycle, round_).prediction), "model", cycle, round_)
+    _add_row(context, _truths(context), _read(context, context.round(cycle, round_).prediction), "model", cycle, round_)
 
 
 def _read(context: Context, path: Callable[[str], Path]) -> dict[str, np.ndarray]:
     return {name: read_label_map(path(name)) for name in context.scored_ids}
 
 
-def _add_row(context: Context, predictions: dict[str, np.ndarray], source: str, cycle: int, round_: int) -> None:
+def _truths(context: Context) -> dict[str, np.ndarray]:
     assert context.val is not None, "scores are asked for without val images"
-    pairs = [(context.val.label_map(name), labels) for name, labels in predictions.items()]
+    return {name: context.val.label_map(name) for name in context.scored_ids}
+
+
+def _add_row(
+    context: Context,
+    truths: dict[str, np.ndarray],
+    predictions: dict[str, np.ndarray],
+    source: str,
+    cycle: int,
+    round_: int,
+) -> None:
+    pairs = [(truths[name], labels) for name, labels in predictions.items()]
     scores = [evaluate_pair(*pair) for pair in pairs]
     means: dict[str, float | None] = {metric: float(np.mean([each[metric] for each in scores])) for metric in REPORTED}
     if context.config.mpp is not None:

@@ -70,7 +70,7 @@ def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float)
     """
     boxes = boxes.astype(np.float32)
     areas = _areas(boxes)
-    order = scores.argsort()[::-1]
+    order = np.argsort(-scores, kind="stable")
     kept = []
     while len(order):
         best, rest = order[0], order[1:]

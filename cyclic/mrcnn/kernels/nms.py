@@ -4,13 +4,14 @@ import keras
 from keras import ops
 
 from cyclic.mrcnn.geometry.boxes import box_area
+from cyclic.mrcnn.kernels.top_k import top_k
 
 # How many boxes `tiled_nms` decides on at once.
 TILE = 512
 
 
 def non_max_suppression(boxes, scores, max_boxes, iou_threshold):
-    """Select boxes in order of falling score that overlap no better box too much.
+    """Select boxes in order of falling score that overlap no better box too much; of equal scores the first is better.
 
     Args:
         boxes: `[B, N, 4]` float32 (y1, x1, y2, x2).
@@ -97,7 +98,7 @@ def tiled_nms(boxes, scores, max_boxes, iou_threshold):
         return ops.slice_update(selected, (0, start), settled)
 
     selected = ops.fori_loop(0, (count + missing) // tile, decide, selected)[:, :count]
-    _, positions = ops.top_k(ops.where(selected, count - rank[:count], 0), min(max_boxes, count))
+    _, positions = top_k(ops.where(selected, count - rank[:count], 0), min(max_boxes, count))
     valid = ops.take_along_axis(selected, positions, axis=1)
     indices = ops.where(valid, ops.take_along_axis(order, positions, axis=1), 0)
     padding = [[0, 0], [0, max_boxes - min(max_boxes, count)]]
@@ -137,9 +138,12 @@ def _torch_nms(boxes, scores, max_boxes, iou_threshold):
     indices = torch.zeros((len(boxes), max_boxes), dtype=torch.int32, device=boxes.device)
     valid = torch.zeros((len(boxes), max_boxes), dtype=torch.bool, device=boxes.device)
     for image in range(len(boxes)):
-        # Boxes with a negative score come last, so they suppress no box that counts. Leaving them out first would make
-        # the host wait for their number.
-        kept = nms(boxes[image].float(), scores[image].float(), iou_threshold)[:max_boxes]
+        # torchvision takes any of equal scores first, so it is given places in the order instead. Boxes with a negative
+        # score come last and suppress no box that counts. Leaving them out first would make the host wait for their
+        # number.
+        order = torch.argsort(scores[image], descending=True, stable=True)
+        places = torch.arange(len(order), 0, -1, dtype=torch.float32, device=boxes.device)
+        kept = order[nms(boxes[image, order].float(), places, iou_threshold)[:max_boxes]]
         indices[image, : len(kept)] = kept.int()
         valid[image, : len(kept)] = scores[image, kept] >= 0
     return indices * valid, valid

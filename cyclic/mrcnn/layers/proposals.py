@@ -5,6 +5,7 @@ from keras import ops
 
 from cyclic.mrcnn.geometry.boxes import apply_box_deltas, clip_boxes
 from cyclic.mrcnn.kernels.nms import non_max_suppression
+from cyclic.mrcnn.kernels.top_k import top_k
 
 
 @keras.saving.register_keras_serializable(package="cyclic")
@@ -54,7 +55,7 @@ class ProposalLayer(keras.layers.Layer):
         count = ops.shape(anchors)[1]
         smallest = min if isinstance(count, int) else ops.minimum
         limit = smallest(self.pre_nms_limit, count)
-        scores, best = ops.top_k(scores, limit)
+        scores, best = top_k(scores, limit)
         deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
         if anchors.shape[0] == 1:
             before = ops.take(anchors[0], best, axis=0)

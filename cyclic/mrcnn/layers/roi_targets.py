@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from cyclic.mrcnn.geometry.boxes import box_refinement, ignored_share, overlaps
+from cyclic.mrcnn.kernels.top_k import top_k
 from cyclic.mrcnn.layers.roi_align import crop_and_resize, crop_bilinear
 
 POSITIVE_IOU = 0.5
@@ -106,7 +107,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         missing = count - priority.shape[1]
         if missing > 0:
             priority = ops.pad(priority, [[0, 0], [0, missing]], constant_values=-1.0)
-        values, indices = ops.top_k(priority, count)
+        values, indices = top_k(priority, count)
         return ops.where(values >= 0, indices, 0), values >= 0
 
     def _wanted_negatives(self, is_positive):

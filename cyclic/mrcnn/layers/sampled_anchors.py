@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from cyclic.mrcnn.kernels.top_k import top_k
 from cyclic.mrcnn.layers.roi_align import flatten_maps
 
 KERNEL = 3  # side of the RPN's shared convolution
@@ -43,8 +44,7 @@ class SampledAnchors(keras.layers.Layer):
         count = ops.shape(match)[1]
         # Anchors that bear loss rank first, in their own order; neutral ones have rank 0.
         rank = ops.where(match != 0, count - ops.arange(count, dtype="int32"), 0)
-        rank, anchor = ops.top_k(rank, self.samples)
-        anchor = ops.cast(anchor, "int32")
+        rank, anchor = top_k(rank, self.samples)
         match = ops.where(rank > 0, ops.take_along_axis(match, anchor, axis=1), 0)
         heads = [self.rpn.get_layer(name) for name in ("rpn_class_raw", "rpn_bbox_pred")]
         ratios = heads[1].filters // 4

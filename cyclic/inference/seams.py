@@ -1,0 +1,81 @@
+"""Windows of their own for nuclei where tiles meet that are larger than the tiles' overlap: no tile sees them whole."""
+
+import numpy as np
+
+from cyclic.inference.stitch import EDGE_PX, TileDetections, depth, intersects
+
+# A detection lies at least this share of a window's side from the window's edges, if the image has the room.
+MARGIN = 1 / 8
+# Windows grow from the tile's side to twice that, or to this many px: several times the largest nuclei known.
+LARGEST = 512
+
+Window = tuple[int, int, int, int]
+
+
+def seam_sides(tile: int) -> list[int]:
+    """Return the sides of windows to try one after the other.
+
+    >>> seam_sides(256), seam_sides(100)
+    ([256, 512], [100, 200, 400])
+    """
+    sides = [tile, 2 * tile]
+    while 2 * sides[-1] <= LARGEST:
+        sides.append(2 * sides[-1])
+    return sides
+
+
+def seam_windows(tiles: list[TileDetections], shape: tuple[int, int], side: int) -> list[Window]:
+    """Return windows that show more of each detection that its tile cuts, where no tile shows more of it already.
+
+    A detection shorter than the overlap lies within the neighbouring tile, so it needs no window.
+
+    Args:
+        tiles: what was found in the tiles, and in the windows of smaller sides.
+        shape: (H, W) of the image.
+        side: of a window in px. What is too large for it gets none.
+
+    Returns:
+        Windows (y1, x1, y2, x2) of one size: `side`, or the image's where that is smaller.
+    """
+    all_windows = np.array([tile.window for tile in tiles], np.int64).reshape(-1, 4)
+    chosen: list[Window] = []
+    for tile in tiles:
+        for box in _cut_everywhere(tile, all_windows, shape):
+            fits = (box[2:] - box[:2]).max() <= side * (1 - 2 * MARGIN)
+            if fits and not (chosen and _is_within(box, np.array(chosen), shape)):
+                chosen.append(_window_around(box, tile.window, shape, side))
+    return chosen
+
+
+def _cut_everywhere(tile: TileDetections, windows: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
+    """Return the boxes of a tile, px of the image, that its inner edges cut and that lie within no other window."""
+    own = np.array(tile.window)
+    boxes = np.asarray(tile.rois, np.int64).reshape(-1, 4) + np.tile(own[:2], 2)
+    boxes = np.clip(boxes, np.tile(own[:2], 2), np.tile(own[2:], 2))  # padding of a small image lies outside
+    boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+    cut = boxes[depth(boxes[:, :2], boxes[:, 2:], own[None], shape)[:, 0] <= EDGE_PX]
+    near = windows[intersects(own, windows)]
+    return [box for box in cut if not _is_within(box, near, shape)]
+
+
+def _is_within(box: np.ndarray, windows: np.ndarray, shape: tuple[int, int]) -> bool:
+    return bool(depth(box[None, :2], box[None, 2:], windows, shape).max() > EDGE_PX)
+
+
+def _window_around(box: np.ndarray, tile: Window, shape: tuple[int, int], side: int) -> Window:
+    """Return the window that holds a box and leaves most room beyond the edges of its tile that cut it."""
+    starts, ends = [], []
+    for axis in (0, 1):
+        low, high = int(box[axis]), int(box[axis + 2])
+        first_cut = tile[axis] > 0 and low <= tile[axis] + EDGE_PX
+        last_cut = tile[axis + 2] < shape[axis] and high >= tile[axis + 2] - EDGE_PX
+        if first_cut == last_cut:
+            start = (low + high - side) // 2
+        elif last_cut:
+            start = low - int(side * MARGIN)
+        else:
+            start = high + int(side * MARGIN) - side
+        start = min(max(start, 0), max(shape[axis] - side, 0))
+        starts.append(start)
+        ends.append(min(start + side, shape[axis]))
+    return starts[0], starts[1], ends[0], ends[1]
