@@ -51,6 +51,22 @@ def compile_model(model, config, peak, momentum, total_steps=None):
     )
 
 
+def check_rate_callbacks(config, callbacks):
+    """Refuse callbacks that set the learning rate where the configuration's schedule does: Keras fails hours later.
+
+    Raises:
+        ValueError: names the callback.
+    """
+    if config.LR_SCHEDULE != "cosine" and not config.WARMUP_STEPS:
+        return
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.LearningRateScheduler | keras.callbacks.ReduceLROnPlateau):
+            raise ValueError(
+                f"{type(callback).__name__} and the schedule of the configuration both set the learning rate; "
+                'leave out one of them (LR_SCHEDULE = "constant" and WARMUP_STEPS = 0 leave out the schedule)'
+            )
+
+
 def build_optimizer(config, rate, momentum):
     """Return the optimizer of `config.OPTIMIZER`; weight decay spares norm parameters and biases.
 

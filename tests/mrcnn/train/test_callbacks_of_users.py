@@ -39,6 +39,19 @@ def test_a_plateau_reduces_the_rate(model):
     assert float(model.keras_model.optimizer.learning_rate) < 1e-3
 
 
+@pytest.mark.parametrize("setting", [{"LR_SCHEDULE": "cosine"}, {"WARMUP_STEPS": 3}])
+@pytest.mark.parametrize(
+    "callback", [keras.callbacks.LearningRateScheduler(lambda epoch: 1e-5), keras.callbacks.ReduceLROnPlateau()]
+)
+def test_a_callback_and_a_schedule_do_not_both_set_the_rate(model, callback, setting):
+    """Keras would raise at the callback's first change, which may be hours later."""
+    for name, value in setting.items():
+        setattr(model.config, name, value)
+    with pytest.raises(ValueError, match=f"{type(callback).__name__} and the schedule .*WARMUP_STEPS = 0"):
+        train(model, callback)
+    assert model.epoch == 0
+
+
 def test_keras_own_checkpoint_of_weights_needs_its_ending_and_loads(model, tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint
     with pytest.raises(ValueError, match=r"\.weights\.h5"):
