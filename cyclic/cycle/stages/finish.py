@@ -13,6 +13,7 @@ from cyclic.label_maps import read_label_map
 def finish(context: Context) -> None:
     """Keep the last model as `best.weights.h5` (selection: last) and draw the overlays of the val images."""
     cycles = context.config.cycles
+    context.models.load(context.cycle(cycles).weights)  # a broken file is named, and never called the best
     with atomic_path(context.paths.best) as temporary:
         shutil.copyfile(context.cycle(cycles).weights, temporary)
     for name in context.val_ids:

@@ -1,0 +1,107 @@
+"""`state.json`: which stages of a run have ended, how long they took, what they scored, and the files they left.
+
+The file is the run's memory: `metrics.json` is written from it, and whatever a stage left behind is compared with it
+before a later stage, or the next start, builds on it.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pydantic
+
+from cyclic.errors import InputError
+from cyclic.files import is_litter, write_json
+from cyclic.runs.paths import RunPaths
+
+# The fields that tell one row of scores from another.
+ROW_IDENTITY = ("source", "cycle", "round", "split")
+CURE = "restore it, or start again with another --out"
+# This many damaged files of a stage are named.
+NAMED = 3
+
+
+class State(pydantic.BaseModel):
+    """What a run remembers of its stages.
+
+    Attributes:
+        finished: keys of the stages that have ended.
+        seconds: wall time of each.
+        rows: scores; None in a run of an earlier version, which has them in `metrics.json` alone.
+        files: `{stage: {path within the run: SHA-256}}` of what each left behind. A stage that is to run again keeps
+            its entry, so that one can see whether the same came out. Stages of earlier versions have none.
+    """
+
+    finished: list[str]
+    seconds: dict[str, float] = {}
+    rows: list[dict] | None = None
+    files: dict[str, dict[str, str]] = {}
+
+    @pydantic.field_validator("rows")
+    @classmethod
+    def _rows_have_names(cls, rows: list[dict] | None) -> list[dict] | None:
+        if any(name not in row for row in rows or () for name in ROW_IDENTITY):
+            raise ValueError("a row of scores without its source")
+        return rows
+
+    def write(self, path: Path) -> None:
+        """Write the state as JSON."""
+        write_json(path, self.model_dump(mode="json"))
+
+
+def read_state(paths: RunPaths) -> State:
+    """Return the state of a run.
+
+    Raises:
+        InputError: it is not the state of a run, or is missing beside the results of a run.
+    """
+    path = paths.state
+    if not path.exists():
+        # Between its settings and its first line of log a run has no state yet.
+        if paths.log.exists() or paths.tiles.exists() or paths.cycles():
+            raise InputError(f"{path}: missing, though this folder holds a run; {CURE}")
+        return State(finished=[])
+    try:
+        return State.model_validate_json(path.read_bytes())
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        raise InputError(f"{path}: not the state of a run ({reason}); {CURE}") from error
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(root: Path, outputs: Iterable[Path]) -> dict[str, str]:
+    """Return `{path within root: SHA-256}` of the files and of all files in the folders that lie at `root / output`."""
+    places = [root / output for output in outputs]
+    found = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*")))]
+    return {path.relative_to(root).as_posix(): digest(path) for path in found if path.is_file() and not is_litter(path)}
+
+
+def damage(root: Path, state: State) -> dict[str, list[str]]:
+    """Return `{stage: [what is wrong with a file of it]}` of the finished stages whose files are not as they left them.
+
+    Every byte is read: size and time of a file do not tell whether its content stayed.
+    """
+    found = {}
+    for key in state.finished:
+        faults = [_fault(root / name, before) for name, before in state.files.get(key, {}).items()]
+        if any(faults):
+            found[key] = [fault for fault in faults if fault]
+    return found
+
+
+def _fault(path: Path, before: str) -> str | None:
+    if not path.is_file():
+        return f"{path} is missing"
+    return None if digest(path) == before else f"{path} was changed or damaged"
+
+
+def name_faults(faults: list[str]) -> str:
+    """Return the first faults with commas between, and how many more there are."""
+    return ", ".join(faults[:NAMED]) + (f" and {len(faults) - NAMED} more" if len(faults) > NAMED else "")
