@@ -4,7 +4,9 @@ Only leaf layers and their names count. So one layout serves training, inference
 weights load from any file that holds layers of its names.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import logging
 import re
 from pathlib import Path
@@ -19,8 +21,18 @@ from cyclic.mrcnn.weights import imagenet
 
 logger = logging.getLogger(__name__)
 
+# The attribute of a file and of each of its groups that tells whether a byte changed since it was written.
+CHECKSUM = "checksum"
 # The model that Matterport nests these layers in; its loader finds them nowhere else.
 GROUPS = dict.fromkeys(("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"), "rpn_model")
+
+
+class OtherShapes(InputError):
+    """The layer `layer` of a file has other shapes than that of the model."""
+
+    def __init__(self, message, layer):
+        super().__init__(message)
+        self.layer = layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,28 +98,74 @@ def save_weights(path, model, attributes=None, groups=None):
             weights = {f"{name}/{weight.name}:0": weight for weight in _weights_to_save(layer)}
             stored.setdefault(GROUPS.get(name, name), {}).update(weights)
         file.attrs["layer_names"] = _encode(stored)
-        file.attrs.update(attributes or {})
+        for name, value in (attributes or {}).items():
+            file.attrs[name] = _encode(value) if isinstance(value, str) else value
+        file.attrs[CHECKSUM] = _encode(_attributes_checksum(file))
         for group_name, weights in stored.items():
-            group = file.create_group(group_name)
-            group.attrs["weight_names"] = _encode(weights)
-            for weight_name, weight in weights.items():
-                group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
+            arrays = {name: np.asarray(weight.numpy(), "float32") for name, weight in weights.items()}
+            _write_group(file, group_name, arrays).attrs["weight_names"] = _encode(arrays)
         for group_name, arrays in (groups or {}).items():
-            group = file.create_group(group_name)
-            for name, array in arrays.items():
-                group.create_dataset(name, data=array)
+            _write_group(file, group_name, {name: np.asarray(array) for name, array in arrays.items()})
+
+
+def _write_group(file, name, arrays):
+    group = file.create_group(name)
+    for array_name, array in arrays.items():
+        group.create_dataset(array_name, data=array)
+    group.attrs[CHECKSUM] = _encode(_arrays_checksum(arrays))
+    return group
+
+
+def _arrays_checksum(arrays):
+    """Return the SHA-256 of `{name: array}`: names, types, shapes and bytes, in any order."""
+    sums = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        sums.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        sums.update(array.tobytes())
+    return sums.hexdigest()
+
+
+def _attributes_checksum(file):
+    """Return the SHA-256 of what is stored beside the layers' names."""
+    stored = {key: str(value) for key, value in _attributes(file).items()}
+    return hashlib.sha256(str(sorted(stored.items())).encode()).hexdigest()
 
 
 def read_attributes(path):
-    """Return the attributes stored with the weights file `path`, without the layer names."""
+    """Return the attributes stored with the weights file `path`, without the layer names.
+
+    Raises:
+        InputError: no such file, no weights file, or an attribute is another than when the file was written.
+    """
     with _open(path) as file:
-        return {key: value for key, value in file.attrs.items() if key != "layer_names"}
+        if CHECKSUM in file.attrs and _decode(file.attrs[CHECKSUM]) != _attributes_checksum(file):
+            raise InputError(f"{path}: its settings are not those that it was written with; copy or train it again")
+        return _attributes(file)
+
+
+def _attributes(file):
+    stored = {key: value for key, value in file.attrs.items() if key not in ("layer_names", CHECKSUM)}
+    return {key: _decode(value) if isinstance(value, bytes) else value for key, value in stored.items()}
 
 
 def read_group(path, name):
-    """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none."""
+    """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none.
+
+    Raises:
+        InputError: no such file, no weights file, or an array is another than when the file was written.
+    """
     with _open(path) as file:
-        return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
+        if name not in file:
+            return {}
+        arrays = {key: dataset[()] for key, dataset in file[name].items()}
+        _require_checksum(path, file[name], arrays)
+        return arrays
+
+
+def _require_checksum(path, group, arrays):
+    """Raise `InputError` where arrays are not those written. Files of other programs have no checksum."""
+    if CHECKSUM in group.attrs and _decode(group.attrs[CHECKSUM]) != _arrays_checksum(arrays):
+        raise InputError(f"{path}: {group.name[1:]} is not what was written there (damaged); copy or train it again")
 
 
 def load_weights(path, model, exclude=()):
@@ -124,7 +182,8 @@ def load_weights(path, model, exclude=()):
         `LoadReport`, which is logged too.
 
     Raises:
-        InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN in a weight.
+        InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN or infinity in a
+            weight, or a layer that is not as this program wrote it.
     """
     layers = leaf_layers(model)
     with _open(path) as file:
@@ -135,6 +194,7 @@ def load_weights(path, model, exclude=()):
         if not loaded:
             raise InputError(f"{path}: none of its layers is in the model; is it the file of another network?")
         values = {name: _read_matching(path, wanted[name], stored[name]) for name in loaded}
+        _check_groups(path, file, loaded)
     for name, arrays in values.items():
         for weight, array in zip(_weights_to_save(wanted[name]), arrays, strict=True):
             weight.assign(array)
@@ -148,14 +208,28 @@ def load_weights(path, model, exclude=()):
     return report
 
 
+@contextlib.contextmanager
 def _open(path):
+    """Open a weights file to read. Whatever h5py says of a damaged one, also later, becomes one line."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; check the path")
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise InputError(f"{path}: not a readable h5 weights file ({error}); replace the file") from error
+
+
+def _check_groups(path, file, names):
+    """Compare the groups that hold the layers `names` with what was written there."""
+    for group_name in dict.fromkeys(GROUPS.get(name, name) for name in names):
+        group = file.get(group_name)
+        if group is not None and CHECKSUM in group.attrs:
+            arrays = {name: group[name][()] for name in map(_decode, group.attrs["weight_names"])}
+            _require_checksum(path, group, arrays)
 
 
 def _read_weights(file, path, known):
@@ -190,20 +264,26 @@ def _leaf_name(weight_name, group_name, known):
 
 
 def _read_matching(path, layer, datasets):
-    """Return the arrays of `datasets`, checked against the shapes of the layer's weights and for NaN."""
+    """Return the arrays of `datasets`, checked against the shapes of the layer's weights, for NaN and infinity."""
     shapes = [tuple(weight.shape) for weight in _weights_to_save(layer)]
     stored = [dataset.shape for dataset in datasets]
     if shapes != stored:
-        raise InputError(f"{path}: layer {layer.name} has shapes {stored}, in the model {shapes}; exclude it")
+        message = f"{path}: layer {layer.name} has shapes {stored}, in the model {shapes}; exclude it"
+        raise OtherShapes(message, layer.name)
     values = [dataset[()] for dataset in datasets]
-    if any(np.isnan(value).any() for value in values):
-        raise InputError(f"{path}: NaN in layer {layer.name}; use an earlier checkpoint")
+    for what, found in (("NaN", np.isnan), ("infinity", np.isinf)):
+        if any(found(value).any() for value in values):
+            raise InputError(f"{path}: {what} in layer {layer.name}; use an earlier checkpoint")
     return values
 
 
-def _encode(names):
-    # Fixed-length bytes: Keras 2, and so Matterport's code, decodes each name.
-    return np.array([name.encode() for name in names])
+def _encode(text):
+    """Return a text, or the names in a list, as bytes of fixed length.
+
+    Keras 2, and so Matterport's code, decodes each name. And text of variable length lies behind pointers that HDF5
+    follows unchecked: a flipped bit there ends the process.
+    """
+    return np.bytes_(text.encode()) if isinstance(text, str) else np.array([name.encode() for name in text])
 
 
 def _decode(name):
