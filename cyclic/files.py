@@ -1,14 +1,17 @@
 """Finding files, JSON, and writing files that appear whole or not at all; images and label maps are read elsewhere."""
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image, PngImagePlugin
 
 from cyclic.errors import InputError
@@ -26,9 +29,12 @@ SIGNS = (
     b"| AJI |",
 )
 HEAD = 4096  # bytes
+# Lists what was written into a folder, in the format of sha256sum, so that an edit by hand can be told.
+SUMS = ".cyclic.sums"
 LITTER = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+TIFF_SUFFIXES = (".tif", ".tiff")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".mat")
 
 
@@ -37,8 +43,10 @@ def is_litter(path: Path) -> bool:
     return path.name.startswith(".") or path.name in LITTER
 
 
-def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
-    """Return `{image id: path}` of the files in `folder` with one of `suffixes`, sorted by id.
+def files_by_id(
+    folder: str | Path, suffixes: tuple[str, ...], what: str, wanted: Callable[[Path], bool] = lambda _: True
+) -> dict[str, Path]:
+    """Return `{image id: path}` of the `wanted` files in `folder` with one of `suffixes`, sorted by id.
 
     The image id is the file name without its suffix. `what` names the content in messages ("images", "label maps").
 
@@ -50,7 +58,7 @@ def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dic
         raise InputError(f"{folder}: no such folder; give the folder that holds the {what}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or is_litter(path):
+        if path.suffix.lower() not in suffixes or is_litter(path) or not wanted(path):
             continue
         if path.stem in found:
             raise InputError(f"{path}: same id as {found[path.stem].name}; keep one file for each image id")
@@ -61,8 +69,8 @@ def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dic
 
 
 def image_files(folder: str | Path) -> dict[str, Path]:
-    """Return `{image id: path}` of the images in `folder`; see `files_by_id`."""
-    return files_by_id(folder, IMAGE_SUFFIXES, "images")
+    """Return `{image id: path}` of the images in `folder`, without label maps of this program; see `files_by_id`."""
+    return files_by_id(folder, IMAGE_SUFFIXES, "images", lambda path: not is_our_label_map(path))
 
 
 def label_files(folder: str | Path) -> dict[str, Path]:
@@ -82,15 +90,53 @@ def require_file(path: str | Path) -> Path:
     return path
 
 
-def is_ours(path: Path) -> bool:
-    """Whether this program wrote the file: its mark is in the file's first bytes."""
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def carries_mark(path: Path) -> bool:
+    """Whether this program wrote the file, which somebody may have edited since."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return is_our_label_map(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
     return any(sign in head for sign in SIGNS)
 
 
+def is_our_label_map(path: Path) -> bool:
+    """Whether a file is a label map that this program wrote, which is no image to predict or to train on."""
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
+        return False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            software = tiff.pages.first.tags.get("Software")
+    except Exception:  # each kind of broken file raises another; whoever reads its pixels says what is wrong
+        return False
+    return software is not None and software.value == MARK
+
+
+def claim(path: Path) -> None:
+    """Note beside a file that this program wrote it just now; see `check_outputs`."""
+    with (path.parent / SUMS).open("a", encoding="utf-8") as file:
+        file.write(f"{digest(path)}  {path.name}\n")
+
+
+def _claimed(folder: Path) -> dict[str, set[str]]:
+    """Return `{file name: digests}` of what was claimed in a folder."""
+    claimed = defaultdict(set)
+    path = folder / SUMS
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        written, _, name = line.partition("  ")
+        claimed[name].add(written)
+    return claimed
+
+
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrite: bool = False) -> list[Path]:
     """Refuse to write over files that a user may need, and return the files that will be replaced.
+
+    A file counts as this program's while it is as `claim` found it. Where none was claimed, the mark in it decides.
 
     Args:
         outputs: files that will be written.
@@ -98,19 +144,21 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
         overwrite: whether files that this program did not write may be replaced.
 
     Raises:
-        InputError: an output is an input, or is there already and was written by something else.
+        InputError: an output is an input, or is there already and was written or edited by something else.
     """
     read = {path.resolve() for path in inputs}
     there = [path for path in outputs if path.exists()]
+    claimed = {folder: _claimed(folder) for folder in {path.parent for path in there}}
     for path in there:
         if path.resolve() in read:
             raise InputError(f"{path}: would be replaced by its own result; choose another folder or file")
         if path.is_dir():
             raise InputError(f"{path}: a folder lies where a file is to be written; remove it or choose another place")
-        if not overwrite and not is_ours(path):
-            raise InputError(
-                f"{path}: exists, and cyclic did not write it; choose another folder or file, or add --overwrite"
-            )
+        written = claimed[path.parent].get(path.name)
+        if overwrite or (carries_mark(path) if written is None else digest(path) in written):
+            continue
+        reason = "cyclic did not write it" if written is None else "was edited since cyclic wrote it"
+        raise InputError(f"{path}: exists, and {reason}; choose another folder or file, or add --overwrite")
     return there
 
 

@@ -10,11 +10,10 @@ from cyclic.cycle.context import Context, Inputs
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_folder import check_size, count_placed, load_tiles, tiles_of
 from cyclic.errors import InputError
-from cyclic.files import read_json, write_json
+from cyclic.files import digest, read_json, write_json
 from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
 from cyclic.mrcnn.weights.h5 import read_attributes
-from cyclic.runs.state import digest
 
 NAMED = 3
 # The name in `data.json` of the tiles that a user gives.

@@ -10,7 +10,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation import folders
 from cyclic.evaluation.statistics import paired_difference
 from cyclic.evaluation.table import difference_rows, image_rows, markdown_table, write_csv
-from cyclic.files import atomic_path, check_outputs, write_json
+from cyclic.files import atomic_path, check_outputs, claim, write_json
 
 BASELINE = "no_label_baseline"
 COUNTS = ("n_true", "n_pred")
@@ -154,4 +154,7 @@ def evaluate_and_write(
     if markdown is not None:
         with atomic_path(markdown) as temporary:
             temporary.write_text("\n".join(map(markdown_table, tables)), encoding="utf-8")
+    for path in written:
+        if path.is_file():  # without differences there is no file of them
+            claim(path)
     return tables

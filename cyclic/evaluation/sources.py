@@ -10,7 +10,7 @@ import numpy as np
 
 from cyclic.errors import InputError
 from cyclic.evaluation.coco_masks import BadAnnotation, check_number, decode_mask, first_reasons
-from cyclic.files import HEAD, is_ours, label_files, read_json
+from cyclic.files import HEAD, carries_mark, label_files, read_json
 from cyclic.label_maps import read_label_map, read_mat
 
 MAT_CLASS_KEYS = ("type_map", "class_map")
@@ -63,7 +63,7 @@ def open_source(path: str | Path) -> Source:
 
 def _holds_scores(path: Path) -> bool:
     """Whether a file lies beside a label map that this program wrote; another tool's GeoJSON has no scores for it."""
-    return path.is_file() and (is_ours(path) or b'"score"' in path.read_bytes()[:HEAD])
+    return path.is_file() and (carries_mark(path) or b'"score"' in path.read_bytes()[:HEAD])
 
 
 def _read_file(path: Path, scored: bool) -> Nuclei:

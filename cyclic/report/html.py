@@ -16,7 +16,7 @@ from cyclic.draw.colours import ERROR_COLORS, OUTLINE_COLORS
 from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
-from cyclic.files import atomic_path, check_outputs, read_json
+from cyclic.files import atomic_path, check_outputs, claim, read_json
 from cyclic.report.curves import MAIN_METRICS, loss_charts, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
 from cyclic.runs.directory import RunDirectory, data_folder, read_events, read_run_config
@@ -136,10 +136,12 @@ def write_report(
         outline_colors=OUTLINE_COLORS.tolist(),
         error_colors=ERROR_COLORS,
     )
-    out = paths.report if out is None else Path(out)
-    with atomic_path(out) as temporary:
+    page_path = paths.report if out is None else Path(out)
+    with atomic_path(page_path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return out
+    if out is not None:
+        claim(page_path)
+    return page_path
 
 
 def score_images(run: RunPaths, truths: dict[str, np.ndarray]) -> dict[str, dict]:

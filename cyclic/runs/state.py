@@ -4,14 +4,13 @@ The file is the run's memory: `metrics.json` is written from it, and whatever a 
 before a later stage, or the next start, builds on it.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pydantic
 
 from cyclic.errors import InputError
-from cyclic.files import is_litter, write_json
+from cyclic.files import digest, is_litter, write_json
 from cyclic.runs.paths import RunPaths
 
 # The fields that tell one row of scores from another.
@@ -68,12 +67,6 @@ def read_state(paths: RunPaths) -> State:
         place = ".".join(map(str, first["loc"]))
         reason = f"{place}: {first['msg']}" if place else first["msg"]
         raise InputError(f"{path}: not the state of a run ({reason}); {CURE}") from error
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digests(root: Path, outputs: Iterable[Path]) -> dict[str, str]:

@@ -157,14 +157,17 @@ def read_group(path, name):
     with _open(path) as file:
         if name not in file:
             return {}
-        arrays = {key: dataset[()] for key, dataset in file[name].items()}
-        _require_checksum(path, file[name], arrays)
-        return arrays
+        _check_group(path, file[name])
+        return {key: dataset[()] for key, dataset in file[name].items()}
 
 
-def _require_checksum(path, group, arrays):
-    """Raise `InputError` where arrays are not those written. Files of other programs have no checksum."""
-    if CHECKSUM in group.attrs and _decode(group.attrs[CHECKSUM]) != _arrays_checksum(arrays):
+def _check_group(path, group):
+    """Raise `InputError` where a group's arrays are not those written. Files of other programs have no checksum."""
+    if CHECKSUM not in group.attrs:
+        return
+    arrays = {}
+    group.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    if _decode(group.attrs[CHECKSUM]) != _arrays_checksum(arrays):
         raise InputError(f"{path}: {group.name[1:]} is not what was written there (damaged); copy or train it again")
 
 
@@ -194,7 +197,9 @@ def load_weights(path, model, exclude=()):
         if not loaded:
             raise InputError(f"{path}: none of its layers is in the model; is it the file of another network?")
         values = {name: _read_matching(path, wanted[name], stored[name]) for name in loaded}
-        _check_groups(path, file, loaded)
+        for group in dict.fromkeys(GROUPS.get(name, name) for name in loaded):
+            if group in file:
+                _check_group(path, file[group])
     for name, arrays in values.items():
         for weight, array in zip(_weights_to_save(wanted[name]), arrays, strict=True):
             weight.assign(array)
@@ -221,15 +226,6 @@ def _open(path):
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise InputError(f"{path}: not a readable h5 weights file ({error}); replace the file") from error
-
-
-def _check_groups(path, file, names):
-    """Compare the groups that hold the layers `names` with what was written there."""
-    for group_name in dict.fromkeys(GROUPS.get(name, name) for name in names):
-        group = file.get(group_name)
-        if group is not None and CHECKSUM in group.attrs:
-            arrays = {name: group[name][()] for name in map(_decode, group.attrs["weight_names"])}
-            _require_checksum(path, group, arrays)
 
 
 def _read_weights(file, path, known):
