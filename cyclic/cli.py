@@ -86,7 +86,7 @@ def tiles(
         float, typer.Option(min=0, max=1, help="Negative up to this share.")
     ] = MAX_COVERAGE_NEGATIVE,
     balance: Annotated[bool, typer.Option(help="As many tiles of one class as of the other.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the choice that balancing makes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice that balancing makes.")] = 0,
 ) -> None:
     """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
 
@@ -219,7 +219,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the images: score the no-label baseline on them, too.", **FOLDER)
     ] = None,
     iou: Annotated[float, typer.Option(help="Nuclei match over this IoU, at least 0 and below 1.")] = 0.5,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Score predicted label maps: AJI, AJI+, Dice, Dice2, DQ, SQ, PQ, F1, Hausdorff, and AP where there are scores.

@@ -144,9 +144,12 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
         overwrite: whether files that this program did not write may be replaced.
 
     Raises:
-        InputError: an output is an input, or is there already and was written or edited by something else.
+        InputError: an output is an input, or is there already and was written or edited by something else, or its
+            folder can't be made or written to.
     """
-    read = {path.resolve() for path in inputs}
+    outputs, read = list(outputs), {path.resolve() for path in inputs}
+    for folder in {path.parent for path in outputs}:
+        _check_folder(folder)
     there = [path for path in outputs if path.exists()]
     claimed = {folder: _claimed(folder) for folder in {path.parent for path in there}}
     for path in there:
@@ -162,26 +165,34 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
     return there
 
 
+def _check_folder(folder: Path) -> None:
+    """Raise `InputError` where no file can be written in a folder, or it can't be made; nothing is made yet."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written to, {there} is in the way; choose another folder")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to `path` when the block ends without an error.
 
     The temporary name keeps the suffix, since many writers choose the format by it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
-    os.close(handle)
-    os.chmod(name, 0o644)
-    temporary = Path(name)
+    path, temporary = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
+        os.close(handle)
+        os.chmod(name, 0o644)
+        temporary = Path(name)
         yield temporary
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:
@@ -201,14 +212,26 @@ def write_json(path: str | Path, content: object, compact: bool = False) -> None
         temporary.write_text(json.dumps(content, **layout) + "\n")
 
 
-def read_json(path: str | Path) -> dict:
+def read_json(path: str | Path, keys_once: bool = False) -> dict:
     """Return the JSON object at `path`.
+
+    Args:
+        path: the file.
+        keys_once: refuse an object with a key that stands twice; by itself JSON takes the last one.
 
     Raises:
         InputError: the file is missing or no valid JSON.
     """
     path = require_file(path)
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), object_pairs_hook=_unique if keys_once else None)
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); repair or remove the file") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return content

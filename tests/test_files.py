@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from cyclic.errors import InputError
-from cyclic.files import SUMS, check_outputs, claim, image_files, write_image, write_json
+from cyclic.files import SUMS, check_outputs, claim, image_files, read_json, write_image, write_json
 from cyclic.label_maps import write_label_map
 
 
@@ -67,3 +67,26 @@ def test_a_tiff_of_somebody_else_is_an_image(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match="same id"):
         image_files(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="sub: cannot be written to, .*file is in the way; choose another folder"):
+        check_outputs([tmp_path / "file" / "sub" / "scores.json"])
+    check_outputs([tmp_path / "new" / "sub" / "scores.json"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_place_where_nothing_can_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="scores.json: cannot be written"):
+        write_json(tmp_path / "file" / "scores.json", {})
+    with pytest.raises(InputError, match="cannot be written"):
+        write_json("/proc/nowhere/scores.json", {})
+
+
+def test_a_key_that_stands_twice_is_named_where_it_matters(tmp_path):
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": ["b"], "train": ["c"]}')
+    assert read_json(tmp_path / "split.json")["train"] == ["c"]
+    with pytest.raises(InputError, match="split.json: not valid JSON .key 'train' stands twice"):
+        read_json(tmp_path / "split.json", keys_once=True)

@@ -77,7 +77,7 @@ def _mat_classes(path: Path, labels: np.ndarray) -> np.ndarray | None:
     classes = read_mat(path, MAT_CLASS_KEYS)
     if classes is None:
         return None
-    if classes.shape != labels.shape or (classes < 0).any() or (classes % 1).any():
+    if classes.shape != labels.shape or classes.dtype.kind not in "buif" or (classes < 0).any() or (classes % 1).any():
         raise InputError(
             f"{path}: {' or '.join(MAT_CLASS_KEYS)} is no map of classes 0, 1, ... in the shape {labels.shape}; "
             "repair or remove it"
@@ -91,6 +91,8 @@ def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:
     try:
         features = [feature["properties"] for feature in content["features"]]
         scores = {int(properties["name"]): _score(properties["measurements"]) for properties in features}
+        for score in scores.values():
+            check_number(score, "score")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a feature lacks its label or score ({error!r}); export the file again") from error
     present = np.unique(labels[labels > 0]).tolist()
