@@ -13,9 +13,10 @@ from cyclic.cycle.context import Context, Inputs
 from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
 from cyclic.datasets.layouts import open_splits
 from cyclic.runs.board import Board
-from cyclic.runs.directory import SCORING, RunDirectory
+from cyclic.runs.directory import RunDirectory
 from cyclic.runs.paths import RunPaths
 from cyclic.runs.progress import Progress
+from cyclic.runs.state import SCORING
 
 # This many val images and as many training images are shown in TensorBoard.
 SHOWN = 2

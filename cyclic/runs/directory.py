@@ -24,13 +24,10 @@ import yaml
 
 from cyclic.config import RunConfig, read_stored, read_stored_strictly
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, is_litter, read_json, write_json
+from cyclic.files import atomic_path, is_litter, write_json
 from cyclic.retired import modernise
 from cyclic.runs.paths import RunPaths
-from cyclic.runs.state import ROW_IDENTITY, State, damage, digests, name_faults, read_state
-
-# Last parts of the stages whose result is a row of scores.
-SCORING = ("baseline", "pseudo_scores", "scores")
+from cyclic.runs.state import SCORING, State, damage, digests, name_faults, read_metrics, read_state, row_identity
 
 
 class RunDirectory:
@@ -91,14 +88,14 @@ class RunDirectory:
 
     def _read_rows(self) -> None:
         """Take the scores from `state.json` where `metrics.json` lacks them, and write it again."""
-        written, stored = _read_metrics(self.paths.metrics), self._state.rows
-        if written is None and stored is None:  # an earlier version kept no second copy
-            self._drop([key for key in self._state.finished if key.endswith(SCORING)])
-        rows = {_identity(row): row for row in stored or ()}
-        self._rows = {**(written or {}), **rows}
-        if self._state.finished and (written is None or not rows.keys() <= written.keys()):
-            warnings.warn(f"{self.paths.metrics}: lacks scores of this run; written again", stacklevel=2)
-            self._write_metrics()
+        written, state = read_metrics(self.paths), self._state
+        self._rows = {row_identity(row): row for row in [*(written or ()), *(state.rows or ())]}
+        if not state.finished or (written is not None and not state.lacks(written)):
+            return
+        if state.rows is None:  # an earlier version kept no second copy
+            self._drop([key for key in state.finished if key.endswith(SCORING)])
+        warnings.warn(f"{self.paths.metrics}: lacks scores of this run; written again", stacklevel=2)
+        self._write_metrics()
 
     @staticmethod
     def holds_run(path: str | Path) -> bool:
@@ -186,7 +183,7 @@ class RunDirectory:
         Each row has `source`, `cycle`, `round`, `split` and any number of metrics.
         """
         for row in rows:
-            self._rows[_identity(row)] = {name: _plain(value) for name, value in row.items()}
+            self._rows[row_identity(row)] = {name: _plain(value) for name, value in row.items()}
         self._write_metrics()
 
     @property
@@ -251,10 +248,6 @@ def _writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another --out") from error
 
 
-def _identity(row: dict) -> tuple:
-    return tuple(row[name] for name in ROW_IDENTITY)
-
-
 def _plain(value: object) -> object:
     """Return `value` as strict JSON can hold it: NumPy scalars as Python's, NaN and infinity as null, paths as text."""
     if isinstance(value, dict):
@@ -266,15 +259,6 @@ def _plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
-
-
-def _read_metrics(path: Path) -> dict[tuple, dict] | None:
-    if not path.exists():
-        return None
-    try:
-        return {_identity(row): row for row in read_json(path)["rows"]}
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the metrics of a run; remove it, and --resume writes it again") from error
 
 
 def _cut_torn_line(path: Path) -> None:

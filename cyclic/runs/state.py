@@ -10,14 +10,21 @@ from pathlib import Path
 import pydantic
 
 from cyclic.errors import InputError
-from cyclic.files import digest, is_litter, write_json
+from cyclic.files import digest, is_litter, read_json, write_json
 from cyclic.runs.paths import RunPaths
 
-# The fields that tell one row of scores from another.
-ROW_IDENTITY = ("source", "cycle", "round", "split")
+# The fields that tell one row of scores from another; that of a map belongs to no round.
+ROW_IDENTITY, NEEDED = ("source", "cycle", "round", "split"), ("source", "cycle", "split")
+# Last parts of the stages whose result is a row of scores.
+SCORING = ("baseline", "pseudo_scores", "scores")
 CURE = "restore it, or start again with another --out"
 # This many damaged files of a stage are named.
 NAMED = 3
+
+
+def row_identity(row: dict) -> tuple:
+    """Return what tells a row of scores from others."""
+    return tuple(row.get(name) for name in ROW_IDENTITY)
 
 
 class State(pydantic.BaseModel):
@@ -39,9 +46,15 @@ class State(pydantic.BaseModel):
     @pydantic.field_validator("rows")
     @classmethod
     def _rows_have_names(cls, rows: list[dict] | None) -> list[dict] | None:
-        if any(name not in row for row in rows or () for name in ROW_IDENTITY):
+        if any(name not in row for row in rows or () for name in NEEDED):
             raise ValueError("a row of scores without its source")
         return rows
+
+    def lacks(self, rows: list[dict]) -> bool:
+        """Whether scores of finished stages are missing among `rows`."""
+        if self.rows is None:
+            return not rows and any(key.endswith(SCORING) for key in self.finished)
+        return not {row_identity(row) for row in self.rows} <= {row_identity(row) for row in rows}
 
     def write(self, path: Path) -> None:
         """Write the state as JSON."""
@@ -56,8 +69,8 @@ def read_state(paths: RunPaths) -> State:
     """
     path = paths.state
     if not path.exists():
-        # Between its settings and its first line of log a run has no state yet.
-        if paths.log.exists() or paths.tiles.exists() or paths.cycles():
+        ended = paths.log.is_file() and b'"stage_end"' in paths.log.read_bytes()
+        if ended or paths.tiles.exists() or paths.cycles():
             raise InputError(f"{path}: missing, though this folder holds a run; {CURE}")
         return State(finished=[])
     try:
@@ -76,25 +89,42 @@ def digests(root: Path, outputs: Iterable[Path]) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): digest(path) for path in found if path.is_file() and not is_litter(path)}
 
 
-def damage(root: Path, state: State) -> dict[str, list[str]]:
-    """Return `{stage: [what is wrong with a file of it]}` of the finished stages whose files are not as they left them.
+def damage(root: Path, state: State) -> dict[str, dict[Path, str]]:
+    """Return `{stage: {file: what happened to it}}` of the finished stages whose files are not as they left them.
 
     Every byte is read: size and time of a file do not tell whether its content stayed.
     """
-    found = {}
+    found: dict[str, dict[Path, str]] = {}
     for key in state.finished:
-        faults = [_fault(root / name, before) for name, before in state.files.get(key, {}).items()]
-        if any(faults):
-            found[key] = [fault for fault in faults if fault]
+        for name, before in state.files.get(key, {}).items():
+            path = root / name
+            if not path.is_file():
+                found.setdefault(key, {})[path] = "is missing"
+            elif digest(path) != before:
+                found.setdefault(key, {})[path] = "was changed or damaged"
     return found
 
 
-def _fault(path: Path, before: str) -> str | None:
-    if not path.is_file():
-        return f"{path} is missing"
-    return None if digest(path) == before else f"{path} was changed or damaged"
+def read_metrics(paths: RunPaths) -> list[dict] | None:
+    """Return the rows of `metrics.json`, None where there is no such file.
+
+    Raises:
+        InputError: it holds no rows of scores.
+    """
+    if not paths.metrics.exists():
+        return None
+    try:
+        rows = read_json(paths.metrics)["rows"]
+        if any(name not in row for row in rows for name in NEEDED):
+            raise KeyError("source")
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{paths.metrics}: not the metrics of a run; remove it, and --resume writes it again"
+        ) from error
+    return rows
 
 
-def name_faults(faults: list[str]) -> str:
-    """Return the first faults with commas between, and how many more there are."""
-    return ", ".join(faults[:NAMED]) + (f" and {len(faults) - NAMED} more" if len(faults) > NAMED else "")
+def name_faults(faults: dict[Path, str]) -> str:
+    """Return the first damaged files with what happened to them, and how many more there are."""
+    named = [f"{path} {fault}" for path, fault in faults.items()]
+    return ", ".join(named[:NAMED]) + (f" and {len(named) - NAMED} more" if len(named) > NAMED else "")
