@@ -48,7 +48,9 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that cyclic did not write, too.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that cyclic did not write, or that were edited since, too.")
+]
 
 
 class Interrupted(Exception):
@@ -90,7 +92,8 @@ def tiles(
 ) -> None:
     """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
 
-    Of the labels only yes or no is kept. Train on the tiles with `--set tiles.folder=TILES`.
+    Of the labels only yes or no is kept. Train on the tiles with `--set tiles.folder=TILES`; those of val and test
+    images are left out there.
 
     Example: cyclic tiles --images data/images --labels data/labels --out tiles
     """
