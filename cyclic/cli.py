@@ -56,7 +56,9 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that cyclic did not write, too.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that cyclic did not write, or that were edited since, too.")
+]
 
 
 class Interrupted(Exception):
@@ -105,11 +107,12 @@ def tiles(
         float, typer.Option(min=0, max=1, help="A tile is negative if they cover at most this share.")
     ] = MAX_COVERAGE_NEGATIVE,
     balance: Annotated[bool, typer.Option(help="Keep as many positive as negative tiles, chosen by chance.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the choice that balancing makes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice that balancing makes.")] = 0,
 ) -> None:
     """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
 
-    Of the labels only yes or no is kept. Train on the tiles with `--set tiles.folder=TILES`.
+    Of the labels only yes or no is kept. Train on the tiles with `--set tiles.folder=TILES`; those of val and test
+    images are left out there.
 
     Example: cyclic tiles --images data/images --labels data/labels --out tiles
     """
@@ -248,7 +251,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the images: score the no-label baseline on them, too.", **FOLDER)
     ] = None,
     iou: Annotated[float, typer.Option(help="Nuclei match over this IoU, at least 0 and below 1.")] = 0.5,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     mpp: Annotated[
         float | None, typer.Option(help="Micrometres per pixel of all images, for false nuclei per mm²; default: 0.25.")
     ] = None,

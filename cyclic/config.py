@@ -20,6 +20,12 @@ from cyclic.retired import fill_first_defaults, fixed_value, is_first_version, m
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+# What no network is larger than: sides in pixels, channels, and things of a picture or a step.
+Side = Annotated[int, Field(ge=1, le=4096)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Colour = Annotated[float, Field(ge=0, le=255)]
+Rate = Annotated[float, Field(gt=0, le=1)]
 Level = Literal["C2", "C3", "C4", "C5"]
 Optimizer = Literal["adamw", "sgd"]
 
@@ -30,8 +36,28 @@ _NOTHING = object()
 BASE = "base"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once; by itself PyYAML takes the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: object, info: pydantic.ValidationInfo) -> object:
+        # Pydantic takes true for 1, and YAML takes "yes" for true.
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false are no value of this key")
+        return value
 
 
 class BackboneConfig(_Section):
@@ -56,34 +82,43 @@ class TilesConfig(_Section):
     folder: str | None = Field(
         None, description="Folder with positive/ and negative/. null cuts tiles from labelled training images."
     )
-    size: Positive = Field(64, description="Side of a tile; set it to the side of your own tiles.")
-    stride: Positive = Field(48, description="Distance of positive tiles. Negative ones lie four times as dense.")
+    size: Side = Field(64, description="Side of a tile; set it to the side of your own tiles.")
+    stride: Side = Field(48, description="Distance of positive tiles. Negative ones lie four times as dense.")
 
 
 class ClassifierConfig(_Section):
     """The classifier of tiles."""
 
     levels: list[Level] = Field(
-        ["C3", "C5"], description="Backbone levels that carry a head; the answer is the mean of their logits."
+        ["C3", "C5"],
+        min_length=1,
+        description="Backbone levels that carry a head; the answer is the mean of their logits.",
     )
-    hidden: Positive | None = Field(
+    hidden: Count | None = Field(
         None, description="Units of a hidden layer in each head; null for none, 1024 in the paper."
     )
     steps: Positive = Field(300, description="Training steps in cycle 1.")
     later_steps: Positive | None = Field(
         100, description="Training steps in a later cycle; null for steps times the cycle's number, as in the paper."
     )
-    batch: Positive = Field(32, description="Tiles a step; half of them positive.")
+    batch: Count = Field(32, description="Tiles a step; half of them positive.")
     optimizer: Optimizer = Field(
         "adamw", description="adamw warms up and decays its rate; sgd keeps it constant, as in the paper."
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Peak learning rate in cycle 1.")
-    later_learning_rate: Annotated[float, Field(gt=0)] = Field(2e-4, description="Peak learning rate in later cycles.")
+    learning_rate: Rate = Field(1e-3, description="Peak learning rate in cycle 1.")
+    later_learning_rate: Rate = Field(2e-4, description="Peak learning rate in later cycles.")
     shear: Share = Field(0.0, description="Random shear of a tile, up to this tangent.")
-    zoom: Share = Field(0.1, description="Random zoom of a tile, up to this share.")
-    stain_jitter: Annotated[float, Field(ge=0)] = Field(
+    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="Random zoom of a tile, up to this share.")
+    stain_jitter: Share = Field(
         0.05, description="Spread of the random change of each stain, as a share; raise it for slides of many stains."
     )
+
+    @pydantic.field_validator("levels")
+    @classmethod
+    def _each_level_once(cls, levels: list[Level]) -> list[Level]:
+        if len(set(levels)) < len(levels):
+            raise ValueError("a level stands twice")
+        return levels
 
 
 class MapsConfig(_Section):
@@ -112,7 +147,7 @@ class PseudoConfig(_Section):
     max_area: Positive | None = Field(
         None, description="Largest component; null for no limit. Set it where packed nuclei merge into dark bands."
     )
-    count: Annotated[float, Field(ge=0)] | None = Field(
+    count: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Keep at most this many for 1000 x 1000 pixels; null for no limit."
     )
     share: Share | None = Field(
@@ -127,27 +162,27 @@ WIDTHS = {"tiny": (64, 64, 64, 256), "small": (128, 128, 128, 512), "matterport"
 class MaskRcnnConfig(_Section):
     """Mask R-CNN and its training. Lengths in network pixels: source pixels times `scale`."""
 
-    width: Literal["tiny", "small", "matterport"] | tuple[Positive, Positive, Positive, Positive] = Field(
+    width: Literal["tiny", "small", "matterport"] | tuple[Channels, Channels, Channels, Channels] = Field(
         "small",
         description="Size of the heads: tiny for trials, small for CPU cores, matterport as published. Or four "
         "numbers: channels of pyramid, RPN and mask head, units of the box head.",
     )
-    crop: Positive = Field(320, description="Side of a training crop, divisible by 64.")
-    batch: Positive = Field(2, description="Crops a step.")
+    crop: Side = Field(320, description="Side of a training crop, divisible by 64.")
+    batch: Count = Field(2, description="Crops a step.")
     steps: Positive = Field(1000, description="Training steps of the first teacher.")
     later_steps: Positive = Field(600, description="Training steps of each student, and of later teachers.")
     optimizer: Optimizer = Field(
         "adamw", description="adamw warms up and decays its rate; sgd keeps it constant, as in the paper."
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="Peak learning rate of the first teacher.")
-    later_learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="Peak learning rate after it.")
-    anchor_scales: tuple[Positive, Positive, Positive, Positive, Positive] = Field(
+    learning_rate: Rate = Field(5e-4, description="Peak learning rate of the first teacher.")
+    later_learning_rate: Rate = Field(3e-4, description="Peak learning rate after it.")
+    anchor_scales: tuple[Side, Side, Side, Side, Side] = Field(
         (16, 32, 64, 128, 256), description="Side of the anchors of each pyramid level; halve them for scale 1."
     )
-    rpn_anchors: Positive = Field(128, description="Anchors of a crop that bear loss.")
-    rois: Positive = Field(64, description="ROIs of a crop that are trained.")
-    proposals: Positive = Field(500, description="Proposals of a crop in training.")
-    stain_jitter: Annotated[float, Field(ge=0)] = Field(
+    rpn_anchors: Count = Field(128, description="Anchors of a crop that bear loss.")
+    rois: Count = Field(64, description="ROIs of a crop that are trained.")
+    proposals: Count = Field(500, description="Proposals of a crop in training.")
+    stain_jitter: Share = Field(
         0.2, description="Spread of the random change of each stain, as a share; raise it for slides of many stains."
     )
 
@@ -180,7 +215,7 @@ class RoundsConfig(_Section):
 class DetectionConfig(_Section):
     """Detection in whole images. Tile, overlap and areas in source pixels at the resolution `mpp`."""
 
-    tile: Annotated[int, Field(ge=SMALLEST_TILE)] = Field(
+    tile: Annotated[int, Field(ge=SMALLEST_TILE, le=4096)] = Field(
         256, description="Side of a tile, 16 or more. A larger one needs more memory."
     )
     overlap: Annotated[int, Field(ge=0)] = Field(
@@ -188,13 +223,13 @@ class DetectionConfig(_Section):
         description="Pixels that neighbouring tiles share; more than the length of most nuclei. A larger nucleus where "
         "tiles meet is looked at in a window of its own.",
     )
-    batch: Positive = Field(1, description="Tiles detected at a time; 4 to 16 on a GPU.")
-    proposals: Positive = Field(1000, description="Proposals of a tile.")
-    max_instances: Positive = Field(400, description="Detections of a tile at most.")
+    batch: Count = Field(1, description="Tiles detected at a time; 4 to 16 on a GPU.")
+    proposals: Count = Field(1000, description="Proposals of a tile.")
+    max_instances: Count = Field(400, description="Detections of a tile at most.")
     score: Share = Field(0.3, description="Lowest score of a nucleus. Raise it for fewer false ones.")
     box_iou: Share = Field(0.7, description="Box overlap (IoU) over which the weaker detection of a tile goes.")
     mask_iou: Share = Field(0.3, description="Mask overlap (IoU) over which the weaker detection goes.")
-    shape_power: Annotated[float, Field(ge=0)] = Field(
+    shape_power: Annotated[float, Field(ge=0, le=100)] = Field(
         8.0,
         description="Of two overlapping detections the one with the larger score x (fit to an ellipse) ^ power stays; "
         "0 compares scores alone.",
@@ -227,7 +262,7 @@ class DetectionConfig(_Section):
 class RunConfig(_Section):
     """All settings of a run."""
 
-    seed: int = Field(0, description="Seed of every random choice of the run.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Seed of every random choice of the run.")
     supervision: Literal["image", "none", "instance"] = Field(
         "image",
         description="image: yes/no answers for tiles. none: hematoxylin alone, without any label. instance: the upper "
@@ -242,13 +277,13 @@ class RunConfig(_Section):
         5,
         description="Cycles of classifier and Mask R-CNN. A run goes on with more of them: `--resume --set cycles=7`.",
     )
-    scale: Positive = Field(2, description="Enlargement of every image before the networks.")
+    scale: Annotated[int, Field(ge=1, le=8)] = Field(2, description="Enlargement of every image before the networks.")
     mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         0.25,
         description="Micrometres per pixel of the training images. Images of another are rescaled to it before "
         "prediction. null where they differ: nothing is rescaled.",
     )
-    mean_pixel: tuple[float, float, float] = Field(
+    mean_pixel: tuple[Colour, Colour, Colour] = Field(
         (189.44, 136.76, 169.23),
         description="Mean red, green and blue of the training images, 0 to 255, which is subtracted.",
     )
@@ -278,6 +313,10 @@ class RunConfig(_Section):
             (
                 self.detection.tile - self.detection.overlap >= SMALLEST_STEP,
                 f"detection.tile has to be {SMALLEST_STEP} pixels larger than detection.overlap",
+            ),
+            (
+                self.pseudo.max_area is None or self.pseudo.min_area <= self.pseudo.max_area,
+                "pseudo.min_area must not exceed pseudo.max_area",
             ),
             (self.mask_rcnn.crop % 64 == 0, "mask_rcnn.crop has to be divisible by 64"),
             (self.maps.level in self.classifier.levels, "maps.level has to be one of classifier.levels"),
@@ -404,7 +443,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
             if not isinstance(section, dict):
                 raise InputError(f"--set {override}: {name} holds a value, not further keys")
         try:
-            section[last] = yaml.safe_load(value)
+            section[last] = yaml.load(value, _Loader)
         except yaml.YAMLError as error:
             raise InputError(f"--set {override}: the value is not valid YAML") from error
     return content
@@ -445,7 +484,7 @@ def _read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[str, di
         raise InputError(f"{path}: no such configuration file; see configs/ for examples")
     try:
         text = path.read_text()
-        content = yaml.safe_load(text) or {}
+        content = yaml.load(text, _Loader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
     if not text.strip():  # what a full disk leaves of a file; defaults would start quite another run

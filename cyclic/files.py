@@ -2,14 +2,17 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image, PngImagePlugin
 
 from cyclic.errors import InputError
@@ -27,9 +30,12 @@ SIGNS = (
     b"| AJI |",
 )
 HEAD = 4096  # bytes
+# Lists what was written into a folder, in the format of sha256sum, so that an edit by hand can be told.
+SUMS = ".cyclic.sums"
 LITTER = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+TIFF_SUFFIXES = (".tif", ".tiff")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".mat")
 
 
@@ -38,8 +44,10 @@ def is_litter(path: Path) -> bool:
     return path.name.startswith(".") or path.name in LITTER
 
 
-def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
-    """Return `{image id: path}` of the files in `folder` with one of `suffixes`, sorted by id.
+def files_by_id(
+    folder: str | Path, suffixes: tuple[str, ...], what: str, wanted: Callable[[Path], bool] = lambda _: True
+) -> dict[str, Path]:
+    """Return `{image id: path}` of the `wanted` files in `folder` with one of `suffixes`, sorted by id.
 
     The image id is the file name without its suffix. `what` names the content in messages ("images", "label maps").
 
@@ -49,7 +57,7 @@ def files_by_id(folder: str | Path, suffixes: tuple[str, ...], what: str) -> dic
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder that holds the {what}")
-    found = by_id(sorted(folder.iterdir()), suffixes)
+    found = by_id(sorted(filter(wanted, folder.iterdir())), suffixes)
     if not found:
         raise InputError(f"{folder}: no {what} ({', '.join(suffixes)}) in this folder")
     return found
@@ -72,8 +80,8 @@ def by_id(paths: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, Path]:
 
 
 def image_files(folder: str | Path) -> dict[str, Path]:
-    """Return `{image id: path}` of the images in `folder`; see `files_by_id`."""
-    return files_by_id(folder, IMAGE_SUFFIXES, "images")
+    """Return `{image id: path}` of the images in `folder`, without label maps of this program; see `files_by_id`."""
+    return files_by_id(folder, IMAGE_SUFFIXES, "images", lambda path: not is_our_label_map(path))
 
 
 def label_files(folder: str | Path) -> dict[str, Path]:
@@ -93,15 +101,53 @@ def require_file(path: str | Path) -> Path:
     return path
 
 
-def is_ours(path: Path) -> bool:
-    """Whether this program wrote the file: its mark is in the file's first bytes."""
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def carries_mark(path: Path) -> bool:
+    """Whether this program wrote the file, which somebody may have edited since."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return is_our_label_map(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
     return any(sign in head for sign in SIGNS)
 
 
+def is_our_label_map(path: Path) -> bool:
+    """Whether a file is a label map that this program wrote, which is no image to predict or to train on."""
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
+        return False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            software = tiff.pages.first.tags.get("Software")
+    except Exception:  # each kind of broken file raises another; whoever reads its pixels says what is wrong
+        return False
+    return software is not None and software.value == MARK
+
+
+def claim(path: Path) -> None:
+    """Note beside a file that this program wrote it just now; see `check_outputs`."""
+    with (path.parent / SUMS).open("a", encoding="utf-8") as file:
+        file.write(f"{digest(path)}  {path.name}\n")
+
+
+def _claimed(folder: Path) -> dict[str, set[str]]:
+    """Return `{file name: digests}` of what was claimed in a folder."""
+    claimed = defaultdict(set)
+    path = folder / SUMS
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        written, _, name = line.partition("  ")
+        claimed[name].add(written)
+    return claimed
+
+
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrite: bool = False) -> list[Path]:
     """Refuse to write over files that a user may need, and return the files that will be replaced.
+
+    A file counts as this program's while it is as `claim` found it. Where none was claimed, the mark in it decides.
 
     Args:
         outputs: files that will be written.
@@ -109,19 +155,24 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
         overwrite: whether files that this program did not write may be replaced.
 
     Raises:
-        InputError: an output is an input, or is there already and was written by something else.
+        InputError: an output is an input, or is there already and was written or edited by something else, or its
+            folder can't be made or written to.
     """
-    read = {path.resolve() for path in inputs}
+    outputs, read = list(outputs), {path.resolve() for path in inputs}
+    for folder in {path.parent for path in outputs}:
+        _check_folder(folder)
     there = [path for path in outputs if path.exists()]
+    claimed = {folder: _claimed(folder) for folder in {path.parent for path in there}}
     for path in there:
         if path.resolve() in read:
             raise InputError(f"{path}: would be replaced by its own result; choose another folder or file")
         if path.is_dir():
             raise InputError(f"{path}: a folder lies where a file is to be written; remove it or choose another place")
-        if not overwrite and not is_ours(path):
-            raise InputError(
-                f"{path}: exists, and cyclic did not write it; choose another folder or file, or add --overwrite"
-            )
+        written = claimed[path.parent].get(path.name)
+        if overwrite or (carries_mark(path) if written is None else digest(path) in written):
+            continue
+        reason = "cyclic did not write it" if written is None else "was edited since cyclic wrote it"
+        raise InputError(f"{path}: exists, and {reason}; choose another folder or file, or add --overwrite")
     return there
 
 
@@ -146,6 +197,13 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path}: no folder can be made here; {cure(error)}") from error
 
 
+def _check_folder(folder: Path) -> None:
+    """Raise `InputError` where no file can be written in a folder, or it can't be made; nothing is made yet."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written to, {there} is in the way; choose another folder")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to `path` when the block ends without an error.
@@ -154,17 +212,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
-    os.close(handle)
-    os.chmod(name, 0o644)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
+        os.close(handle)
+        os.chmod(name, 0o644)
+        temporary = Path(name)
         yield temporary
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {cure(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:
@@ -184,14 +244,26 @@ def write_json(path: str | Path, content: object, compact: bool = False) -> None
         temporary.write_text(json.dumps(content, **layout) + "\n")
 
 
-def read_json(path: str | Path) -> dict:
+def read_json(path: str | Path, keys_once: bool = False) -> dict:
     """Return the JSON object at `path`.
+
+    Args:
+        path: the file.
+        keys_once: refuse an object with a key that stands twice; by itself JSON takes the last one.
 
     Raises:
         InputError: the file is missing or no valid JSON.
     """
     path = require_file(path)
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), object_pairs_hook=_unique if keys_once else None)
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); repair or remove the file") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return content

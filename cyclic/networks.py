@@ -116,7 +116,7 @@ class Models:
         self.network = Network(self.mrcnn_config, self.backbone)
         self.classifier = _classifier(config, self.backbone)
         if config.backbone.weights:
-            h5.load_weights(config.backbone.weights, self.network)
+            _start_from(config.backbone.weights, self.network, self.backbone)
 
     def load(self, *paths: str | Path) -> None:
         """Load weights files into every layer they name, one after the other."""
@@ -174,6 +174,16 @@ def _backbone(config: RunConfig) -> keras.Model:
     return build_backbone(config.backbone.name, norm=config.backbone.norm)
 
 
+def _start_from(path: str, network: Network, backbone: keras.Model) -> None:
+    """Load what a weights file has of the network, and the backbone wholly."""
+    missing = [name for name in h5.load_weights(path, network).missing if name in h5.leaf_layers(backbone)]
+    if missing:
+        raise InputError(
+            f"{path}: lacks {len(missing)} layers of the backbone, e.g. {missing[0]}; give weights of the network that "
+            "backbone.name names"
+        )
+
+
 def _classifier(config: RunConfig, backbone: keras.Model) -> keras.Model:
     return build_classifier(backbone, levels=tuple(config.classifier.levels), hidden=config.classifier.hidden)
 
@@ -187,8 +197,8 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
             a smaller overlap, half a tile at most.
 
     Raises:
-        InputError: the file is missing, unreadable, lacks a layer or holds no settings; or an override is out of range
-            or of another section.
+        InputError: the file is missing, unreadable, damaged, lacks a layer or holds no settings, or those of another
+            network; or an override is out of range or of another section.
     """
     stored = _stored_config(path)
     if "mpp" not in stored.model_fields_set and not any(override.startswith("mpp=") for override in overrides):
@@ -200,11 +210,18 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
     config = _with_detection(stored, overrides)
     keras.config.set_dtype_policy(precision(config))
     network = Network(mask_rcnn_config(config), _backbone(config))
-    missing = h5.load_weights(path, network).missing
-    if missing:
+    other = f"{path}: its settings are of another network than its weights"
+    try:
+        report = h5.load_weights(path, network)
+    except h5.OtherShapes as error:
+        raise InputError(f"{other} (other shapes in layer {error.layer}); copy or train the file again") from error
+    if report.missing:
         raise InputError(
-            f"{path}: lacks {len(missing)} layers of its own network, e.g. {missing[0]}; copy or train the file again"
+            f"{path}: lacks {len(report.missing)} layers of its own network, e.g. {report.missing[0]}; copy or train "
+            "the file again"
         )
+    if report.unused:
+        raise InputError(f"{other} (they have no {report.unused[0]}); copy or train the file again")
     return MaskRCNN("inference", network.config, network=network), config
 
 
@@ -240,15 +257,16 @@ def load_classifier(path: str | Path, config: RunConfig, part: str | None = None
         part: the part of the file that holds it; None: the file itself.
 
     Raises:
-        InputError: the file is missing or unreadable, or lacks a layer of the classifier.
+        InputError: the file is missing or unreadable, lacks a layer of the classifier or has others.
     """
     classifier = _classifier(config, _backbone(config))
-    missing = h5.load_weights(path, classifier, part=part).missing
-    if missing:
-        raise InputError(
-            f"{path}: no classifier of this run ({len(missing)} layers missing, e.g. {missing[0]}); give "
-            "cycle_K/classifier.weights.h5 of the run that trained the model"
-        )
+    report = h5.load_weights(path, classifier, part=part)
+    for what, names in (("missing", report.missing), ("too many", report.unused)):
+        if names:
+            raise InputError(
+                f"{path}: no classifier of this run ({len(names)} layers {what}, e.g. {names[0]}); give "
+                "cycle_K/classifier.weights.h5 of the run that trained the model"
+            )
     return classifier
 
 

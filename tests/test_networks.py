@@ -15,6 +15,7 @@ from cyclic.mrcnn.weights import h5
 from cyclic.mrcnn.weights.h5 import leaf_layers
 from cyclic.networks import (
     Models,
+    load_classifier,
     load_mask_rcnn,
     load_own_classifier,
     mask_rcnn_config,
@@ -137,6 +138,60 @@ def test_a_file_without_one_of_its_layers_is_no_model(models, tmp_path, layer):
         del file[layer]
     with pytest.raises(InputError, match=f"model.weights.h5: lacks 1 layers of its own network, e.g. {layer}"):
         load_mask_rcnn(path)
+
+
+def stored_settings(*settings):
+    return {"run_config": json.dumps(load_config((), (*SMALL, *settings)).model_dump(mode="json"))}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("backbone.name=resnet34", "lacks 32 layers of its own network, e.g. res2c_branch2a"),
+        ("backbone.name=resnet50", "its settings are of another network than its weights .other shapes in layer "),
+        ("backbone.norm=batch", "its settings are of another network than its weights .other shapes in layer bn"),
+        ("mask_rcnn.width=tiny", "its settings are of another network than its weights .other shapes in layer fpn"),
+    ],
+)
+def test_settings_of_another_network_than_the_weights_are_named(models, tmp_path, setting, message):
+    path = tmp_path / "model.weights.h5"
+    h5.save_weights(path, models.network, stored_settings(setting))
+    with pytest.raises(InputError, match=f"model.weights.h5: {message}"):
+        load_mask_rcnn(path)
+
+
+def test_weights_of_more_layers_than_the_settings_know_are_named(tmp_path):
+    """A resnet34 has every layer of a resnet18, in its shape."""
+    path = tmp_path / "model.weights.h5"
+    large = Models(load_config((), (*SMALL, "backbone.name=resnet34")))
+    h5.save_weights(path, large.network, stored_settings())
+    with pytest.raises(InputError, match="settings are of another network than its weights .they have no res2c_branch"):
+        load_mask_rcnn(path)
+    large.save_classifier(path)
+    with pytest.raises(InputError, match="no classifier of this run .32 layers too many, e.g. res2c"):
+        load_classifier(path, load_config((), SMALL))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("{broken", "its settings are not valid JSON"), ("[1]", "holds no settings")]
+)
+def test_broken_settings_are_one_line(models, tmp_path, content, message):
+    path = tmp_path / "model.weights.h5"
+    h5.save_weights(path, models.network, {"run_config": content})
+    with pytest.raises(InputError, match=f"model.weights.h5: {message}"):
+        load_mask_rcnn(path)
+
+
+def test_a_run_does_not_start_from_a_backbone_with_a_hole(models, tmp_path):
+    path = tmp_path / "start.h5"
+    models.save_classifier(path)  # no layer of Mask R-CNN's own, which is no fault
+    Models(load_config((), (*SMALL, f"backbone.weights={path}")))
+    with h5py.File(path, "r+") as file:
+        file.attrs["layer_names"] = [name for name in file.attrs["layer_names"] if name != b"conv1"]
+    with pytest.raises(
+        InputError, match="start.h5: lacks 1 layers of the backbone, e.g. conv1; give weights of the network"
+    ):
+        Models(load_config((), (*SMALL, f"backbone.weights={path}")))
 
 
 def test_other_detection_settings(models, tmp_path):

@@ -1,56 +1,128 @@
-"""What is looked at before a run starts or goes on: is the data the same, and which labels will not count?"""
+"""What is looked at before a run starts or goes on: is all there, is the data the same, which labels will not count?"""
 
-import hashlib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cyclic.cycle.context import Context
+from cyclic.cycle.context import Context, Inputs
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.tile_folder import count_placed
+from cyclic.datasets.tile_folder import check_size, count_placed, load_tiles, tiles_of
 from cyclic.errors import InputError
-from cyclic.files import read_json, write_json
+from cyclic.files import digest, read_json, write_json
+from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
+from cyclic.mrcnn.weights.h5 import read_attributes
 from cyclic.resolution import read_resolution, same
 
 NAMED = 3
+# The name in `data.json` of the tiles that a user gives.
+TILES = "tiles"
 
 
-def check_same_data(path: Path, data: Path, train: NucleiDataset, val: NucleiDataset | None) -> None:
+def check_inputs(inputs: Inputs) -> None:
+    """Look for what would stop a new run in its first stages, before its folder is made.
+
+    Raises:
+        InputError: no weights or tiles where the settings say, tiles of another size than they say, no labels to cut
+            tiles from or to train on, or an image smaller than a tile.
+    """
+    config, train = inputs.config, inputs.train
+    if config.backbone.weights:
+        read_attributes(config.backbone.weights)
+    if config.supervision == "none":
+        return
+    if config.supervision == "image" and config.tiles.folder:
+        check_size(given_tiles(inputs), config.tiles.size)
+        return
+    without = [name for name in train.ids if not train.has_labels(name)]
+    if without:
+        raise InputError(f"{inputs.data}: {_labels_missing(config.supervision, without, train.ids)}")
+    for name in train.ids if config.supervision == "image" else ():
+        path, shape = train.image_path(name), read_shape(train.image_path(name))
+        if min(shape) < config.tiles.size:
+            raise InputError(f"{path}: {shape[0]} x {shape[1]} pixels, smaller than a tile; lower tiles.size")
+
+
+def _labels_missing(supervision: str, without: list[str], names: list[str]) -> str:
+    if supervision == "instance":
+        return f"not every training image has labels; add them or choose another supervision: {_name(without)}"
+    if len(without) == len(names):
+        return "no labels to cut tiles from; set tiles.folder to a folder with positive/ and negative/"
+    return f"not every training image has labels; add them or set tiles.folder: {_name(without)}"
+
+
+def given_tiles(inputs: Inputs) -> list[Path]:
+    """Return the tiles of `tiles.folder` that may train; none where the run cuts its own.
+
+    Raises:
+        InputError: the folder is missing, or holds no such tile of one of the classes.
+    """
+    folder = inputs.config.tiles.folder
+    if inputs.config.supervision != "image" or folder is None:
+        return []
+    try:
+        return load_tiles(folder, inputs.held_ids).paths
+    except InputError as error:
+        raise InputError(f"tiles.folder = {folder}: {error}") from error
+
+
+def check_same_data(
+    path: Path, data: Path, train: NucleiDataset, val: NucleiDataset | None, tiles: Sequence[Path] = ()
+) -> None:
     """Remember which images a run was given, or compare them with those that it was given before.
 
     Args:
         path: `data.json` of the run.
         data: folder of the data set, for messages.
         train, val: its images.
+        tiles: the tiles that a user gives.
 
     Raises:
-        InputError: an image was added, taken out, changed, or moved to another split.
+        InputError: an image or tile was added, taken out, changed, or moved to another split; or `path` is broken.
     """
     now = {
-        split: {name: _digest(dataset.image_path(name)) for name in dataset.ids}
+        split: {name: digest(dataset.image_path(name)) for name in dataset.ids}
         for split, dataset in (("train", train), ("val", val))
         if dataset is not None
     }
+    if tiles:
+        now[TILES] = {f"{tile.parent.name}/{tile.name}": digest(tile) for tile in tiles}
     if not path.is_file():
         write_json(path, now)
         return
-    before = read_json(path)
+    before = _read_data(path)
     cure = "restore the data set, or start a new run with another --out"
     for split in sorted({*before, *now}):
-        old, new = before.get(split, {}), now.get(split, {})
+        if split == TILES and split not in before:  # a run of an earlier version
+            continue
+        old, new, what = before.get(split, {}), now.get(split, {}), "tile" if split == TILES else "image"
         for name in [*old, *new]:
             if name not in new:
-                raise InputError(f"{data}: image {name} was in {split!r} when the run began; {cure}")
+                raise InputError(f"{data}: {what} {name} was in {split!r} when the run began; {cure}")
             if name not in old:
-                raise InputError(f"{data}: image {name} came to {split!r} after the run began; {cure}")
+                raise InputError(f"{data}: {what} {name} came to {split!r} after the run began; {cure}")
             if old[name] != new[name]:
-                raise InputError(f"{data}: image {name} is another one than when the run began; {cure}")
+                raise InputError(f"{data}: {what} {name} is another one than when the run began; {cure}")
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _read_data(path: Path) -> dict[str, dict[str, str]]:
+    content = read_json(path)
+    if not isinstance(content, dict) or not all(isinstance(files, dict) for files in content.values()):
+        raise InputError(f"{path}: not the images of a run; restore it, or start again with another --out")
+    return content
+
+
+def check_run_tiles(context: Context) -> None:
+    """Refuse a tile that came to the run's own tiles after they were cut: the classifier would learn from it.
+
+    Raises:
+        InputError: there is one.
+    """
+    if context.run.is_finished("tiles") and not context.config.tiles.folder:
+        for path in context.run.strangers("tiles", context.paths.tiles):
+            raise InputError(f"{path}: not a tile that this run cut; move it elsewhere")
 
 
 def warn_of_unused_labels(context: Context) -> None:
@@ -59,8 +131,10 @@ def warn_of_unused_labels(context: Context) -> None:
     without = [name for name in context.val_ids if name not in scored]
     if scored and without:
         warnings.warn(f"{context.data}: {_name(without)} of val have no labels and are not scored", stacklevel=2)
-    if context.config.tiles.folder and context.config.trusts_negative_tiles:
-        _warn_of_tiles_without_a_place(context)
+    if context.config.supervision == "image" and context.config.tiles.folder:
+        _warn_of_held_tiles(context)
+        if context.config.trusts_negative_tiles:
+            _warn_of_tiles_without_a_place(context)
 
 
 def warn_of_resolution(context: Context) -> None:
@@ -91,13 +165,22 @@ def warn_of_masks(context: Context, truths: dict[str, np.ndarray]) -> None:
         )
 
 
+def _warn_of_held_tiles(context: Context) -> None:
+    held = tiles_of(context.tiles, context.held_ids)
+    if held:
+        warnings.warn(
+            f"{context.tiles}: {sum(held.values())} tiles are of val or test and do not train: {_name([*held])}",
+            stacklevel=3,
+        )
+
+
 def _warn_of_tiles_without_a_place(context: Context) -> None:
-    total, placed = count_placed(context.tiles, set(context.train.ids))
+    total, placed = count_placed(context.tiles, set(context.train.ids), context.held_ids)
     if placed < total:
         warnings.warn(
             f"{context.tiles}: {total - placed} of {total} negative tiles are not named <image id>_<y>_<x> after a "
             "training image; they train the classifier, but mark no background",
-            stacklevel=2,
+            stacklevel=3,
         )
 
 

@@ -61,6 +61,11 @@ class Inputs:
         return self.val.ids if self.val else []
 
     @property
+    def held_ids(self) -> set[str]:
+        """Ids of the val and test images: no tile of theirs may train."""
+        return {name for split, names in self.train.splits.items() if split != "train" for name in names}
+
+    @property
     def scored_ids(self) -> list[str]:
         """Ids of the val images that have instance labels to compare with."""
         return [name for name in self.val_ids if self.val is not None and self.val.has_labels(name)]

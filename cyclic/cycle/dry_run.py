@@ -15,13 +15,12 @@ import numpy as np
 
 from cyclic.activation.maps import TILE, window_corners
 from cyclic.config import RunConfig
+from cyclic.cycle.checks import check_inputs
 from cyclic.cycle.context import Inputs
 from cyclic.cycle.schedule import Training
 from cyclic.cycle.stages import classifier, mask_rcnn
 from cyclic.cycle.stages.maps import image_map
 from cyclic.datasets.layouts import open_splits
-from cyclic.datasets.tile_folder import load_tiles
-from cyclic.errors import InputError
 from cyclic.inference.detect import detect
 from cyclic.pseudo.masks import PseudoMasks
 from cyclic.pseudo.recipe import recipe_of
@@ -53,7 +52,7 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
     """
     train, val = open_splits(data)
     inputs = Inputs(config, Path(data), train, val)
-    _check_labels(inputs)
+    check_inputs(inputs)
     rows = [stage(inputs) for stage in _stages(config)]
     for row in rows:
         row["hours"] = row["unit_s"] * row["units"] / 3600
@@ -63,17 +62,6 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
 def _stages(config: RunConfig) -> tuple[Callable[[Inputs], dict], ...]:
     before = {"image": (_classifier, _map, _pseudo_masks), "none": (_pseudo_masks,), "instance": ()}
     return (*before[config.supervision], _mask_rcnn, _detection)
-
-
-def _check_labels(inputs: Inputs) -> None:
-    config = inputs.config
-    if config.supervision == "none":
-        return
-    if config.supervision == "image" and config.tiles.folder:
-        load_tiles(config.tiles.folder)
-    elif not all(map(inputs.train.has_labels, inputs.train.ids)):
-        instead = "set tiles.folder" if config.supervision == "image" else "choose another supervision"
-        raise InputError(f"{inputs.data}: not every training image has labels; add them or {instead}")
 
 
 def _classifier(inputs: Inputs) -> dict:

@@ -1,6 +1,6 @@
 """All stages of a run, in order; a stage that finished before is not run again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -8,13 +8,22 @@ from typing import NamedTuple
 from cyclic.allocator import keep_freed_memory, release_freed_memory
 from cyclic.config import RunConfig
 from cyclic.cycle import pictures
-from cyclic.cycle.checks import check_same_data, warn_of_resolution, warn_of_unused_labels
-from cyclic.cycle.context import Context
+from cyclic.cycle.checks import (
+    check_inputs,
+    check_run_tiles,
+    check_same_data,
+    given_tiles,
+    warn_of_resolution,
+    warn_of_unused_labels,
+)
+from cyclic.cycle.context import Context, Inputs
 from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
 from cyclic.datasets.layouts import open_splits
 from cyclic.runs.board import Board
 from cyclic.runs.directory import LAST_STAGE, RunDirectory
+from cyclic.runs.paths import RunPaths
 from cyclic.runs.progress import Progress
+from cyclic.runs.state import SCORING
 
 # This many val images and as many training images are shown in TensorBoard.
 SHOWN = 2
@@ -33,16 +42,23 @@ class Stage(NamedTuple):
         key: its name in `state.json`, such as "cycle_1/round_0/train".
         run: does it.
         show: shows what it wrote, once it has ended.
+        outputs: files and folders that it writes, as paths within the run.
     """
 
     key: str
     run: Callable[[], None]
     show: Callable[[], None] = lambda: None
+    outputs: tuple[Path, ...] = ()
 
     @property
     def kind(self) -> str:
         """The last part of the key."""
         return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether later stages read what it writes; scores and pictures are for people."""
+        return self.kind not in (*SCORING, "finish")
 
 
 def train(
@@ -71,16 +87,25 @@ def train(
     """
     keep_freed_memory()
     train_set, val_set = open_splits(data)
+    inputs, known = Inputs(config, Path(data), train_set, val_set), RunPaths(Path(out)).data
+    if not resume:
+        check_inputs(inputs)
+    check_data = partial(check_same_data, known, Path(data), train_set, val_set, given_tiles(inputs))
+    # What a run was given is compared before a line of it is written.
+    if resume and known.is_file():
+        check_data()
     with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
-        check_same_data(run.paths.data, Path(data), train_set, val_set)
+        if not known.is_file():
+            check_data()
         run.log("data", folder=str(Path(data).resolve()))
         shown = [*(val_set.ids if val_set else [])[:SHOWN], *train_set.ids[:SHOWN]]
         with progress or Progress() as display, Board(run.paths.tensorboard, shown) as board:
             context = Context(config, Path(data), train_set, val_set, run, display, board)
+            check_run_tiles(context)
             warn_of_unused_labels(context)
             warn_of_resolution(context)
-            reached = False
-            for stage in plan(context):
+            reached, stages = False, list(plan(context))
+            for number, stage in enumerate(stages, start=1):
                 if run.is_finished(stage.key):
                     continue
                 wanted = until is None or stage.kind in PARTS[until]
@@ -88,7 +113,8 @@ def train(
                     break
                 # What the stage before has freed does not fit this one's blocks: memory would grow from cycle to cycle.
                 release_freed_memory()
-                with run.stage(stage.key):
+                followers = [later.key for later in stages[number:]] if stage.is_read else []
+                with run.stage(stage.key, stage.outputs, followers):
                     stage.run()
                     stage.show()
                     board.flush()
@@ -100,29 +126,34 @@ def plan(context: Context) -> Iterator[Stage]:
     """Yield every stage of the run, in order."""
     config = context.config
 
-    def stage(key: str, run: Callable, show: Callable | None, *numbers: int) -> Stage:
-        bound = partial(run, context, *numbers)
-        return Stage(key, bound) if show is None else Stage(key, bound, partial(show, context, *numbers))
+    def stage(key: str, run: Callable, show: Callable | None, *numbers: int, writes: Sequence[Path] = ()) -> Stage:
+        made = Stage(key, partial(run, context, *numbers), outputs=tuple(writes))
+        return made if show is None else made._replace(show=partial(show, context, *numbers))
 
+    paths, students = RunPaths(Path()), config.rounds.students
     if config.supervision == "image":
-        yield stage("tiles", tiles.cut_run_tiles, None)
+        yield stage("tiles", tiles.cut_run_tiles, None, writes=() if config.tiles.folder else [paths.tiles])
     if context.scored_ids:
         yield stage("baseline", scores.score_baseline, pictures.show_baseline)
     for cycle in range(1, config.cycles + 1):
-        here = f"cycle_{cycle}"
+        here, files = f"cycle_{cycle}", paths.cycle(cycle)
         if config.supervision == "image":
-            yield stage(f"{here}/classifier", classifier.train, pictures.show_classifier, cycle)
-            yield stage(f"{here}/maps", maps.make, pictures.show_maps, cycle)
+            show = pictures.show_classifier
+            yield stage(f"{here}/classifier", classifier.train, show, cycle, writes=[files.classifier])
+            yield stage(f"{here}/maps", maps.make, pictures.show_maps, cycle, writes=[files.maps])
         if config.supervision == "instance":
-            yield stage(f"{here}/pseudo", pseudo_masks.take_instance_labels, None, cycle)
+            yield stage(f"{here}/pseudo", pseudo_masks.take_instance_labels, None, cycle, writes=[files.pseudo()])
         else:
-            yield stage(f"{here}/pseudo", pseudo_masks.make, pictures.show_pseudo_masks, cycle)
+            show = pictures.show_pseudo_masks
+            yield stage(f"{here}/pseudo", pseudo_masks.make, show, cycle, writes=[files.pseudo()])
             if context.scored_ids:
                 yield stage(f"{here}/pseudo_scores", scores.score_pseudo_masks, pictures.show_pseudo_scores, cycle)
-        for round_ in range(config.rounds.students + 1):
-            there = f"{here}/round_{round_}"
-            yield stage(f"{there}/train", mask_rcnn.train, None, cycle, round_)
-            yield stage(f"{there}/detect", detections.make, pictures.show_detections, cycle, round_)
+        for round_ in range(students + 1):
+            there, now, last = f"{here}/round_{round_}", files.round(round_), round_ == students
+            weights = [now.weights, files.weights] if last else [now.weights]
+            yield stage(f"{there}/train", mask_rcnn.train, None, cycle, round_, writes=weights)
+            found = [now.detections, now.predictions, *([] if last else [files.pseudo(round_ + 1)])]
+            yield stage(f"{there}/detect", detections.make, pictures.show_detections, cycle, round_, writes=found)
             if context.scored_ids:
                 yield stage(f"{there}/scores", scores.score_model, pictures.show_scores, cycle, round_)
-    yield stage(LAST_STAGE, finish.finish, None)
+    yield stage(LAST_STAGE, finish.finish, None, writes=[paths.best, paths.overlays])

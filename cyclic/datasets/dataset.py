@@ -51,7 +51,7 @@ class NucleiDataset:
         return {}
 
     def _read_splits(self) -> dict[str, list[str]]:
-        path, content = self._split_file, read_json(self._split_file)
+        path, content = self._split_file, read_json(self._split_file, keys_once=True)
         if not isinstance(content, dict):
             raise InputError(f"{path}: a JSON object is needed, like {SPLIT_EXAMPLE}")
         splits = {name: [str(image_id) for image_id in ids] for name, ids in content.items() if isinstance(ids, list)}

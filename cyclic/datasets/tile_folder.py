@@ -1,7 +1,8 @@
 """Tiles with an image-level label, in a folder `positive/` and a folder `negative/`: find, read and split them."""
 
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,15 +52,50 @@ class TileFolder:
         return TileFolder([self.paths[i] for i in index], self.labels[index])
 
 
-def load_tiles(folder: str | Path) -> TileFolder:
+def load_tiles(folder: str | Path, without: Collection[str] = ()) -> TileFolder:
     """Return the tiles of `folder/positive` and `folder/negative` (any image suffix), negative ones first.
 
+    Tiles that are named after an image of `without` are left out.
+
     Raises:
-        InputError: a class folder is missing or empty.
+        InputError: a class folder is missing or empty, or nothing of it is left.
     """
-    files = [list(image_files(Path(folder) / name).values()) for name in CLASSES]
+    files = [[path for path in _class_files(folder, name) if _image_of(path) not in without] for name in CLASSES]
+    for name, paths in zip(CLASSES, files, strict=True):
+        if not paths:
+            raise InputError(
+                f"{Path(folder) / name}: every tile is of a val or test image; add tiles of training images"
+            )
     labels = np.repeat(np.arange(len(CLASSES), dtype=np.int32), [len(paths) for paths in files])
     return TileFolder([path for paths in files for path in paths], labels)
+
+
+def _class_files(folder: str | Path, name: str) -> list[Path]:
+    return list(image_files(Path(folder) / name).values())
+
+
+def _image_of(path: Path) -> str | None:
+    """Return the id of the image that a tile is named after; None for another name."""
+    parsed = parse_tile_name(path.stem)
+    return None if parsed is None else parsed[0]
+
+
+def tiles_of(folder: str | Path, image_ids: Collection[str]) -> dict[str, int]:
+    """Return `{image id: number of tiles}` of the tiles that are named after one of these images."""
+    kinds = [kind for kind in CLASSES if (Path(folder) / kind).is_dir()]
+    names = [_image_of(path) for kind in kinds for path in _class_files(folder, kind)]
+    return dict(sorted(Counter(name for name in names if name is not None and name in image_ids).items()))
+
+
+def check_size(paths: Iterable[Path], size: int) -> None:
+    """Raise `InputError` for a tile of another size than `size` x `size`; only headers are read."""
+    for path in paths:
+        height, width = read_shape(path)
+        if (height, width) != (size, size):
+            raise InputError(
+                f"{path}: a tile of {height} x {width} pixels, but tiles.size is {size}; set tiles.size to the side of "
+                "your tiles, which are squares of one size"
+            )
 
 
 def read_tiles(paths: list[Path]) -> np.ndarray:
@@ -99,10 +135,13 @@ def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> di
     return areas
 
 
-def count_placed(folder: str | Path, image_ids: Collection[str]) -> tuple[int, int]:
-    """Return how many negative tiles there are, and how many of them are named after a place in one of the images."""
-    names = [parse_tile_name(path.stem) for path in image_files(Path(folder) / CLASSES[0]).values()]
-    return len(names), sum(name is not None and name[0] in image_ids for name in names)
+def count_placed(folder: str | Path, image_ids: Collection[str], without: Collection[str] = ()) -> tuple[int, int]:
+    """Return how many negative tiles there are, and how many of them are named after a place in one of the images.
+
+    Tiles that are named after an image of `without` are not counted.
+    """
+    names = [name for name in map(_image_of, _class_files(folder, CLASSES[0])) if name not in without]
+    return len(names), sum(name in image_ids for name in names)
 
 
 def split_tiles(tiles: TileFolder, held_out: float = 0.1, seed: int = 0) -> tuple[TileFolder, TileFolder]:

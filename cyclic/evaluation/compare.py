@@ -12,7 +12,7 @@ from cyclic.evaluation import folders
 from cyclic.evaluation.empty_tissue import EMPTY_MM2, FALSE_PER_MM2, USUAL_MPP
 from cyclic.evaluation.statistics import paired_difference
 from cyclic.evaluation.table import difference_rows, image_rows, markdown_table, write_csv
-from cyclic.files import atomic_path, check_outputs, write_json
+from cyclic.files import atomic_path, check_outputs, claim, write_json
 
 BASELINE = "no_label_baseline"
 # Numbers that are no scores; and a score whose mean is weighted: the mean of its differences would say something else.
@@ -163,4 +163,7 @@ def evaluate_and_write(
     if markdown is not None:
         with atomic_path(markdown) as temporary:
             temporary.write_text("\n".join(map(markdown_table, tables)), encoding="utf-8")
+    for path in written:
+        if path.is_file():  # without differences there is no file of them
+            claim(path)
     return tables

@@ -10,7 +10,7 @@ import numpy as np
 
 from cyclic.errors import InputError
 from cyclic.evaluation.coco_masks import BadAnnotation, check_number, compress, decode, first_reasons
-from cyclic.files import HEAD, is_ours, label_files, read_json
+from cyclic.files import HEAD, carries_mark, label_files, read_json
 from cyclic.label_maps import read_label_map, read_mat
 
 MAT_CLASS_KEYS = ("type_map", "class_map")
@@ -63,7 +63,7 @@ def open_source(path: str | Path) -> Source:
 
 def _holds_scores(path: Path) -> bool:
     """Whether a file lies beside a label map that this program wrote; another tool's GeoJSON has no scores for it."""
-    return path.is_file() and (is_ours(path) or b'"score"' in path.read_bytes()[:HEAD])
+    return path.is_file() and (carries_mark(path) or b'"score"' in path.read_bytes()[:HEAD])
 
 
 def _read_file(path: Path, scored: bool) -> Nuclei:
@@ -77,7 +77,7 @@ def _mat_classes(path: Path, labels: np.ndarray) -> np.ndarray | None:
     classes = read_mat(path, MAT_CLASS_KEYS)
     if classes is None:
         return None
-    if classes.shape != labels.shape or (classes < 0).any() or (classes % 1).any():
+    if classes.shape != labels.shape or classes.dtype.kind not in "buif" or (classes < 0).any() or (classes % 1).any():
         raise InputError(
             f"{path}: {' or '.join(MAT_CLASS_KEYS)} is no map of classes 0, 1, ... in the shape {labels.shape}; "
             "repair or remove it"
@@ -91,6 +91,8 @@ def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:
     try:
         features = [feature["properties"] for feature in content["features"]]
         scores = {int(properties["name"]): _score(properties["measurements"]) for properties in features}
+        for score in scores.values():
+            check_number(score, "score")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a feature lacks its label or score ({error!r}); export the file again") from error
     present = np.unique(labels[labels > 0]).tolist()

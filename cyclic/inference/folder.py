@@ -1,7 +1,7 @@
 """Predict an image or a folder of images, and write the nuclei in every format asked for."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay
 from cyclic.errors import InputError
 from cyclic.evaluation.sources import first_few
-from cyclic.files import IMAGE_SUFFIXES, check_outputs, image_files, write_image
+from cyclic.files import IMAGE_SUFFIXES, check_outputs, claim, image_files, is_our_label_map, read_json, write_image
 from cyclic.images import read_image
 from cyclic.inference.export.coco import CocoFile
 from cyclic.inference.export.geojson import export_geojson
@@ -67,6 +67,8 @@ def predict_folder(
         raise InputError(f"format {', '.join(unknown) or 'none'}: use one or more of {', '.join(FORMATS)}")
     out, paths = Path(out), find_images(images)
     replaced = check_outputs(_outputs(out, paths, formats), [*paths.values(), Path(weights)], overwrite)
+    if not overwrite:
+        _keep_other_images(out, [path.name for path in paths.values()], formats)
     predictor = Predictor.load(weights, overrides, classifier)
     if replaced:
         more = f" and {len(replaced) - 1} more files" if len(replaced) > 1 else ""
@@ -92,8 +94,10 @@ def predict_folder(
             coco.add(path.name, prediction.labels, prediction.scores)
     if "coco" in formats and counts:
         coco.write(out / COCO)
+        claim(out / COCO)
     if "coco-results" in formats and counts:
         coco.write_results(out / COCO_RESULTS)
+        claim(out / COCO_RESULTS)
     if failed:
         named = "; ".join(failed[:NAMED]) + (" ..." if len(failed) > NAMED else "")
         raise InputError(f"{len(failed)} of {len(paths)} images not predicted: {named}")
@@ -130,6 +134,29 @@ def _outputs(out: Path, names: Iterable[str], formats: Sequence[str]) -> list[Pa
     return [*each, *(out / name for format_, name in names_of.items() if format_ in formats)]
 
 
+def _keep_other_images(out: Path, names: Sequence[str], formats: Sequence[str]) -> None:
+    """Refuse to lose the nuclei of images that an earlier prediction put into the same COCO file.
+
+    Args:
+        out: folder of the results.
+        names: file names of the images that are predicted now.
+        formats: what will be written.
+
+    Raises:
+        InputError: a COCO file there holds other images.
+    """
+    cure = "choose another folder, or add --overwrite to lose them"
+    if "coco" in formats and (out / COCO).is_file():
+        others = [image["file_name"] for image in read_json(out / COCO)["images"] if image["file_name"] not in names]
+        if others:
+            raise InputError(f"{out / COCO}: holds {len(others)} images not predicted now, e.g. {others[0]}; {cure}")
+    if "coco-results" in formats and (out / COCO_RESULTS).is_file():
+        # Results know images by number alone.
+        last = max((result["image_id"] for result in read_json(out / COCO_RESULTS)), default=0)
+        if last > len(names):
+            raise InputError(f"{out / COCO_RESULTS}: holds {last} images, more than are predicted now; {cure}")
+
+
 def _overlay(out: Path, name: str) -> Path:
     return out / "overlays" / f"{name}.png"
 
@@ -138,14 +165,19 @@ def _write(
     out: Path, name: str, image: np.ndarray, prediction: Prediction, formats: Sequence[str], mpp: float | None
 ) -> None:
     labels, scores = prediction.labels, prediction.scores
-    if "tif" in formats:
-        write_label_map(out / f"{name}.tif", labels, mpp)
-    if "geojson" in formats:
-        export_geojson(out / f"{name}.geojson", labels, scores, mpp)
-    if "csv" in formats:
-        export_csv(out / f"{name}.csv", labels, scores, mpp)
-    if "overlay" in formats:
-        write_image(_overlay(out, name), contour_overlay(image, labels), PRINT_DPI)
+    writers: dict[str, tuple[Path, Callable[[Path], None]]] = {
+        "tif": (out / f"{name}.tif", lambda path: write_label_map(path, labels, mpp)),
+        "geojson": (out / f"{name}.geojson", lambda path: export_geojson(path, labels, scores, mpp)),
+        "csv": (out / f"{name}.csv", lambda path: export_csv(path, labels, scores, mpp)),
+        "overlay": (
+            _overlay(out, name),
+            lambda path: write_image(path, contour_overlay(image, labels), PRINT_DPI),
+        ),
+    }
+    for format_, (path, write) in writers.items():
+        if format_ in formats:
+            write(path)
+            claim(path)
 
 
 def find_images(path: str | Path) -> dict[str, Path]:
@@ -157,6 +189,8 @@ def find_images(path: str | Path) -> dict[str, Path]:
     path = Path(path)
     if path.is_dir():
         return image_files(path)
+    if is_our_label_map(path):
+        raise InputError(f"{path}: a label map that cyclic wrote, not an image; give the image itself")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"{path}: not an image ({', '.join(IMAGE_SUFFIXES)}); convert it or choose another file")
     return {path.stem: path}

@@ -3,6 +3,7 @@
 The page loads nothing: pictures are data URIs, outlines and curves inline SVG, style and script inline too.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from cyclic.errors import InputError
 from cyclic.evaluation.empty_tissue import FALSE_PER_MM2
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
-from cyclic.files import atomic_path, check_outputs, read_json
+from cyclic.files import atomic_path, check_outputs, claim, read_json
 from cyclic.report.curves import MAIN_METRICS, loss_charts, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
 from cyclic.runs.directory import RunDirectory, data_folder, read_events, read_run_config
 from cyclic.runs.paths import RunPaths
+from cyclic.runs.state import State, damage, name_faults, read_metrics, read_state
 
 # This many of the best val images and as many of the worst are compared.
 RANKED = 10
@@ -100,7 +102,8 @@ def write_report(
     train, val = open_splits(data)
     _require_same_images(paths, [*train.ids, *(val.ids if val else [])], data)
     truths = _read_truths(config, val)
-    metrics = read_json(paths.metrics) if paths.metrics.is_file() else {"rows": [], "wall_s": {}}
+    state = _require_whole(paths)
+    metrics = {"rows": [], "wall_s": {}, **(read_json(paths.metrics) if paths.metrics.is_file() else {})}
     scores = score_images(paths, truths)
     ranking = sorted(scores, key=lambda name: -scores[name]["aji"])
     figures = {"val": [], "train": [_make_figure(paths, train, name, None, None) for name in train.ids[:MAX_TRAIN]]}
@@ -116,7 +119,7 @@ def write_report(
     page = _load_template().render(
         run=paths.root.resolve().name,
         config=config,
-        status=_status(paths, events),
+        status=_status(state, events),
         headline=_headline(rows),
         rows=rows,
         columns=[name for name in HEADINGS if name not in ROW_HEAD and any(name in row for row in rows)],
@@ -137,10 +140,12 @@ def write_report(
         outline_colors=OUTLINE_COLORS.tolist(),
         error_colors=ERROR_COLORS,
     )
-    out = paths.report if out is None else Path(out)
-    with atomic_path(out) as temporary:
+    page_path = paths.report if out is None else Path(out)
+    with atomic_path(page_path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return out
+    if out is not None:
+        claim(page_path)
+    return page_path
 
 
 def score_images(run: RunPaths, truths: dict[str, np.ndarray]) -> dict[str, dict]:
@@ -183,8 +188,27 @@ def _make_figure(
     return Figure(anchor, name, width, height, picture_uri(image), image_layers(run, name, image, true), scores)
 
 
-def _status(run: RunPaths, events: list[dict]) -> dict:
-    finished = read_json(run.state).get("finished", []) if run.state.is_file() else []
+def _require_whole(paths: RunPaths) -> State:
+    """Return the state of a run from which nothing is missing that its stages left, but perhaps weights.
+
+    Raises:
+        InputError: a file of a finished stage is missing or changed.
+    """
+    state, cure = read_state(paths), "cyclic train --resume makes it again"
+    rows = read_metrics(paths)
+    if state.finished and (rows is None or state.lacks(rows)):
+        raise InputError(f"{paths.metrics}: missing, or lacks scores of finished stages; {cure}")
+    faults = {path: fault for of_stage in damage(paths.root, state).values() for path, fault in of_stage.items()}
+    shown = {path: fault for path, fault in faults.items() if path.suffix != ".h5"}
+    if shown:
+        raise InputError(f"{name_faults(shown)}; {cure}")
+    if faults:  # the page shows no weights, and who needs the space may have removed them
+        warnings.warn(f"{name_faults(faults)}; {cure}", stacklevel=3)
+    return state
+
+
+def _status(state: State, events: list[dict]) -> dict:
+    finished = state.finished
     started = [event["stage"] for event in events if event["event"] == "stage_start"]
     current = started[-1] if started and started[-1] not in finished else None
     return {

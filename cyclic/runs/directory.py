@@ -15,7 +15,8 @@ import fcntl
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,11 @@ import yaml
 
 from cyclic.config import RunConfig, read_stored, read_stored_strictly
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, cure, make_folder, read_json, write_json
+from cyclic.files import atomic_path, cure, is_litter, make_folder, write_json
 from cyclic.retired import modernise
 from cyclic.runs.paths import RunPaths
+from cyclic.runs.state import SCORING, State, damage, digests, name_faults, read_metrics, read_state, row_identity
 
-# The fields that tell one row of metrics.json from another.
-ROW_IDENTITY = ("source", "cycle", "round", "split")
 # The stage that ends a run; it runs again once more cycles are asked for.
 LAST_STAGE = "finish"
 
@@ -42,7 +42,8 @@ class RunDirectory:
             cycles may change.
         seed: the run's seed, repeated in `metrics.json`.
         resume: go on with the run in `path`, which must hold one with the same configuration, but for `cycles`. Without
-            it `path` must hold no run.
+            it `path` must hold no run. A finished stage whose files are damaged or gone counts as unfinished, with a
+            warning.
 
     Raises:
         InputError: `path` holds a run and `resume` is off, or holds none and `resume` is on, or holds other files; the
@@ -54,8 +55,7 @@ class RunDirectory:
         self.root = Path(path)
         self.paths = RunPaths(self.root)
         self.seed = seed
-        self._finished: list[str] = []
-        self._seconds: dict[str, float] = {}
+        self._state = State(finished=[], rows=[])
         self._rows: dict[tuple, dict] = {}
         if resume and not self.holds_run(self.root):
             raise InputError(f"{self.root}: no run to resume here; drop --resume or give the folder of a run")
@@ -71,7 +71,7 @@ class RunDirectory:
         except BaseException:
             self.close()
             raise
-        self.log("resume" if resume else "start", finished=len(self._finished))
+        self.log("resume" if resume else "start", finished=len(self._state.finished))
 
     def _begin(self, config: dict) -> None:
         if self.holds_run(self.root):
@@ -80,11 +80,15 @@ class RunDirectory:
         if foreign:
             raise InputError(f"{self.root}: holds {foreign[0]} but no run; choose a new or empty folder (--out)")
         self._write_config(config)
+        self._write_state()
 
     def _continue(self, config: dict) -> None:
         cycles = _check_same_config(self.paths.config, config)
-        self._finished, self._seconds = _read_state(self.paths.state)
-        self._rows = _read_rows(self.paths.metrics)
+        self._state = read_state(self.paths)
+        for key, faults in damage(self.root, self._state).items():
+            self._state.finished.remove(key)
+            warnings.warn(f"{name_faults(faults)}; {key} is made again", stacklevel=2)
+        self._read_rows()
         _cut_torn_line(self.paths.log)
         if cycles != config.get("cycles"):
             self._change_cycles(cycles, config)
@@ -96,11 +100,22 @@ class RunDirectory:
                 f"{self.paths.config}: cycle {begun} has begun, so cycles cannot be {config['cycles']}; "
                 f"give {begun} or more, or choose another --out"
             )
-        self._finished = [key for key in self._finished if key != LAST_STAGE]
+        self._drop([LAST_STAGE])
         # The configuration last: after a kill between the two writes, the run ends anew with its old cycles.
         self._write_state()
         self._write_config(config)
         self.log("cycles", before=before, now=config["cycles"])
+
+    def _read_rows(self) -> None:
+        """Take the scores from `state.json` where `metrics.json` lacks them, and write it again."""
+        written, state = read_metrics(self.paths), self._state
+        self._rows = {row_identity(row): row for row in [*(written or ()), *(state.rows or ())]}
+        if not state.finished or (written is not None and not state.lacks(written)):
+            return
+        if state.rows is None:  # an earlier version kept no second copy
+            self._drop([key for key in state.finished if key.endswith(SCORING)])
+        warnings.warn(f"{self.paths.metrics}: lacks scores of this run; written again", stacklevel=2)
+        self._write_metrics()
 
     @staticmethod
     def holds_run(path: str | Path) -> bool:
@@ -133,17 +148,34 @@ class RunDirectory:
 
     def is_finished(self, key: str) -> bool:
         """Whether the stage `key` has run to its end, now or before a restart."""
-        return key in self._finished
+        return key in self._state.finished
+
+    def strangers(self, key: str, folder: Path) -> list[Path]:
+        """Return the files in `folder` that the finished stage `key` did not leave there; none if that is unknown."""
+        known = self._state.files.get(key, {})
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not is_litter(path)) if known else []
+        return [path for path in files if path.relative_to(self.root).as_posix() not in known]
 
     @contextlib.contextmanager
-    def stage(self, key: str) -> Iterator[None]:
+    def stage(self, key: str, outputs: Iterable[Path] = (), followers: Collection[str] = ()) -> Iterator[None]:
         """Run the block as stage `key`: log its start and end, time it, and mark it finished once it has ended.
+
+        A stage that runs again, since its files were damaged, starts without them. If it then leaves the same files as
+        the first time, what was made of them stays finished; else its followers are unfinished as well.
+
+        Args:
+            key: name of the stage.
+            outputs: files and folders that it writes, as paths within the run.
+            followers: the stages that build on it.
 
         Raises:
             ValueError: the stage is finished; ask `is_finished` first.
         """
         if self.is_finished(key):
             raise ValueError(f"stage {key} is finished already")
+        before = self._state.files.get(key)
+        for name in before or ():
+            (self.root / name).unlink(missing_ok=True)
         self.log("stage_start", stage=key)
         begin = time.perf_counter()
         try:
@@ -152,12 +184,18 @@ class RunDirectory:
             self.log("stage_stopped", stage=key, error=type(error).__name__, message=str(error))
             raise
         seconds = round(time.perf_counter() - begin, 3)
-        self._finished.append(key)
-        self._seconds[key] = seconds
+        self._state.files[key] = digests(self.root, outputs)
+        if before != self._state.files[key]:
+            self._drop(followers)
+        self._state.finished.append(key)
+        self._state.seconds[key] = seconds
         # The state last: a kill between the two writes runs the stage again instead of losing its seconds.
         self._write_metrics()
         self._write_state()
         self.log("stage_end", stage=key, seconds=seconds)
+
+    def _drop(self, keys: Collection[str]) -> None:
+        self._state.finished = [key for key in self._state.finished if key not in keys]
 
     def add_rows(self, rows: Iterable[dict]) -> None:
         """Put `rows` into `metrics.json`; a row takes the place of one with the same source, cycle, round and split.
@@ -165,7 +203,7 @@ class RunDirectory:
         Each row has `source`, `cycle`, `round`, `split` and any number of metrics.
         """
         for row in rows:
-            self._rows[_identity(row)] = {name: _plain(value) for name, value in row.items()}
+            self._rows[row_identity(row)] = {name: _plain(value) for name, value in row.items()}
         self._write_metrics()
 
     @property
@@ -176,17 +214,18 @@ class RunDirectory:
     @property
     def seconds(self) -> dict[str, float]:
         """Wall time of each finished stage."""
-        return dict(self._seconds)
+        return dict(self._state.seconds)
 
     def _write_config(self, config: dict) -> None:
         with atomic_path(self.paths.config) as temporary:
             temporary.write_text(yaml.safe_dump(config, sort_keys=False))
 
-    def _write_state(self) -> None:
-        write_json(self.paths.state, {"finished": self._finished, "seconds": self._seconds})
-
     def _write_metrics(self) -> None:
-        write_json(self.paths.metrics, {"rows": self.rows, "seed": self.seed, "wall_s": self._seconds})
+        write_json(self.paths.metrics, {"rows": self.rows, "seed": self.seed, "wall_s": self._state.seconds})
+
+    def _write_state(self) -> None:
+        self._state.rows = self.rows
+        self._state.write(self.paths.state)
 
 
 def read_events(path: Path) -> list[dict]:
@@ -233,10 +272,6 @@ def _writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror}); {cure(error)}") from error
 
 
-def _identity(row: dict) -> tuple:
-    return tuple(row[name] for name in ROW_IDENTITY)
-
-
 def _plain(value: object) -> object:
     """Return `value` as strict JSON can hold it: NumPy scalars as Python's, NaN and infinity as null, paths as text."""
     if isinstance(value, dict):
@@ -248,29 +283,6 @@ def _plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
-
-
-def _read_state(path: Path) -> tuple[list[str], dict[str, float]]:
-    if not path.exists():
-        return [], {}
-    cure = "restore it, or start again with another --out"
-    try:
-        state = json.loads(path.read_text())
-        finished, seconds = state["finished"], state["seconds"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the state of a run ({error}); {cure}") from error
-    if not isinstance(finished, list) or not isinstance(seconds, dict):
-        raise InputError(f"{path}: not the state of a run; {cure}")
-    return finished, seconds
-
-
-def _read_rows(path: Path) -> dict[tuple, dict]:
-    if not path.exists():
-        return {}
-    try:
-        return {_identity(row): row for row in read_json(path)["rows"]}
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the metrics of a run; restore it, or start again with another --out") from error
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -61,9 +61,14 @@ class CyclePaths:
         """Weights of the Mask R-CNN at the end of this cycle."""
         return self.root / "model.weights.h5"
 
+    @property
+    def maps(self) -> Path:
+        """Folder of the activation maps."""
+        return self.root / "maps"
+
     def map(self, image_id: str) -> Path:
         """Activation map of an image."""
-        return self.root / "maps" / f"{image_id}.png"
+        return self.maps / f"{image_id}.png"
 
     def round(self, number: int) -> RoundPaths:
         """Paths of a round: 0 is the teacher, 1, 2, ... its students."""

@@ -6,7 +6,9 @@ The networks are stood in for by three numbers, so that a whole run takes a frac
 
 import json
 import pathlib
+import shutil
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.datasets.tile_folder import negative_areas
 from cyclic.errors import InputError
 from cyclic.evaluation.empty_tissue import false_per_mm2
-from cyclic.files import atomic_path, read_json
+from cyclic.files import atomic_path, read_json, write_image, write_json
 from cyclic.images import read_image, read_map
 from cyclic.label_maps import read_label_map
 from cyclic.pseudo.candidates import find_candidates
@@ -395,6 +397,214 @@ def test_kill_in_any_stage_and_resume(data, tmp_path, watch, uninterrupted, stag
     assert outcome(run) == uninterrupted
     events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [event["stage"] for event in events if event["event"] == "stage_end"] == STAGES
+
+
+# What happens to a file, and whether it is then there.
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "gone": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "flipped": flip,
+}
+LEFT = {
+    "tiles": "tiles/positive/*.png",
+    "cycle_1/classifier": "cycle_1/classifier.weights.h5",
+    "cycle_1/maps": "cycle_1/maps/train_001.png",
+    "cycle_1/pseudo": "cycle_1/pseudo/labels/train_000.tif",
+    "cycle_1/round_0/train": "cycle_1/round_0/model.weights.h5",
+    "cycle_1/round_0/detect": "cycle_1/round_1/pseudo/scores/train_000.json",
+    "cycle_1/round_1/detect": "cycle_1/round_1/predictions/val_000.tif",
+    "cycle_2/round_1/train": "cycle_2/model.weights.h5",
+    "finish": "best.weights.h5",
+}
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """Filled by the first test that needs it: a finished run and its outcome, to be copied."""
+    return types.SimpleNamespace(path=tmp_path_factory.mktemp("whole") / "run", outcome=None)
+
+
+@pytest.fixture
+def finished(data, tmp_path, watch, whole_run):
+    """A copy of a finished run."""
+    if whole_run.outcome is None:
+        loop.train(settings(), data, whole_run.path)
+        whole_run.outcome = outcome(whole_run.path)
+        watch.ran.clear()
+    shutil.copytree(whole_run.path, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("stage", LEFT)
+def test_a_damaged_file_is_named_and_its_stage_made_again(data, finished, watch, whole_run, stage, how):
+    """What comes out again is the same to the byte, so what was made of it stays."""
+    path = sorted(finished.glob(LEFT[stage]))[0]
+    DAMAGE[how](path)
+    state = "missing" if how == "gone" else "changed or damaged"
+    with pytest.warns(UserWarning, match=f"{path} (is|was) {state}; {stage} is made again"):
+        loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == [stage] and outcome(finished) == whole_run.outcome
+    watch.ran.clear()
+    loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == []
+
+
+def test_what_follows_from_a_stage_that_comes_out_otherwise_is_made_again(data, finished, watch, monkeypatch):
+    def other_training(model, *rest, **options):
+        report = fake_train_classifier(model, *rest, **options)
+        model.values["backbone"] += 1e-3
+        return report
+
+    monkeypatch.setattr(classifier, "train_classifier", other_training)
+    (finished / "cycle_2/classifier.weights.h5").unlink()
+    with pytest.warns(UserWarning, match="cycle_2/classifier is made again"):
+        loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == STAGES[STAGES.index("cycle_2/classifier") :]
+    assert (finished / "best.weights.h5").read_bytes() == (finished / "cycle_2/model.weights.h5").read_bytes()
+
+
+@pytest.mark.parametrize("write", [0, 1])
+def test_a_kill_while_a_stage_is_made_again_loses_nothing(data, finished, watch, whole_run, write):
+    (finished / "cycle_1/round_0/model.weights.h5").write_bytes(b"")
+    watch.kill = ("cycle_1/round_0/train", write)
+    with pytest.warns(UserWarning, match="made again"), pytest.raises(Killed):
+        loop.train(settings(), data, finished, resume=True)
+    watch.kill, watch.ran = (None, 0), []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loop.train(settings(), data, finished, resume=True)
+    # Killed after its first file, the stage has only to be found as it was.
+    assert watch.ran == (["cycle_1/round_0/train"] if write == 0 else []) and len(caught) == len(watch.ran)
+    assert outcome(finished) == whole_run.outcome
+
+
+def test_many_damaged_files_are_counted(data, finished, watch):
+    for path in (finished / "tiles/negative").iterdir():
+        path.unlink()
+    with pytest.warns(UserWarning, match=r"missing, .* missing and \d+ more; tiles is made again"):
+        loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == ["tiles"]
+
+
+def test_a_tile_that_the_run_did_not_cut_is_named(data, finished, watch):
+    shutil.copyfile(data / "images/train_000.png", finished / "tiles/positive/more.png")
+    with pytest.raises(InputError, match="more.png: not a tile that this run cut; move it elsewhere"):
+        loop.train(settings(), data, finished, resume=True)
+
+
+@pytest.mark.parametrize("content", [None, '{"rows": [], "seed": 0, "wall_s": {}}'])
+def test_lost_scores_come_back(data, finished, watch, whole_run, content):
+    path, before = finished / "metrics.json", (finished / "metrics.json").read_text()
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.warns(UserWarning, match="metrics.json: lacks scores of this run; written again"):
+        rows = loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == [] and rows == whole_run.outcome["rows"] and path.read_text() == before
+
+
+def test_lost_scores_of_an_earlier_version_are_made_again(data, finished, watch, whole_run):
+    state = read_json(finished / "state.json")
+    write_json(finished / "state.json", {"finished": state["finished"], "seconds": state["seconds"]})
+    (finished / "metrics.json").unlink()
+    with pytest.warns(UserWarning, match="metrics.json: lacks scores"):
+        rows = loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == [stage for stage in STAGES if stage.endswith(("scores", "baseline"))]
+    assert rows == whole_run.outcome["rows"]
+
+
+def test_broken_weights_of_an_earlier_version_never_become_the_best(data, finished, watch):
+    state = read_json(finished / "state.json")
+    write_json(finished / "state.json", {"finished": state["finished"][:-1], "seconds": state["seconds"]})
+    (finished / "best.weights.h5").unlink()
+    (finished / "cycle_2/model.weights.h5").write_bytes(b"")
+    with pytest.raises(ValueError):
+        loop.train(settings(), data, finished, resume=True)
+    assert not (finished / "best.weights.h5").exists()
+
+
+def test_every_file_that_a_stage_leaves_is_remembered(finished):
+    """So none can be damaged unseen."""
+    known = {name for files in read_json(finished / "state.json")["files"].values() for name in files}
+    own = {"config.yaml", "data.json", "log.jsonl", "state.json", "metrics.json", ".lock"}
+    found = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.startswith("tensorboard/")} == known | own
+
+
+@pytest.mark.parametrize("lost", [("state.json",), ("state.json", "log.jsonl")])
+def test_a_run_without_its_state_is_not_started_over(data, finished, watch, lost):
+    for name in lost:
+        (finished / name).unlink()
+    with pytest.raises(InputError, match="state.json: missing, though this folder holds a run; restore it, or start"):
+        loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == []
+
+
+def test_a_resume_that_is_refused_writes_nothing(data, finished, watch, tmp_path):
+    write_tissue_set(tmp_path / "other", 2, 1, size=160, seed=5)
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="image train_000 is another one than when the run began"):
+        loop.train(settings(), tmp_path / "other", finished, resume=True)
+    assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+
+
+def test_tiles_of_val_and_test_images_do_not_train(data, tmp_path, watch):
+    loop.train(settings(), data, tmp_path / "first", until="classifier")
+    tiles = tmp_path / "tiles"
+    shutil.copytree(tmp_path / "first/tiles", tiles)
+    for name, kind in (("val_000_0_0", "positive"), ("val_000_8_0", "negative")):
+        write_image(tiles / kind / f"{name}.png", np.full((32, 32, 3), 7, np.uint8))
+    given = settings(f"tiles.folder={tiles}")
+    with pytest.warns(UserWarning, match=r"tiles: 2 tiles are of val or test and do not train: 1 images \(val_000\)"):
+        loop.train(given, data, tmp_path / "run", until="classifier")
+    first, run = ((tmp_path / name / "cycle_1/classifier.weights.h5").read_bytes() for name in ("first", "run"))
+    assert first == run
+
+
+@pytest.mark.parametrize(
+    ("folder", "size", "message"),
+    [
+        ("wrong", 32, r"tiles.folder = .*wrong: .*negative: no such folder"),
+        ("tiles", 48, r"a tile of 32 x 32 pixels, but tiles.size is 48; set tiles.size"),
+    ],
+)
+def test_tiles_that_do_not_fit_are_named_before_the_run_has_a_folder(data, tmp_path, watch, folder, size, message):
+    loop.train(settings(), data, tmp_path / "first", until="classifier")
+    (tmp_path / "first/tiles").rename(tmp_path / "tiles")
+    given = settings(f"tiles.folder={tmp_path / folder}", f"tiles.size={size}")
+    with pytest.raises(InputError, match=message):
+        loop.train(given, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("tiles.size=200", "train_000.png: 160 x 160 pixels, smaller than a tile; lower tiles.size"),
+        ("backbone.weights=/nowhere.h5", "nowhere.h5: no such weights file"),
+    ],
+)
+def test_what_would_stop_the_first_stages_is_named_before_the_run_has_a_folder(data, tmp_path, watch, setting, message):
+    with pytest.raises(InputError, match=message):
+        loop.train(settings(setting), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tile_that_changed_since_the_start_is_named(data, tmp_path, watch):
+    loop.train(settings(), data, tmp_path / "first", until="classifier")
+    (tmp_path / "first/tiles").rename(tmp_path / "tiles")
+    given = settings(f"tiles.folder={tmp_path / 'tiles'}")
+    loop.train(given, data, tmp_path / "run", until="classifier")
+    changed = next((tmp_path / "tiles/positive").iterdir())
+    write_image(changed, np.full((32, 32, 3), 7, np.uint8))
+    with pytest.raises(InputError, match=f"tile positive/{changed.name} is another one than when the run began"):
+        loop.train(given, data, tmp_path / "run", resume=True)
 
 
 def test_other_seed_other_result(data, tmp_path, watch):

@@ -1,6 +1,7 @@
 """One tiny run of the real networks through the command line, killed in the middle (fixture `tiny_run`)."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -85,3 +86,38 @@ def test_report_finds_the_data_set_of_the_run(tiny_run, command, tmp_path):
     code, stdout, stderr = command("report", tiny_run.run, "--out", tmp_path / "report.html")
     assert code == 0 and stdout.strip() == str(tmp_path / "report.html"), stderr
     assert "val_000" in (tmp_path / "report.html").read_text()
+
+
+def test_a_damaged_run_is_mended_to_the_byte(tiny_run, command, tmp_path):
+    run, names = tmp_path / "run", ("best.weights.h5", "cycle_2/model.weights.h5", "metrics.json")
+    shutil.copytree(tiny_run.run, run)
+    cut = run / "cycle_2/model.weights.h5"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    (run / "cycle_1/round_0/predictions/val_000.tif").unlink()
+    (run / "metrics.json").unlink()
+    rows = json.loads((tiny_run.run / "metrics.json").read_text())["rows"]
+    code, _, stderr = command("report", run)
+    assert code == 2 and "metrics.json: missing" in stderr
+    code, stdout, stderr = command("train", "--data", tiny_run.data, "--out", run, "--resume")
+    assert code == 0 and "no_label_baseline" in stdout, stderr
+    assert f"warning: {cut} was changed or damaged; cycle_2/round_0/train is made again" in stderr
+    assert "val_000.tif is missing; cycle_1/round_0/detect is made again" in stderr
+    assert "metrics.json: lacks scores of this run; written again" in stderr
+    for name in names[:2]:
+        assert (run / name).read_bytes() == (tiny_run.run / name).read_bytes()
+    assert json.loads((run / "metrics.json").read_text())["rows"] == rows
+
+
+def test_a_refused_resume_leaves_the_report_of_the_run_as_it_was(tiny_run, command, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(tiny_run.run, run)
+    shutil.copytree(tiny_run.data, other)
+    split = json.loads((other / "split.json").read_text())
+    moved = {**split, "train": [*split["train"], *split["val"]], "val": []}
+    (other / "split.json").write_text(json.dumps(moved))
+    log = (run / "log.jsonl").read_text()
+    code, _, stderr = command("train", "--data", other, "--out", run, "--resume")
+    assert code == 2 and "image val_000 came to 'train' after the run began" in stderr
+    assert (run / "log.jsonl").read_text() == log
+    code, _, stderr = command("report", run)
+    assert code == 0, stderr

@@ -113,7 +113,22 @@ def test_files_of_one_prediction(root, tmp_path):
     assert [row["image"] for row in table] == [*"abcdef", "mean", "95 % low", "95 % high"] == [r["image"] for r in rows]
     assert float(table[6]["aji"]) == content["mean"]["aji"] and float(table[7]["aji"]) == low
     assert files["markdown"].read_text().startswith("| Image | AJI |")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv", "s.json", "s.md"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["s.csv", "s.json", "s.md"]
+
+
+@pytest.mark.parametrize("name", ["s.json", "s.csv", "s.md", "s.differences.csv"])
+def test_a_table_that_was_edited_stays_unless_asked(root, tmp_path, name):
+    files = {"json": tmp_path / "s.json", "csv": tmp_path / "s.csv", "markdown": tmp_path / "s.md"}
+    arguments = [root / "good", root / "bad"], root / "gt"
+    evaluate_and_write(*arguments, **files)
+    evaluate_and_write(*arguments, **files)  # our own tables are replaced
+    with (tmp_path / name).open("a") as file:
+        file.write("my remark\n")
+    with pytest.raises(InputError, match=f"{name}: exists, and was edited since cyclic wrote it; .* add --overwrite"):
+        evaluate_and_write(*arguments, **files)
+    assert "my remark" in (tmp_path / name).read_text()
+    evaluate_and_write(*arguments, **files, overwrite=True)
+    assert "my remark" not in (tmp_path / name).read_text()
 
 
 def test_files_of_a_comparison(root, tmp_path):

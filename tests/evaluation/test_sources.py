@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from cyclic.errors import InputError
 from cyclic.evaluation.folders import evaluate_folders
 from cyclic.evaluation.sources import open_source
-from cyclic.inference.export import export_coco
+from cyclic.inference.export import export_coco, export_geojson
 from cyclic.label_maps import write_label_map
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
@@ -150,6 +150,7 @@ def test_broken_coco_files_are_named(tmp_path, content, message):
         ({"segmentation": {"size": [5, 5], "counts": [0, 25]}}, r"size \[5, 5\]"),
         ({}, "neither polygons nor run lengths"),
         ({"segmentation": [[1, 2, 3, 4]]}, "a polygon of 4 numbers"),
+        ({"segmentation": [[1, 2, 3]]}, "a polygon of 3 numbers"),
         ({"segmentation": polygon(0, 0, 5, 5), "image_id": 8}, "image_id 8 is none of the images"),
         ({"segmentation": polygon(0, 0, 5, 5), "category_id": "x"}, "category_id 'x'"),
     ],
@@ -160,6 +161,26 @@ def test_a_bad_annotation_is_named_and_left_out(tmp_path, annotation, reason):
     with pytest.warns(UserWarning, match=rf"a\.json: 1 annotations left out \(4711: .*{reason}"):
         nuclei = read(tmp_path / "a.json")
     assert nuclei.labels.max() == 1 and (nuclei.labels > 0).sum() == 25
+
+
+def test_a_score_that_is_no_number_is_named(tmp_path):
+    scored = [{"segmentation": polygon(0, 0, 5, 5), "id": 1, "score": 0.5}]
+    scored.append({"segmentation": polygon(9, 9, 15, 15), "id": 4711, "score": float("nan")})
+    (tmp_path / "a.json").write_text(json.dumps(coco(scored)))
+    with pytest.warns(UserWarning, match=r"a\.json: 1 annotations left out \(4711: score nan\)"):
+        assert read(tmp_path / "a.json").confidence.tolist() == [0.5]
+    labels = squares()
+    write_label_map(tmp_path / "a.tif", labels)
+    export_geojson(tmp_path / "a.geojson", labels, np.array([0.9, np.nan]))
+    with pytest.raises(InputError, match=r"a\.geojson: a feature lacks its label or score .*score nan"):
+        read(tmp_path)
+
+
+def test_classes_of_complex_numbers_are_refused(tmp_path):
+    labels = squares()
+    scipy.io.savemat(tmp_path / "a.mat", {"inst_map": labels, "type_map": labels.astype(complex)})
+    with pytest.raises(InputError, match=r"a\.mat: type_map or class_map is no map of classes"):
+        read(tmp_path)
 
 
 def test_neither_folder_nor_coco(tmp_path):

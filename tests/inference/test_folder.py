@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pycocotools.coco
@@ -54,6 +56,10 @@ def predict(tiny_run, loaded, monkeypatch):
 RESULT = {"image_id", "category_id", "segmentation", "score"}
 
 
+def visible(folder_):
+    return sorted(path.name for path in folder_.iterdir() if not path.name.startswith("."))
+
+
 def measurement(feature, name):
     (value,) = (each["value"] for each in feature["properties"]["measurements"] if each["name"] == name)
     return value
@@ -95,7 +101,7 @@ def test_measurements_in_micrometres(tiny_run, predict, tmp_path):
 
 def test_only_the_formats_asked_for(tiny_run, predict, tmp_path):
     predict(tiny_run.data / "images/val_000.png", tmp_path, ("geojson",))
-    assert [path.name for path in tmp_path.iterdir()] == ["val_000.geojson"]
+    assert visible(tmp_path) == ["val_000.geojson"]
 
 
 def test_score_drops_the_weaker(tiny_run, predict, tmp_path):
@@ -138,8 +144,7 @@ def test_unreadable_images_are_named_and_the_others_predicted(tiny_run, predict,
         (images / f"{name}.png").write_bytes((images / f"{name}.png").read_bytes()[:300])
     with pytest.raises(InputError, match="2 of 3 images not predicted: .*a.png.*c.png"):
         predict(images, tmp_path / "out")
-    written = [path.name for path in sorted((tmp_path / "out").iterdir())]
-    assert written == ["b.geojson", "b.tif", "coco.json", "overlays"]
+    assert visible(tmp_path / "out") == ["b.geojson", "b.tif", "coco.json", "overlays"]
     assert len(json.loads((tmp_path / "out/coco.json").read_text())["images"]) == 1
 
 
@@ -223,10 +228,63 @@ def test_a_file_of_somebody_else_stays_unless_asked(tiny_run, predict, tmp_path,
 def test_a_second_prediction_says_what_it_replaces(tiny_run, predict, tmp_path):
     image = tiny_run.data / "images/val_000.png"
     predict(image, tmp_path, folder.FORMATS)
-    written = len([file for file in tmp_path.rglob("*") if file.is_file()])
+    written = len([file for file in tmp_path.rglob("[!.]*") if file.is_file()])
     with pytest.warns(UserWarning, match=f"and {written - 1} more files: replaced by the new prediction"):
         predict(image, tmp_path, folder.FORMATS)
     assert written == len(folder.FORMATS)
+
+
+WRITTEN = ("val_000.tif", "val_000.geojson", "val_000.csv", "coco.json", "coco_results.json", "overlays/val_000.png")
+
+
+@pytest.fixture(scope="module")
+def predicted(tiny_run, tmp_path_factory):
+    """Filled by the first test that needs it: the folder of a prediction in every format, to be copied."""
+    return tmp_path_factory.mktemp("predicted") / "out"
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_file_that_was_edited_since_stays_unless_asked(tiny_run, predict, predicted, tmp_path, name):
+    image, out = tiny_run.data / "images/val_000.png", tmp_path / "out"
+    if not predicted.exists():
+        predict(image, predicted, folder.FORMATS)
+    shutil.copytree(predicted, out)
+    edited = (out / name).read_bytes()[:-1] + b" "
+    (out / name).write_bytes(edited)
+    message = f"{Path(name).name}: exists, and was edited since cyclic wrote it; .* add --overwrite"
+    with pytest.raises(InputError, match=message):
+        predict(image, out, folder.FORMATS)
+    assert (out / name).read_bytes() == edited
+    with pytest.warns(UserWarning, match="replaced by the new prediction"):
+        predict(image, out, folder.FORMATS, overwrite=True)
+    assert (out / name).read_bytes() == (predicted / name).read_bytes()
+
+
+@pytest.mark.parametrize(("format_", "name"), [("coco", "coco.json"), ("coco-results", "coco_results.json")])
+def test_the_nuclei_of_other_images_are_not_lost_without_a_word(tiny_run, predict, tmp_path, format_, name):
+    images, out = tiny_run.data / "images", tmp_path / "out"
+    predict(images, out, (format_,), score=0.0)
+    before = (out / name).read_bytes()
+    with pytest.raises(InputError, match=f"{name}: holds (2|3) images.* add --overwrite to lose them"):
+        predict(images / "train_000.png", out, (format_,))
+    assert (out / name).read_bytes() == before
+    with pytest.warns(UserWarning, match="replaced by the new prediction"):
+        predict(images, out, (format_,), score=0.0)  # of the same images it is replaced
+    with pytest.warns(UserWarning, match="replaced by the new prediction"):
+        predict(images / "train_000.png", out, (format_,), overwrite=True)
+    assert (out / name).read_bytes() != before
+
+
+def test_label_maps_beside_the_images_are_not_predicted_in_turn(tiny_run, predict, tmp_path):
+    shutil.copyfile(tiny_run.data / "images/val_000.png", tmp_path / "case.png")
+    assert list(predict(tmp_path, tmp_path)) == ["case"]
+    with pytest.warns(UserWarning, match="and 3 more files: replaced"):
+        assert list(predict(tmp_path, tmp_path)) == ["case"]
+    with pytest.raises(InputError, match="case.tif: a label map that cyclic wrote, not an image"):
+        predict(tmp_path / "case.tif", tmp_path / "out")
+    (tmp_path / "case.png").unlink()
+    with pytest.raises(InputError, match="no images"):
+        predict(tmp_path, tmp_path)
 
 
 def test_coco_results_are_a_list_without_boxes(tiny_run, predict, tmp_path):

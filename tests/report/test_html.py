@@ -20,6 +20,7 @@ from cyclic.label_maps import read_label_map, write_label_map
 from cyclic.report.html import _best_scores, score_images, write_report
 from cyclic.report.layers import image_layers
 from cyclic.runs.paths import RunPaths
+from cyclic.runs.state import digests
 
 VOID = {"meta", "link", "br", "input"}
 
@@ -194,6 +195,41 @@ def test_a_run_stopped_in_its_second_cycle(fake_run, run_copy):
     assert "Running or stopped in: Cycle 2, teacher: training" in page and "Unfinished" in page
     assert "Cycle 2: pseudo masks" in page and "Cycle 2: prediction" not in page
     assert 'id="ranking"' in page, "cycle 1 has predicted every val image"
+
+
+def test_a_run_without_its_scores_is_no_empty_table(fake_run, run_copy):
+    (run_copy / "metrics.json").unlink()
+    with pytest.raises(InputError, match=r"metrics\.json: missing, .*; cyclic train --resume makes it again"):
+        write_report(run_copy, fake_run.data)
+    write_json(run_copy / "metrics.json", {"rows": [], "seed": 3, "wall_s": {}})
+    with pytest.raises(InputError, match=r"metrics\.json: .*lacks scores of finished stages"):
+        write_report(run_copy, fake_run.data)
+
+
+@pytest.mark.parametrize("content", [None, "[]", '{"finished": 3}', '{"stages": []}', "no"])
+def test_a_run_without_its_state_is_named(fake_run, run_copy, content):
+    (run_copy / "state.json").unlink() if content is None else (run_copy / "state.json").write_text(content)
+    with pytest.raises(InputError, match=r"state\.json: (missing|not the state of a run).*; restore it"):
+        write_report(run_copy, fake_run.data)
+
+
+def test_what_is_missing_of_a_stage_is_named(fake_run, run_copy):
+    """Pictures are; of weights, which the page does not show, it only warns."""
+    state = read_json(run_copy / "state.json")
+    cycle, weights = RunPaths(run_copy).cycle(1), RunPaths(run_copy).cycle(1).classifier
+    weights.write_bytes(b"weights")
+    state["files"] = {
+        "cycle_1/classifier": digests(run_copy, [weights.relative_to(run_copy)]),
+        "cycle_1/maps": digests(run_copy, [cycle.maps.relative_to(run_copy)]),
+    }
+    write_json(run_copy / "state.json", state)
+    write_report(run_copy, fake_run.data)
+    weights.unlink()
+    with pytest.warns(UserWarning, match=r"classifier\.weights\.h5 is missing; cyclic train --resume makes it again"):
+        write_report(run_copy, fake_run.data)
+    cycle.map("train_001").unlink()
+    with pytest.raises(InputError, match=r"maps/train_001\.png is missing; cyclic train --resume makes it again"):
+        write_report(run_copy, fake_run.data)
 
 
 def test_a_data_set_without_split_has_training_images_only(fake_run, tmp_path):

@@ -120,6 +120,14 @@ def test_rows_replace_their_own_kind_and_survive_resume(tmp_path):
     ]
 
 
+def test_scores_of_a_map_belong_to_no_round(tmp_path):
+    found = {"source": "map", "cycle": 1, "split": "val", "auc": 0.875}
+    with RunDirectory(tmp_path / "run", CONFIG) as run, run.stage("cycle_1/maps"):
+        run.add_rows([found])
+    with RunDirectory(tmp_path / "run", CONFIG, resume=True) as run:
+        assert run.rows == [found]
+
+
 def test_config_is_written_and_same_config_resumes(tmp_path):
     with RunDirectory(tmp_path / "run", CONFIG):
         assert yaml.safe_load((tmp_path / "run/config.yaml").read_text()) == CONFIG
@@ -194,7 +202,21 @@ def test_path_is_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", '{"finished": ["cyc', "[]", "null", '{"finished": 3, "seconds": {}}', "\udcff"]
+    "content",
+    [
+        "",
+        '{"finished": ["cyc',
+        "[]",
+        "null",
+        "{}",
+        '{"finished": 3, "seconds": {}}',
+        '{"finished": [1], "seconds": {}}',
+        '{"finished": {"cycle_1/maps": true}}',
+        '{"finished": [], "seconds": []}',
+        '{"finished": [], "seconds": {}, "rows": [{"aji": 0.5}]}',
+        '{"finished": [], "seconds": {}, "files": {"cycle_1/maps": ["a.png"]}}',
+        "\udcff",
+    ],
 )
 def test_corrupt_state_is_refused(tmp_path, content):
     RunDirectory(tmp_path / "run", CONFIG).close()

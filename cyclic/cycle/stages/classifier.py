@@ -26,7 +26,7 @@ def train(context: Context, cycle: int) -> None:
         context.models.load(before.classifier, before.weights)
     seed, training = context.seed(cycle, 1), context.schedule.classifier(cycle)
     keras.utils.set_random_seed(seed)
-    train_tiles, held_out = split_tiles(load_tiles(context.tiles), HELD_OUT, config.seed)
+    train_tiles, held_out = split_tiles(load_tiles(context.tiles, context.held_ids), HELD_OUT, config.seed)
     train_data = training_batches(config, train_tiles, seed)
     settings = config.classifier
     val_data = TileSequence(held_out.paths, held_out.labels, settings.batch, train=False, scale=config.scale)

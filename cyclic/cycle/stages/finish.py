@@ -13,6 +13,7 @@ def finish(context: Context) -> None:
     """Keep the last model as `best.weights.h5` (selection: last) and draw the overlays of the val images."""
     cycles = context.config.cycles
     last = context.cycle(cycles)
+    context.models.load(last.weights)  # a broken file is named, and never called the best
     write_finished(context.paths.best, last.weights, last.classifier if context.config.supervision == "image" else None)
     for name in context.val_ids:
         labels, image = read_label_map(context.last_round(cycles).prediction(name)), context.images[name]

@@ -4,7 +4,9 @@ Only leaf layers and their names count. So one layout serves training, inference
 weights load from any file that holds layers of its names.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import logging
 import re
 from pathlib import Path
@@ -19,12 +21,22 @@ from cyclic.mrcnn.weights import imagenet
 
 logger = logging.getLogger(__name__)
 
+# The attribute of a file and of each of its groups that tells whether a byte changed since it was written.
+CHECKSUM = "checksum"
 # The model that Matterport nests these layers in; its loader finds them nowhere else.
 GROUPS = dict.fromkeys(("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"), "rpn_model")
 
 
 # HDF5 takes no longer attribute. Keras writes a longer list of names in pieces, as attributes NAME0, NAME1 and so on.
 MAX_ATTRIBUTE_BYTES = 64_512
+
+
+class OtherShapes(InputError):
+    """The layer `layer` of a file has other shapes than that of the model."""
+
+    def __init__(self, message, layer):
+        super().__init__(message)
+        self.layer = layer
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -97,22 +109,56 @@ def save_weights(path, model, attributes=None, groups=None):
             weights = {f"{name}/{weight.name}:0": weight for weight in _weights_to_save(layer)}
             stored.setdefault(GROUPS.get(name, name), {}).update(weights)
         _write_names(file, "layer_names", stored)
-        file.attrs.update(attributes or {})
+        for name, value in (attributes or {}).items():
+            file.attrs[name] = _encode(value) if isinstance(value, str) else value
+        file.attrs[CHECKSUM] = _encode(_attributes_checksum(file))
         for group_name, weights in stored.items():
-            group = file.create_group(group_name)
-            _write_names(group, "weight_names", weights)
-            for weight_name, weight in weights.items():
-                group.create_dataset(weight_name, data=np.asarray(weight.numpy(), "float32"))
+            arrays = {name: np.asarray(weight.numpy(), "float32") for name, weight in weights.items()}
+            _write_names(_write_group(file, group_name, arrays), "weight_names", arrays)
         for group_name, arrays in (groups or {}).items():
-            group = file.create_group(group_name)
-            for name, array in arrays.items():
-                group.create_dataset(name, data=array)
+            _write_group(file, group_name, {name: np.asarray(array) for name, array in arrays.items()})
+
+
+def _write_group(file, name, arrays):
+    group = file.create_group(name)
+    for array_name, array in arrays.items():
+        group.create_dataset(array_name, data=array)
+    group.attrs[CHECKSUM] = _encode(_arrays_checksum(arrays))
+    return group
+
+
+def _arrays_checksum(arrays):
+    """Return the SHA-256 of `{name: array}`: names, types, shapes and bytes, in any order."""
+    sums = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        sums.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        sums.update(array.tobytes())
+    return sums.hexdigest()
+
+
+def _attributes_checksum(file):
+    """Return the SHA-256 of what is stored beside the layers' names."""
+    stored = {key: str(value) for key, value in _attributes(file).items()}
+    return hashlib.sha256(str(sorted(stored.items())).encode()).hexdigest()
 
 
 def read_attributes(path):
-    """Return the attributes stored with the weights file `path`, without the layer names."""
+    """Return the attributes stored with the weights file `path`, without the layer names.
+
+    Raises:
+        InputError: no such file, no weights file, or an attribute is another than when the file was written.
+    """
     with _open(path) as file:
-        return {key: value for key, value in file.attrs.items() if not re.fullmatch(r"layer_names\d*", key)}
+        if CHECKSUM in file.attrs and _decode(file.attrs[CHECKSUM]) != _attributes_checksum(file):
+            raise InputError(f"{path}: its settings are not those that it was written with; copy or train it again")
+        return _attributes(file)
+
+
+def _attributes(file):
+    stored = {
+        name: value for name, value in file.attrs.items() if not re.fullmatch(rf"layer_names\d*|{CHECKSUM}", name)
+    }
+    return {name: _decode(value) if isinstance(value, bytes) else value for name, value in stored.items()}
 
 
 def add_part(path, name, source):
@@ -131,9 +177,26 @@ def has_part(path, name):
 
 
 def read_group(path, name):
-    """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none."""
+    """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none.
+
+    Raises:
+        InputError: no such file, no weights file, or an array is another than when the file was written.
+    """
     with _open(path) as file:
-        return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
+        if name not in file:
+            return {}
+        _check_group(path, file[name])
+        return {key: dataset[()] for key, dataset in file[name].items()}
+
+
+def _check_group(path, group):
+    """Raise `InputError` where a group's arrays are not those written. Files of other programs have no checksum."""
+    if CHECKSUM not in group.attrs:
+        return
+    arrays = {}
+    group.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    if _decode(group.attrs[CHECKSUM]) != _arrays_checksum(arrays):
+        raise InputError(f"{path}: {group.name[1:]} is not what was written there (damaged); copy or train it again")
 
 
 def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part=None):
@@ -153,12 +216,14 @@ def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part
         `LoadReport`, which is logged too.
 
     Raises:
-        InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN in a weight, a
-            layer that is missing where `whole` asks for all. No weight has changed then.
+        InputError: no such file, no weights file, no layer in common, a weight of another shape, NaN or infinity in a
+            weight, a layer that is not as this program wrote it, or one that is missing where `whole` asks for all. No
+            weight has changed then.
     """
     layers = leaf_layers(model)
     with _open(path) as file:
-        stored = _read_weights(file if part is None else file[part], path, layers)
+        source = file if part is None else file[part]
+        stored = _read_weights(source, path, layers)
         excluded = tuple(name for name in layers if name in set(exclude))
         wanted = {name: layer for name, layer in layers.items() if name not in excluded}
         found = [name for name in wanted if name in stored]
@@ -173,6 +238,9 @@ def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part
         mismatched = tuple(name for name in found if skip_mismatch and not _fits(wanted[name], stored[name]))
         loaded = tuple(name for name in found if name not in mismatched)
         values = {name: _read_matching(path, wanted[name], stored[name]) for name in loaded}
+        for group in dict.fromkeys(GROUPS.get(name, name) for name in loaded):
+            if group in source:
+                _check_group(path, source[group])
     for name, arrays in values.items():
         for weight, array in zip(_weights_to_save(wanted[name]), arrays, strict=True):
             weight.assign(array)
@@ -182,13 +250,18 @@ def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part
     return report
 
 
+@contextlib.contextmanager
 def _open(path):
+    """Open a weights file to read. Whatever h5py says of a damaged one, also later, becomes one line."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; check the path")
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise InputError(f"{path}: not a readable h5 weights file ({error}); replace the file") from error
 
 
@@ -235,20 +308,34 @@ def _fits(layer, datasets):
 
 
 def _read_matching(path, layer, datasets):
-    """Return the arrays of `datasets`, checked against the shapes of the layer's weights and for NaN."""
+    """Return the arrays of `datasets`, checked against the shapes of the layer's weights, for NaN and infinity."""
     if not _fits(layer, datasets):
         shapes, stored = _shapes(layer), [dataset.shape for dataset in datasets]
-        raise InputError(f"{path}: layer {layer.name} has shapes {stored}, in the model {shapes}; exclude it")
+        message = f"{path}: layer {layer.name} has shapes {stored}, in the model {shapes}; exclude it"
+        raise OtherShapes(message, layer.name)
     values = [dataset[()] for dataset in datasets]
-    if any(np.isnan(value).any() for value in values):
-        raise InputError(f"{path}: NaN in layer {layer.name}; use an earlier checkpoint")
+    for what, found in (("NaN", np.isnan), ("infinity", np.isinf)):
+        if any(found(value).any() for value in values):
+            raise InputError(f"{path}: {what} in layer {layer.name}; use an earlier checkpoint")
     return values
+
+
+def _encode(text):
+    """Return a text, or the names in a list, as bytes of fixed length.
+
+    Keras 2, and so Matterport's code, decodes each name. And text of variable length lies behind pointers that HDF5
+    follows unchecked: a flipped bit there ends the process.
+    """
+    return np.bytes_(text.encode()) if isinstance(text, str) else np.array([name.encode() for name in text])
+
+
+def _decode(name):
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _write_names(group, attribute, names):
     """Store names as an attribute of an h5 group, or as several where they are too long for one."""
-    # Fixed-length bytes: Keras 2, and so Matterport's code, decodes each name.
-    encoded = np.array([name.encode() for name in names])
+    encoded = _encode(names)
     if encoded.nbytes <= MAX_ATTRIBUTE_BYTES:
         group.attrs[attribute] = encoded
         return
@@ -264,4 +351,4 @@ def _read_names(group, attribute):
         pieces.append(group.attrs[f"{attribute}{len(pieces)}"])
     if not pieces:
         raise KeyError(attribute)
-    return [name.decode() if isinstance(name, bytes) else str(name) for piece in pieces for name in piece]
+    return [_decode(name) for piece in pieces for name in piece]

@@ -13,7 +13,7 @@ from cyclic.classifier.model import build_classifier
 from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.layers.network import Network
-from cyclic.mrcnn.weights.h5 import leaf_layers, load_weights, read_attributes, save_weights
+from cyclic.mrcnn.weights.h5 import leaf_layers, load_weights, read_attributes, read_group, save_weights
 
 LEAVES = ("stem", "conv", "bn", "fc")
 
@@ -71,7 +71,7 @@ def conv_and_bn(seed=7):
 
 @pytest.fixture
 def saved(tmp_path):
-    save_weights(tmp_path / "weights.h5", build(), {"epoch": 3})
+    save_weights(tmp_path / "weights.h5", build(), {"epoch": 3, "note": "as written"})
     return tmp_path / "weights.h5"
 
 
@@ -101,7 +101,7 @@ def test_file_has_matterports_layout(saved):
 
 
 def test_attributes_travel_with_the_file(saved):
-    assert read_attributes(saved) == {"epoch": 3}
+    assert read_attributes(saved) == {"epoch": 3, "note": "as written"}
 
 
 @pytest.mark.parametrize("text", [bytes, str])
@@ -240,6 +240,64 @@ def test_nan_is_refused_and_nothing_changes(tmp_path):
     with pytest.raises(InputError, match=r"nan\.h5: NaN in layer fc"):
         load_weights(tmp_path / "nan.h5", model)
     assert_equal(values(model), values(build(seed=1)))
+
+
+def test_infinity_is_refused(tmp_path):
+    bad = build()
+    bias = leaf_layers(bad)["stem"].weights[1]
+    bias.assign(np.full(bias.shape, -np.inf))
+    save_weights(tmp_path / "inf.h5", bad)
+    with pytest.raises(InputError, match=r"inf\.h5: infinity in layer stem"):
+        load_weights(tmp_path / "inf.h5", build())
+
+
+def test_one_flipped_bit_anywhere_is_named_or_changes_nothing(tmp_path, saved):
+    """In the numbers, in the settings, and in the structure that HDF5 keeps between them."""
+    good, rng = saved.read_bytes(), np.random.default_rng(0)
+    expected, named = values(build()), 0
+    with h5py.File(saved) as file:
+        kernel = file["fc"]["fc/kernel:0"].id.get_offset()
+    for place in [kernel, *rng.choice(len(good), 300, replace=False)]:
+        content = bytearray(good)
+        content[place] ^= 1 << int(rng.integers(8))
+        saved.write_bytes(content)
+        model = build(seed=1)
+        try:
+            report, attributes = load_weights(saved, model), read_attributes(saved)
+        except InputError as error:
+            assert str(saved) in str(error)
+            named += 1
+        else:
+            assert report.missing or (attributes == {"epoch": 3, "note": "as written"} and not report.unused)
+            assert_equal(values(model, report.loaded), {name: expected[name] for name in report.loaded})
+    assert named > 50
+
+
+def test_a_layer_that_was_changed_is_named_and_nothing_is_loaded(saved):
+    with h5py.File(saved, "r+") as file:
+        file["conv"]["conv/bias:0"][0] += 1e-3
+    model = build(seed=1)
+    with pytest.raises(InputError, match=r"weights\.h5: conv is not what was written there \(damaged\)"):
+        load_weights(saved, model)
+    assert_equal(values(model), values(build(seed=1)))
+    assert load_weights(saved, model, exclude=["conv"]).loaded  # whoever leaves the layer out needs it not
+
+
+def test_settings_that_were_changed_are_named(saved):
+    with h5py.File(saved, "r+") as file:
+        file.attrs["epoch"] = 4
+    with pytest.raises(InputError, match=r"weights\.h5: its settings are not those that it was written with"):
+        read_attributes(saved)
+
+
+def test_arrays_beside_the_layers_are_checked_too(tmp_path):
+    path = tmp_path / "checkpoint.h5"
+    save_weights(path, build(), groups={"optimizer": {"momentum": np.arange(3.0), "step": np.int64(7)}})
+    assert read_group(path, "optimizer")["step"] == 7 and read_group(path, "nothing") == {}
+    with h5py.File(path, "r+") as file:
+        file["optimizer"]["momentum"][1] = 5
+    with pytest.raises(InputError, match=r"checkpoint\.h5: optimizer is not what was written there"):
+        read_group(path, "optimizer")
 
 
 def test_other_shape_names_layer_and_shapes_and_changes_nothing(saved):
