@@ -265,8 +265,12 @@ def test_failed_open_gives_the_lock_back(tmp_path):
     RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
 
 
+# What the first version recommended, in today's keys.
+TODAYS = load_config(Path(__file__).parents[2] / "configs" / "cpu.yaml")
+
+
 def test_a_run_of_the_first_version_goes_on_with_the_settings_it_meant(tmp_path):
-    now = RunConfig(cycles=2, tiles={"size": 32}).model_dump(mode="json")
+    now = RunConfig(cycles=2, tiles={"size": 32, "stride": 36}).model_dump(mode="json")
     old = OLD | {"cycles": 2, "tiles": OLD["tiles"] | {"size": 32}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
     assert read_run_config(tmp_path).model_dump(mode="json") == now
@@ -279,5 +283,5 @@ def test_a_run_that_this_version_would_continue_otherwise_is_refused(tmp_path):
     old = OLD | {"pseudo": OLD["pseudo"] | {"agreement": True}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
     with pytest.raises(InputError, match=r"began this run with pseudo\.agreement, which this one does not have"):
-        RunDirectory(tmp_path, RunConfig().model_dump(mode="json"), resume=True)
-    assert read_run_config(tmp_path) == RunConfig()  # to look at it is no harm
+        RunDirectory(tmp_path, TODAYS.model_dump(mode="json"), resume=True)
+    assert read_run_config(tmp_path) == TODAYS  # to look at it is no harm

@@ -11,6 +11,7 @@ from keras import ops
 
 from cyclic.mrcnn.data.molding import read_meta
 from cyclic.mrcnn.geometry.boxes import normalize_boxes
+from cyclic.mrcnn.kernels.top_k import top_k
 from cyclic.mrcnn.layers import detections, proposals, roi_targets
 from cyclic.mrcnn.layers.roi_align import pool_pyramid
 
@@ -187,7 +188,7 @@ def _packed_targets(layer, inputs):
     )
     total = layer.rois_per_image
     weights = weights * ops.cast(ops.any(class_ids > 0, axis=1, keepdims=True), "float32")
-    _, order = ops.top_k(ops.where(weights > 0, total - ops.arange(total, dtype="int32"), 0), total)
+    _, order = top_k(ops.where(weights > 0, total - ops.arange(total, dtype="int32"), 0), total)
     missing = [0, total - layer.positives]
     deltas = ops.pad(deltas, [[0, 0], missing, [0, 0]])
     masks = ops.pad(masks, [[0, 0], missing, [0, 0], [0, 0]])
