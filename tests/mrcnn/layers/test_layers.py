@@ -15,11 +15,12 @@ from cyclic.backbones.norm import FoldedGroupNormalization, FrozenBatchNormaliza
 from cyclic.mrcnn.layers.anchors import PyramidAnchors
 from cyclic.mrcnn.layers.detections import DetectionLayer
 from cyclic.mrcnn.layers.losses import LossLayer
-from cyclic.mrcnn.layers.network import TrainingModel
+from cyclic.mrcnn.layers.named_model import NamedModel
 from cyclic.mrcnn.layers.proposals import ProposalLayer
 from cyclic.mrcnn.layers.roi_align import PyramidROIAlign
 from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
 from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
+from cyclic.mrcnn.matterport.inference_graph import ROIAlignOfImages
 
 STD_DEV = (0.1, 0.1, 0.2, 0.2)
 RNG = np.random.default_rng(0)
@@ -67,6 +68,7 @@ CASES = {
         True,
     ),
     "PyramidROIAlign": (PyramidROIAlign(7), [boxes(2, 5), PYRAMID], {}, False),
+    "ROIAlignOfImages": (ROIAlignOfImages(7), [boxes(2, 5), PYRAMID], {}, False),
     "LossLayer": (LossLayer(), [], LOSS_INPUTS, True),
     "FoldedGroupNormalization": (FoldedGroupNormalization(4), [floats(2, 5, 7, 8)], {}, False),
     "FrozenBatchNormalization": (FrozenBatchNormalization(), [floats(2, 5, 7, 8)], {}, False),
@@ -139,7 +141,7 @@ def test_every_custom_layer_is_here():
     """All but those that stand in for a layer with weights: their own tests compare them with what they replace."""
     registered = [item for item in keras.saving.get_custom_objects().values() if isinstance(item, type)]
     parts = {item for item in registered if item.__module__.startswith(("cyclic.mrcnn", "cyclic.backbones"))}
-    apart = (TrainingModel, SampledAnchors, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+    apart = (NamedModel, SampledAnchors, keras.layers.Wrapper, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
     layers = {part for part in parts if issubclass(part, keras.layers.Layer) and not issubclass(part, apart)}
     assert {layer.__name__ for layer in layers} == set(CASES)
 
