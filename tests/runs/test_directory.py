@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from first_version import OLD
 
-from cyclic.config import RunConfig
+from cyclic.config import RunConfig, load_config
 from cyclic.errors import InputError
 from cyclic.runs.directory import RunDirectory, read_run_config
 
