@@ -266,9 +266,14 @@ def evaluate(
     Example: cyclic evaluate --pred predictions --gt data/labels --json scores.json
     """
     from cyclic.evaluation.compare import evaluate_and_write
+    from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, USUAL_MPP
 
-    for rows in evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite, mpp):
+    assumed = USUAL_MPP if mpp is None else mpp
+    tables = evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite, assumed)
+    for rows in tables:
         _print_table(rows)
+    if mpp is None and any(row.get(FALSE_PER_MM2) is not None for row in tables[0]):
+        print(f"False / mm² takes a pixel for {USUAL_MPP} µm (40x); --mpp states another")
 
 
 @app.command()

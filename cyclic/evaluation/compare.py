@@ -1,7 +1,6 @@
 """Evaluate one or more predictions side by side: what `cyclic evaluate` and scripts/evaluate.py do."""
 
 import itertools
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -131,14 +130,13 @@ def evaluate_and_write(
     csv: str | Path | None = None,
     markdown: str | Path | None = None,
     overwrite: bool = False,
-    mpp: float | None = None,
+    mpp: float = USUAL_MPP,
 ) -> list[list[dict]]:
     """Compare, write the files asked for, and return the rows of the tables: the scores, then any differences.
 
     The differences of a CSV file `scores.csv` go to a second file, `scores.differences.csv`.
 
-    `overwrite` lets outputs replace files that this program did not write. Without `mpp` the images are taken to be
-    40x, with a warning where a score rests on it.
+    `overwrite` lets outputs replace files that this program did not write. The other arguments are those of `compare`.
 
     Raises:
         InputError: see `compare`; or an output is an input or a file of somebody else, or cannot be written.
@@ -150,9 +148,7 @@ def evaluate_and_write(
         raise InputError(f"{written[0]}: two outputs in one file; give each a name of its own")
     read = [path for source in (*pred, gt) for path in input_files(source)]
     check_outputs(written, read, overwrite)
-    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed, USUAL_MPP if mpp is None else mpp)
-    if mpp is None and any(each["mean"][FALSE_PER_MM2] is not None for each in evaluations.values()):
-        warnings.warn(f"false_per_mm2 takes a pixel for {USUAL_MPP} µm (40x); --mpp states another", stacklevel=2)
+    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed, mpp)
     tables = [score_rows(evaluations)] + ([difference_rows(differences)] if differences else [])
     if json is not None:
         write_json(json, json_document(evaluations, differences))

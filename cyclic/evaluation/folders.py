@@ -3,6 +3,7 @@
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from cyclic.label_maps import is_foreground
 
 def evaluate_folders(
     pred_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
-) -> dict[str, dict]:
+) -> dict[str, Any]:
     """Return the metrics of each image and their mean.
 
     Images are paired by id (the name without its suffix). Where every prediction has a score (see `open_source`), there
@@ -40,9 +41,9 @@ def evaluate_folders(
         a 95 % bootstrap interval of the mean. A value is None where it is not defined; a mean is over the others. That
         of `false_per_mm2` is all false nuclei over all empty tissue.
 
-        With scores also `"pooled": {"coco_ap50", "coco_map"}`: all images ranked together, as COCO does. With classes
-        also the metric `mpq` and `"classes": {class: {"images", "mean", "interval"}}`, each over the images that hold
-        the class on either side.
+        `"mpp"` is the resolution that was taken. With scores also `"pooled": {"coco_ap50", "coco_map"}`: all images
+        ranked together, as COCO does. With classes also the metric `mpq` and `"classes": {class: {"images", "mean",
+        "interval"}}`, each over the images that hold the class on either side.
 
     Raises:
         InputError: a folder or file cannot be read, the ids of the two sides differ, a pair differs in shape, or
@@ -53,7 +54,7 @@ def evaluate_folders(
 
 def evaluate_baseline(
     images_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
-) -> dict[str, dict]:
+) -> dict[str, Any]:
     """Return what `evaluate_folders` does, for the predictions of `no_label_baseline`.
 
     Raises:
@@ -75,7 +76,7 @@ def _segment_without_labels(path: Path) -> Nuclei:
 
 def evaluate_sources(
     pred: Source, gt: Source, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
-) -> dict[str, dict]:
+) -> dict[str, Any]:
     """Return what `evaluate_folders` does, for label maps from anywhere."""
     if not 0 <= iou_threshold < 1:
         raise InputError(f"IoU threshold {iou_threshold}: must be at least 0 and below 1")
@@ -105,7 +106,7 @@ def evaluate_sources(
             f"{first_few(masks)}: one label in many pieces, scored as one nucleus; give each nucleus its own number",
             stacklevel=2,
         )
-    evaluation = summarise(images, seed)
+    evaluation: dict[str, Any] = summarise(images, seed) | {"mpp": mpp}
     if len(ranked) == len(images):
         evaluation["pooled"] = coco_average_precision(ranked)
     if len(classes) == len(images):

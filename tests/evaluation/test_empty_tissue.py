@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from cyclic import evaluate
+from cyclic import cli, evaluate
 from cyclic.errors import InputError
 from cyclic.evaluation.compare import compare, evaluate_and_write
 from cyclic.evaluation.empty_tissue import false_per_mm2, find_empty_tissue, pooled_false_per_mm2
@@ -121,23 +121,31 @@ def test_folders_have_it_for_each_image_and_in_the_mean(folders):
     assert evaluate_folders(*folders)["mean"]["false_per_mm2"] == pytest.approx(800.0)
 
 
-def test_files_have_it_and_the_assumed_size_of_a_pixel_is_said(folders, tmp_path):
+def test_files_have_it_and_the_size_of_a_pixel_that_was_taken(folders, tmp_path):
     files = {"json": tmp_path / "s.json", "csv": tmp_path / "s.csv", "markdown": tmp_path / "s.md"}
-    with pytest.warns(UserWarning, match="false_per_mm2 takes a pixel for 0.25 µm .* --mpp"):
-        evaluate_and_write([folders[0]], folders[1], **files)
-    assert json.loads(files["json"].read_text())["mean"]["false_per_mm2"] == pytest.approx(800.0)
+    evaluate_and_write([folders[0]], folders[1], **files)
+    content = json.loads(files["json"].read_text())
+    assert content["mean"]["false_per_mm2"] == pytest.approx(800.0) and content["mpp"] == 0.25
     table = {row["image"]: row for row in csv.DictReader(files["csv"].open())}
     assert float(table["mean"]["false_per_mm2"]) == pytest.approx(800.0) and table["full"]["false_per_mm2"] == ""
     assert "False / mm²" in files["markdown"].read_text()
 
 
-def test_nothing_is_said_where_the_size_is_stated_or_no_score_rests_on_it(folders, recwarn):
-    evaluate_and_write([folders[0]], folders[1], mpp=0.5)
+def test_the_command_says_what_it_assumed_where_a_score_rests_on_it(folders, capsys):
+    def call(*options):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["evaluate", "--pred", str(folders[0]), "--gt", str(folders[1]), *options])
+        out, err = capsys.readouterr()
+        assert end.value.code == (2 if "0" in options else 0)
+        return out, err
+
+    said = "False / mm² takes a pixel for 0.25 µm (40x); --mpp states another"
+    assert said in call()[0] and said not in call("--mpp", "0.25")[0]
+    assert "mpp 0.0: give the micrometres per pixel" in call("--mpp", "0")[1]
     for folder in folders:
         for name in ("bare", "large"):
             (folder / f"{name}.tif").unlink()
-    evaluate_and_write([folders[0]], folders[1])
-    assert not recwarn.list
+    assert said not in call()[0]
 
 
 def test_a_weighted_mean_is_not_compared_image_by_image(folders):
