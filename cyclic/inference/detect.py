@@ -132,9 +132,10 @@ def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfi
     """
     height, width = image.shape[:2]
     windows = cover_with_windows(height, width, settings.tile, settings.overlap)
-    found = _detect_in_windows(model, image, windows, settings.batch, scale)
+    batch = min(settings.batch, len(windows))
+    found = _detect_in_windows(model, image, windows, batch, scale)
     for side in seam_sides(settings.tile):
-        found += _detect_in_windows(model, image, seam_windows(found, (height, width), side), settings.batch, scale)
+        found += _detect_in_windows(model, image, seam_windows(found, (height, width), side), batch, scale)
     return found
 
 
@@ -145,9 +146,10 @@ def _detect_in_windows(
     found = []
     for start in range(0, len(windows), batch):
         some = windows[start : start + batch]
-        crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in some]
+        # The last batch is filled up: for one of another size the network would be traced anew.
+        crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in some + some[-1:] * (batch - len(some))]
         detected = detect_crops(model, crops, scale)
-        found += [TileDetections(window, *each) for window, each in zip(some, detected, strict=True)]
+        found += [TileDetections(window, *each) for window, each in zip(some, detected, strict=False)]
     return found
 
 

@@ -41,8 +41,8 @@ def seam_windows(tiles: list[TileDetections], shape: tuple[int, int], side: int)
     chosen: list[Window] = []
     for tile in tiles:
         for box in _cut_everywhere(tile, all_windows, shape):
-            fits = (box[2:] - box[:2]).max() <= side * (1 - 2 * MARGIN)
-            if fits and not (chosen and _is_within(box, np.array(chosen), shape)):
+            room = np.where(np.array(shape) > side, side * (1 - 2 * MARGIN), np.inf)
+            if (box[2:] - box[:2] <= room).all() and not (chosen and _is_within(box, np.array(chosen), shape)):
                 chosen.append(_window_around(box, tile.window, shape, side))
     return chosen
 

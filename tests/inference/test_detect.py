@@ -116,6 +116,13 @@ def test_one_large_nucleus_costs_one_window():
     assert len(model.windows) == 3
 
 
+def test_windows_at_seams_are_detected_in_batches_of_the_tiles_size():
+    image, _ = squares((256, 448), [(90, 180)], size=90)
+    model = SquareFinder()
+    detect_squares(model, image, scale=1, tile=256, overlap=64, batch=8)
+    assert set(model.shapes) == {(2, 256, 256, 3)} and len(model.shapes) == 2
+
+
 def test_a_structure_larger_than_any_window_ends_the_search():
     image = np.full((80, 3000, 3), 255, np.uint8)
     image[20:60] = 5
@@ -297,4 +304,4 @@ def test_network_sees_scaled_tiles_padded_to_its_stride():
 def test_batches_hold_as_many_tiles_as_asked():
     model = SquareFinder()
     detect_squares(model, np.full((64, 96, 3), 255, np.uint8), tile=32, overlap=0, scale=2, batch=4)
-    assert [shape[0] for shape in model.shapes] == [4, 2]
+    assert [shape[0] for shape in model.shapes] == [4, 4]  # the last one is filled up
