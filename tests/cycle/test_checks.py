@@ -155,3 +155,20 @@ def test_the_file_of_a_run_says_which_images(tmp_path, data):
     check(tmp_path, data)
     content = json.loads((tmp_path / "data.json").read_text())
     assert list(content) == ["train", "val"] and list(content["val"]) == ["val_000", "val_001"]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"train": ["train_000"]}', "3"])
+def test_a_file_of_another_shape_is_not_taken_for_the_images_of_a_run(tmp_path, data, content):
+    (tmp_path / "data.json").write_text(content)
+    with pytest.raises(InputError, match=r"data\.json: not the images of a run; restore it, or start again"):
+        check(tmp_path, data)
+
+
+def test_a_tile_that_came_later_is_named(tmp_path, data):
+    write_image(tmp_path / "positive/a.png", np.zeros((8, 8, 3), np.uint8))
+    write_image(tmp_path / "negative/a.png", np.ones((8, 8, 3), np.uint8))
+    tiles, given = [tmp_path / "positive/a.png"], (tmp_path / "data.json", data, *open_splits(data))
+    check_same_data(*given, tiles)
+    check_same_data(*given, tiles)
+    with pytest.raises(InputError, match="tile negative/a.png came to 'tiles' after the run began"):
+        check_same_data(*given, [*tiles, tmp_path / "negative/a.png"])

@@ -163,6 +163,15 @@ def test_optimizer_of_another_model_is_refused(stopped):
         checkpoint.restore(path, model.keras_model)
 
 
+def test_a_damaged_optimizer_is_refused(stopped):
+    model, path = stopped
+    model.compile(0.01, 0.9)
+    with h5py.File(path, "a") as file:
+        file["optimizer_weights/iteration"][()] += 1
+    with pytest.raises(InputError, match="0001.h5: optimizer_weights is not what was written there"):
+        checkpoint.restore(path, model.keras_model)
+
+
 def test_nan_stops_training_and_names_the_images_and_the_last_good_checkpoint(stopped):
     model, path = stopped
     model.load_weights(path)

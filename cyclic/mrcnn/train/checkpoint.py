@@ -72,13 +72,14 @@ def restore(path, model):
         The seed of the data stream.
 
     Raises:
-        InputError: the file holds the variables of another optimizer.
+        InputError: the file holds the variables of another optimizer, or is damaged.
     """
     for group, variables in ((OPTIMIZER, _state(model.optimizer)), (RANDOM, generators(model))):
         arrays = h5.read_group(path, group)
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         if {name: array.shape for name, array in arrays.items()} != shapes:
             raise InputError(f"{path}: {group} of another model; load a copy of another name to train on from it")
+        h5.check_group(path, group)
         for name, variable in variables.items():
             variable.assign(arrays[name])
     return int(h5.read_attributes(path)["data_seed"])

@@ -179,14 +179,16 @@ def has_part(path, name):
 def read_group(path, name):
     """Return `{name: array}` of the group that `save_weights` stored under `name`; empty where there is none.
 
-    Raises:
-        InputError: no such file, no weights file, or an array is another than when the file was written.
+    Whether they are the arrays that were written, `check_group` tells.
     """
     with _open(path) as file:
-        if name not in file:
-            return {}
+        return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
+
+
+def check_group(path, name):
+    """Raise `InputError` where an array of a group that `save_weights` stored is another than was written."""
+    with _open(path) as file:
         _check_group(path, file[name])
-        return {key: dataset[()] for key, dataset in file[name].items()}
 
 
 def _check_group(path, group):

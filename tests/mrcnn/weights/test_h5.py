@@ -13,7 +13,7 @@ from cyclic.classifier.model import build_classifier
 from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.layers.network import Network
-from cyclic.mrcnn.weights.h5 import leaf_layers, load_weights, read_attributes, read_group, save_weights
+from cyclic.mrcnn.weights.h5 import check_group, leaf_layers, load_weights, read_attributes, read_group, save_weights
 
 LEAVES = ("stem", "conv", "bn", "fc")
 
@@ -294,10 +294,11 @@ def test_arrays_beside_the_layers_are_checked_too(tmp_path):
     path = tmp_path / "checkpoint.h5"
     save_weights(path, build(), groups={"optimizer": {"momentum": np.arange(3.0), "step": np.int64(7)}})
     assert read_group(path, "optimizer")["step"] == 7 and read_group(path, "nothing") == {}
+    check_group(path, "optimizer")
     with h5py.File(path, "r+") as file:
         file["optimizer"]["momentum"][1] = 5
     with pytest.raises(InputError, match=r"checkpoint\.h5: optimizer is not what was written there"):
-        read_group(path, "optimizer")
+        check_group(path, "optimizer")
 
 
 def test_other_shape_names_layer_and_shapes_and_changes_nothing(saved):
