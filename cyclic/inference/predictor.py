@@ -13,6 +13,7 @@ from cyclic.config import RunConfig
 from cyclic.images import as_rgb
 from cyclic.inference.detect import detect, drop_fragments
 from cyclic.inference.empty_tiles import choose_nuclei
+from cyclic.labels import keep_largest_parts
 from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.networks import load_classifier, load_mask_rcnn, load_own_classifier
@@ -96,8 +97,9 @@ class Predictor:
             return self._predict(image)
         size = max(1, round(width * factor)), max(1, round(height * factor))
         found = self._predict(cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR))
-        # Shrinking may leave no pixel of a thin one.
-        return Prediction(*drop_fragments(resize_nearest(found.labels, (height, width)), found.scores, 0.0))
+        # Shrinking may leave a thin nucleus in pieces, or no pixel of it.
+        labels = keep_largest_parts(resize_nearest(found.labels, (height, width)))
+        return Prediction(*drop_fragments(labels, found.scores, 0.0))
 
     def _predict(self, image: np.ndarray) -> Prediction:
         detections = detect(self.model, image, self.config.detection, self.config.scale)

@@ -15,7 +15,7 @@ from cyclic.errors import InputError
 from cyclic.files import write_image
 from cyclic.inference import folder
 from cyclic.inference.folder import predict_folder
-from cyclic.inference.predictor import Predictor
+from cyclic.inference.predictor import Prediction, Predictor
 from cyclic.label_maps import read_label_map
 from cyclic.resolution import read_resolution
 
@@ -57,6 +57,17 @@ def test_a_shrunk_image_has_the_same_nuclei(scene):
     assert ((prediction.labels > 0) != (expected > 0)).mean() < 0.02
     for label in range(1, len(PLACES) + 1):
         assert (prediction.labels[expected == label] == label).mean() > 0.9
+
+
+def test_a_nucleus_with_a_thin_neck_stays_one_piece_when_it_is_brought_back(monkeypatch):
+    """The neck is a row that the smaller label map does not sample; the larger part stays."""
+    large = np.zeros((40, 40), np.int32)
+    large[8:16, 4:14] = large[8:16, 24:32] = 1
+    large[8, 14:24] = 1
+    found = predictor()
+    monkeypatch.setattr(found, "_predict", lambda image: Prediction(large, np.array([0.9], np.float32)))
+    labels = found.predict(np.zeros((20, 20, 3), np.uint8), mpp=0.5).labels
+    np.testing.assert_array_equal(np.argwhere(labels), [(y, x) for y in range(4, 8) for x in range(2, 7)])
 
 
 def test_the_verdict_is_on_tiles_of_the_size_that_the_classifier_knows(scene):
