@@ -200,8 +200,10 @@ def make_folder(path: Path) -> None:
 def _check_folder(folder: Path) -> None:
     """Raise `InputError` where no file can be written in a folder, or it can't be made; nothing is made yet."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: cannot be written to, {there} is in the way; choose another folder")
+    if not there.is_dir():
+        raise InputError(f"{folder}: no folder can be made here; {cure(NotADirectoryError(errno.ENOTDIR, ''))}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written; {cure(PermissionError(errno.EACCES, ''))}")
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ def test_a_tiff_of_somebody_else_is_an_image(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="sub: cannot be written to, .*file is in the way; choose another folder"):
+    with pytest.raises(InputError, match="sub: no folder can be made here; a file lies where a folder is needed"):
         check_outputs([tmp_path / "file" / "sub" / "scores.json"])
     check_outputs([tmp_path / "new" / "sub" / "scores.json"])
     assert not (tmp_path / "new").exists()
@@ -79,9 +79,9 @@ def test_a_folder_that_cannot_be_made_is_named_before_the_work(tmp_path):
 
 def test_a_place_where_nothing_can_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="scores.json: cannot be written"):
+    with pytest.raises(InputError, match="file: no folder can be made here; a file lies where a folder is needed"):
         write_json(tmp_path / "file" / "scores.json", {})
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="/proc/nowhere: no folder can be made here"):
         write_json("/proc/nowhere/scores.json", {})
 
 

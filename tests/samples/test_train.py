@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from cyclic import cli
+from cyclic.errors import InputError
+
 SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "samples"
 DATA_SETS = ("monusac", "ccrcc", "consep")
 
@@ -31,10 +34,12 @@ def assert_refused(result, *parts):
 
 @pytest.mark.parametrize("option", ["--dataset", "--data"])
 @pytest.mark.parametrize("name", DATA_SETS)
-def test_the_configuration_of_the_data_set_is_read(name, option, program, tmp_path):
-    arguments = (option, tmp_path, "--out", tmp_path / "run")
-    # The message names the configuration that was read.
-    assert_refused(program(name, *arguments, "--set", "classifier.stepz=1"), f"configs/{name}_cpu.yaml", "stepz")
+def test_the_configuration_of_the_data_set_is_read(name, option, program, tmp_path, monkeypatch):
+    def stop(paths, *_):
+        raise InputError(f"read {[path.name for path in paths]}")
+
+    monkeypatch.setattr(cli, "load_config", stop)
+    assert_refused(program(name, option, tmp_path, "--out", tmp_path / "run"), f"read ['{name}_cpu.yaml']")
 
 
 def test_another_configuration_lies_on_top(program, tmp_path):

@@ -1,5 +1,7 @@
 """Inference whose outputs stay on the device that computed them."""
 
+import functools
+
 import keras
 
 
@@ -9,13 +11,11 @@ def on_device(model):
     Unlike `predict_on_batch`, it leaves the outputs on the device, where the next model can read them.
 
     Args:
-        model: built `keras.Model`; the function always uses its current weights.
+        model: functional `keras.Model`; the function always uses its current weights.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True, autograph=False)
+        return _traced_once(model)
     if backend == "jax":
         import jax
 
@@ -32,3 +32,18 @@ def on_device(model):
         return model(keras.tree.map_structure(keras.ops.convert_to_tensor, inputs), training=False)
 
     return call
+
+
+def _traced_once(model):
+    """Return the function for TensorFlow: traced at its first call, for inputs of every size that the model takes."""
+    import tensorflow as tf
+
+    @functools.cache
+    def compiled(*dtypes):
+        # In low precision inputs that are outputs of another model have another type than Keras' own inputs.
+        symbols = keras.tree.flatten(model.input)
+        specs = [tf.TensorSpec(symbol.shape, dtype) for symbol, dtype in zip(symbols, dtypes, strict=True)]
+        signature = [keras.tree.pack_sequence_as(model.input, specs)]
+        return tf.function(lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False)
+
+    return lambda inputs: compiled(*(tf.as_dtype(array.dtype) for array in keras.tree.flatten(inputs)))(inputs)
