@@ -169,7 +169,7 @@ def restart(optimizer: keras.optimizers.Optimizer) -> None:
     """Put a built optimizer back to before its first step; its learning rate stays."""
     for variable in optimizer.variables:
         if variable.name not in RATES:
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer.dynamic_scale.assign(optimizer.initial_scale)
 

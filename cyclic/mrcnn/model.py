@@ -255,4 +255,4 @@ class MaskRCNN(Inspection):
         self.epoch, self.last_checkpoint, self._resume_from = 0, None, None
         self.config.SEED = seed
         for state in checkpoint.generators(self.keras_model).values():
-            state.assign(keras.random.SeedGenerator(seed).state)
+            state.assign(keras.random.SeedGenerator(seed).state.value)
