@@ -69,6 +69,7 @@ def predict_folder(
     replaced = check_outputs(_outputs(out, paths, formats), [*paths.values(), Path(weights)], overwrite)
     if not overwrite:
         _keep_other_images(out, [path.name for path in paths.values()], formats)
+    _warn_of_older(_outputs(out, paths, [name for name in FORMATS if name not in formats]))
     predictor = Predictor.load(weights, overrides, classifier)
     if replaced:
         more = f" and {len(replaced) - 1} more files" if len(replaced) > 1 else ""
@@ -118,7 +119,7 @@ def _read_resolutions(paths: dict[str, Path], assumed: float | None) -> dict[str
             silent.append(f"{path.name} ({found.ignored})" if found.ignored else path.name)
     if silent and assumed is not None:
         warnings.warn(
-            f"{len(silent)} of {len(paths)} images do not say their resolution: {first_few(silent, NAMED)}; taken for "
+            f"{len(silent)} of {len(paths)} images have no resolution to go by: {first_few(silent, NAMED)}; taken for "
             f"{assumed:g} µm per pixel, as in training; --mpp states another",
             stacklevel=3,
         )
@@ -132,6 +133,17 @@ def _outputs(out: Path, names: Iterable[str], formats: Sequence[str]) -> list[Pa
         each += [_overlay(out, name) for name in names]
     names_of = {"coco": COCO, "coco-results": COCO_RESULTS}
     return [*each, *(out / name for format_, name in names_of.items() if format_ in formats)]
+
+
+def _warn_of_older(others: Sequence[Path]) -> None:
+    """Warn of files in formats that are not written now: they hold another prediction of the same images."""
+    older = [path for path in others if path.exists()]
+    if older:
+        more = f" and {len(older) - 1} more files" if len(older) > 1 else ""
+        warnings.warn(
+            f"{older[0]}{more}: of an earlier prediction, and left as it is; remove it, or ask for its format again",
+            stacklevel=3,
+        )
 
 
 def _keep_other_images(out: Path, names: Sequence[str], formats: Sequence[str]) -> None:

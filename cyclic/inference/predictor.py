@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from cyclic.config import RunConfig
+from cyclic.errors import InputError
 from cyclic.images import as_rgb
 from cyclic.inference.detect import detect, drop_fragments
 from cyclic.inference.empty_tiles import choose_nuclei
@@ -66,12 +67,19 @@ class Predictor:
                 `detection.verdict` is true.
 
         Raises:
-            InputError: a file is missing or not what it should be, or an override is out of range.
+            InputError: a file is missing or not what it should be, an override is out of range, or asks for the verdict
+                of a classifier that is not there.
         """
         model, config = load_mask_rcnn(path, overrides)
         if classifier is not None:
             return cls(model, config, load_classifier(classifier, config))
-        return cls(model, config, load_own_classifier(path, config) if config.detection.verdict else None)
+        own = load_own_classifier(path, config) if config.detection.verdict else None
+        if own is None and any(override.lower() == "detection.verdict=true" for override in overrides):
+            raise InputError(
+                f"{path}: holds no tile classifier to ask for a verdict; give best.weights.h5 of a run, or --classifier "
+                "cycle_K/classifier.weights.h5"
+            )
+        return cls(model, config, own)
 
     def predict(self, image: np.ndarray, mpp: float | None = None) -> Prediction:
         """Return the nuclei in an image of any size, those of the lowest score or more (`detection.score`).

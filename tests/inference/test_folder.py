@@ -190,6 +190,9 @@ def test_the_verdict_of_the_runs_own_classifier_is_asked_for_by_default(tiny_run
         )
     }
     assert counts["default"] == 0 < counts["off"] == counts["without a classifier"]
+    for answer in ("true", "True"):  # as a user and as the command line writes it
+        with pytest.raises(InputError, match="cycle_2/model.weights.h5: holds no tile classifier .*--classifier"):
+            predictor.Predictor.load(tiny_run.run / "cycle_2/model.weights.h5", [f"detection.verdict={answer}"])
 
 
 def test_a_mask_rcnn_is_no_classifier(tiny_run, predict, tmp_path):

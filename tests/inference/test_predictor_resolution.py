@@ -156,6 +156,16 @@ def test_each_image_is_predicted_at_the_resolution_that_its_file_says(scene, pre
     assert read_resolution(out / "double.tif").mpp == pytest.approx(0.125)
 
 
+def test_files_of_an_earlier_prediction_in_other_formats_are_named(scene, predict, tmp_path, recwarn):
+    write_tiff(tmp_path / "in/a.tif", scene[0], 40_000)
+    predict(("tif", "csv", "geojson"))
+    assert not recwarn.list
+    with pytest.warns(UserWarning) as warned:
+        predict(("tif",))
+    older = [str(each.message) for each in warned if "earlier prediction" in str(each.message)]
+    assert len(older) == 1 and older[0].startswith(str(tmp_path / "out/a.geojson and 1 more files: "))
+
+
 def test_a_stated_resolution_overrides_what_the_files_say(scene, predict, tmp_path, recwarn):
     write_tiff(tmp_path / "in/a.tif", enlarge(scene[0], 2), 40_000)
     Image.fromarray(enlarge(scene[0], 2)).save(tmp_path / "in/b.png", dpi=(72, 72))
@@ -173,7 +183,7 @@ def test_images_that_do_not_say_are_told_once_with_what_they_say_instead(scene, 
     with pytest.warns(UserWarning) as caught:
         counts, out = predict()
     (message,) = [str(each.message) for each in caught]
-    assert "2 of 3 images do not say their resolution: printed.tif (84.67 µm per pixel (300 dpi), which no" in message
+    assert "2 of 3 images have no resolution to go by: printed.tif (84.67 µm per pixel (300 dpi), which no" in message
     assert "silent.png; taken for 0.25 µm per pixel, as in training; --mpp states another" in message
     assert set(counts.values()) == {6}
     # What is assumed is written nowhere as if it were known.
@@ -184,7 +194,7 @@ def test_images_that_do_not_say_are_told_once_with_what_they_say_instead(scene, 
 def test_an_image_too_far_from_the_model_is_named_and_the_others_predicted(scene, predict, tmp_path):
     write_tiff(tmp_path / "in/thumbnail.tif", scene[0], 2_500)  # 4 µm
     write_tiff(tmp_path / "in/tissue.tif", scene[0], 40_000)
-    with pytest.raises(InputError, match="1 of 2 images not predicted: .*thumbnail.tif: 4 µm per pixel, more than 8"):
+    with pytest.raises(InputError, match="1 of 2 images not predicted: .*thumbnail.tif: mpp 4: more than 8"):
         predict()
     assert (tmp_path / "out/tissue.tif").is_file() and not (tmp_path / "out/thumbnail.tif").exists()
 
