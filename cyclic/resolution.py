@@ -68,8 +68,8 @@ def enlargement(mpp: float, model_mpp: float) -> float:
     factor = check_mpp(mpp, "mpp") / model_mpp
     if not 1 / MOST <= factor <= MOST:
         raise InputError(
-            f"mpp {mpp:g}: more than {MOST} times from the model's {model_mpp:g} µm per pixel; state another with --mpp "
-            "(mpp=), or take another image"
+            f"mpp {mpp:g}: more than {MOST} times from the model's {model_mpp:g} µm per pixel; state another with "
+            "--mpp (mpp=), or take another image"
         )
     return 1.0 if same(mpp, model_mpp) else factor
 

@@ -76,8 +76,8 @@ class Predictor:
         own = load_own_classifier(path, config) if config.detection.verdict else None
         if own is None and any(override.lower() == "detection.verdict=true" for override in overrides):
             raise InputError(
-                f"{path}: holds no tile classifier to ask for a verdict; give best.weights.h5 of a run, or --classifier "
-                "cycle_K/classifier.weights.h5"
+                f"{path}: holds no tile classifier to ask for a verdict; give best.weights.h5 of a run, or "
+                "--classifier cycle_K/classifier.weights.h5"
             )
         return cls(model, config, own)
 
