@@ -24,6 +24,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from cyclic.networks import CLASSIFIER
+
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = {path.stem: path for path in sorted((ROOT / "studies" / "pinned").glob("*.yaml"))}
 
@@ -40,14 +42,18 @@ def digest_run(run: Path) -> dict[str, str]:
 
 
 def _weights(path: Path) -> Iterator[np.ndarray]:
-    """Yield the arrays of a weights file by layer and name, wherever in the file they lie."""
+    """Yield the arrays of a weights file by layer and name, wherever in the file they lie.
+
+    The tile classifier in `best.weights.h5` is left out: earlier files have none, and the run's own file holds it.
+    """
     arrays: dict[str, np.ndarray] = {}
+
+    def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and not name.startswith(f"{CLASSIFIER}/"):
+            arrays["/".join(name.split("/")[-2:])] = item[()]
+
     with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                arrays.update({"/".join(name.split("/")[-2:]): item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
+        file.visititems(collect)
     for name in sorted(arrays):
         yield np.frombuffer(name.encode(), np.uint8)
         yield arrays[name]

@@ -7,7 +7,8 @@ import pinned_run
 import tifffile
 
 from cyclic.config import read_stored_strictly
-from cyclic.mrcnn.weights.h5 import save_weights
+from cyclic.mrcnn.weights.h5 import add_part, save_weights
+from cyclic.networks import CLASSIFIER
 
 
 def small_model():
@@ -35,6 +36,16 @@ def test_a_copy_is_equal_and_one_changed_pixel_or_weight_is_found(fake_run, tmp_
         "best.weights.h5",
         str(path.relative_to(second)),
     }
+
+
+def test_the_classifier_in_the_finished_file_is_left_out(fake_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fake_run.run, run)
+    save_weights(run / "best.weights.h5", small_model())
+    before = pinned_run.digest_run(run)
+    save_weights(tmp_path / "classifier.h5", small_model())
+    add_part(run / "best.weights.h5", CLASSIFIER, tmp_path / "classifier.h5")
+    assert pinned_run.digest_run(run) == before
 
 
 def test_where_a_file_keeps_a_layer_does_not_matter(tmp_path):
