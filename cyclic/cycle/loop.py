@@ -58,7 +58,7 @@ class Stage(NamedTuple):
     @property
     def is_read(self) -> bool:
         """Whether later stages read what it writes; scores and pictures are for people."""
-        return self.kind not in (*SCORING, "finish")
+        return self.kind not in (*SCORING, LAST_STAGE)
 
 
 def train(

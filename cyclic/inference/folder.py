@@ -72,8 +72,7 @@ def predict_folder(
     _warn_of_older(_outputs(out, paths, [name for name in FORMATS if name not in formats]))
     predictor = Predictor.load(weights, overrides, classifier)
     if replaced:
-        more = f" and {len(replaced) - 1} more files" if len(replaced) > 1 else ""
-        warnings.warn(f"{replaced[0]}{more}: replaced by the new prediction", stacklevel=2)
+        warnings.warn(f"{_name_first(replaced)}: replaced by the new prediction", stacklevel=2)
     model_mpp = predictor.config.mpp
     if mpp is not None and model_mpp is not None:
         enlargement(mpp, model_mpp)
@@ -135,13 +134,18 @@ def _outputs(out: Path, names: Iterable[str], formats: Sequence[str]) -> list[Pa
     return [*each, *(out / name for format_, name in names_of.items() if format_ in formats)]
 
 
+def _name_first(paths: Sequence[Path]) -> str:
+    """Return the first path, and how many more there are."""
+    return f"{paths[0]} and {len(paths) - 1} more files" if len(paths) > 1 else str(paths[0])
+
+
 def _warn_of_older(others: Sequence[Path]) -> None:
     """Warn of files in formats that are not written now: they hold another prediction of the same images."""
     older = [path for path in others if path.exists()]
     if older:
-        more = f" and {len(older) - 1} more files" if len(older) > 1 else ""
         warnings.warn(
-            f"{older[0]}{more}: of an earlier prediction, and left as it is; remove it, or ask for its format again",
+            f"{_name_first(older)}: of an earlier prediction, and left as it is; remove it, or ask for its format "
+            "again",
             stacklevel=3,
         )
 

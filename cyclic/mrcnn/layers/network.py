@@ -70,11 +70,7 @@ class Network:
         """Return `(pyramid [P2..P6], rpn logits, rpn probabilities, rpn deltas, proposals)` of an image tensor."""
         config = self.config
         pyramid = self.fpn(self.backbone(image))
-        levels = [self.rpn(level) for level in pyramid]
-        logits, probabilities, deltas = (
-            keras.layers.Concatenate(axis=1, dtype="float32", name=name)([level[index] for level in levels])
-            for index, name in enumerate(("rpn_class_logits", "rpn_class", "rpn_bbox"))
-        )
+        logits, probabilities, deltas = join_levels([self.rpn(level) for level in pyramid])
         anchors = PyramidAnchors(
             config.RPN_ANCHOR_SCALES,
             config.RPN_ANCHOR_RATIOS,
@@ -82,9 +78,7 @@ class Network:
             config.RPN_ANCHOR_STRIDE,
             name="anchors",
         )(image)
-        proposals = ProposalLayer(
-            proposal_count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI"
-        )(probabilities, deltas, anchors)
+        proposals = proposal_layer(config, proposal_count)(probabilities, deltas, anchors)
         return pyramid, logits, probabilities, deltas, proposals
 
     def classify(self, rois, pyramid):
@@ -102,6 +96,35 @@ class Network:
         """Return mask probabilities `[B * R, M, M, K]` of the ROIs, image by image."""
         pooled = PyramidROIAlign(self.config.MASK_POOL_SIZE, name="roi_align_mask")(rois, pyramid[:4])
         return self.mask_head(pooled)
+
+
+def join_levels(levels):
+    """Return the RPN's logits `[B, A, 2]`, probabilities `[B, A, 2]` and deltas `[B, A, 4]` of all levels, float32.
+
+    Args:
+        levels: (logits, probabilities, deltas) of each pyramid level.
+    """
+    return [
+        keras.layers.Concatenate(axis=1, dtype="float32", name=name)([level[index] for level in levels])
+        for index, name in enumerate(("rpn_class_logits", "rpn_class", "rpn_bbox"))
+    ]
+
+
+def proposal_layer(config, count):
+    """Return the layer "ROI", which keeps `count` proposals."""
+    return ProposalLayer(count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI")
+
+
+def detection_layer(config):
+    """Return the layer "mrcnn_detection", from classified proposals to detections."""
+    return DetectionLayer(
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD,
+        config.BBOX_STD_DEV,
+        config.DETECTION_ANY_FOREGROUND,
+        name="mrcnn_detection",
+    )
 
 
 @keras.saving.register_keras_serializable(package="cyclic")
@@ -236,14 +259,7 @@ def detection_model(network):
     window = keras.Input((4,), dtype="float32", name="window")
     pyramid, _, rpn_class, rpn_bbox, rois = network.propose(image, config.POST_NMS_ROIS_INFERENCE)
     _, probabilities, deltas = network.classify(rois, pyramid)
-    detections = DetectionLayer(
-        config.DETECTION_MAX_INSTANCES,
-        config.DETECTION_MIN_CONFIDENCE,
-        config.DETECTION_NMS_THRESHOLD,
-        config.BBOX_STD_DEV,
-        config.DETECTION_ANY_FOREGROUND,
-        name="mrcnn_detection",
-    )(rois, probabilities, deltas, window)
+    detections = detection_layer(config)(rois, probabilities, deltas, window)
     outputs = {
         "detections": detections,
         "mrcnn_class": probabilities,

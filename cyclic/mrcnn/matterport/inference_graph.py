@@ -13,9 +13,8 @@ from cyclic.mrcnn.data.molding import read_meta
 from cyclic.mrcnn.geometry.boxes import normalize_boxes
 from cyclic.mrcnn.kernels.symbolic import let_identity_pass
 from cyclic.mrcnn.layers.deconv import arrange_pixels
-from cyclic.mrcnn.layers.detections import DetectionLayer
 from cyclic.mrcnn.layers.named_model import NamedModel
-from cyclic.mrcnn.layers.proposals import ProposalLayer
+from cyclic.mrcnn.layers.network import detection_layer, join_levels, proposal_layer
 from cyclic.mrcnn.layers.roi_align import PyramidROIAlign
 
 
@@ -105,29 +104,13 @@ def inference_model(network, detect=None):
     features = _lay_open(network.backbone, [image])
     pyramid = _lay_open(network.fpn, features)
     rpn = InGraph(network.rpn)
-    levels = [rpn(level) for level in pyramid]
-    _, rpn_class, rpn_bbox = (
-        keras.layers.Concatenate(axis=1, dtype="float32", name=name)([level[index] for level in levels])
-        for index, name in enumerate(("rpn_class_logits", "rpn_class", "rpn_bbox"))
-    )
-    rois = ProposalLayer(
-        config.POST_NMS_ROIS_INFERENCE,
-        config.RPN_NMS_THRESHOLD,
-        config.PRE_NMS_LIMIT,
-        config.RPN_BBOX_STD_DEV,
-        name="ROI",
-    )(rpn_class, rpn_bbox, anchors)
+    _, rpn_class, rpn_bbox = join_levels([rpn(level) for level in pyramid])
+    rois = proposal_layer(config, config.POST_NMS_ROIS_INFERENCE)(rpn_class, rpn_bbox, anchors)
     pooled = ROIAlignOfImages(config.POOL_SIZE, name="roi_align_classifier")(rois, pyramid[:4])
     _, probabilities, deltas = _lay_open(network.box_head, [pooled], of_rois=True)
     image_size = read_meta(meta, "image_shape")[0]
-    detections = DetectionLayer(
-        config.DETECTION_MAX_INSTANCES,
-        config.DETECTION_MIN_CONFIDENCE,
-        config.DETECTION_NMS_THRESHOLD,
-        config.BBOX_STD_DEV,
-        config.DETECTION_ANY_FOREGROUND,
-        name="mrcnn_detection",
-    )(rois, probabilities, deltas, normalize_boxes(read_meta(meta, "window"), (image_size[0], image_size[1])))
+    windows = normalize_boxes(read_meta(meta, "window"), (image_size[0], image_size[1]))
+    detections = detection_layer(config)(rois, probabilities, deltas, windows)
     mask_pooled = ROIAlignOfImages(config.MASK_POOL_SIZE, name="roi_align_mask")(detections[..., :4], pyramid[:4])
     masks = _masks(network.mask_head, mask_pooled)
     outputs = [detections, probabilities, deltas, masks, rois, rpn_class, rpn_bbox]

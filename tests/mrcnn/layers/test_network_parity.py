@@ -4,10 +4,9 @@ import runpy
 
 import numpy as np
 import pytest
-from golden import PARITY, golden_file, needs_parity
+from golden import PARITY, ParityConfig, golden_file, needs_parity
 from keras import ops
 
-from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.geometry.boxes import normalize_boxes
 from cyclic.mrcnn.layers import losses
 from cyclic.mrcnn.layers.anchors import PyramidAnchors
@@ -17,20 +16,6 @@ from cyclic.mrcnn.model import MaskRCNN
 pytestmark = needs_parity
 
 BACKBONE_OUTPUTS = ("res2c_out", "res3d_out", "res4f_out", "res5c_out")
-
-
-class ParityConfig(Config):
-    NAME = "parity"
-    BACKBONE = "resnet50"
-    NUM_CLASSES = 2
-    IMAGES_PER_GPU = 1
-    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 256
-    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
-    RPN_NMS_THRESHOLD = 0.7
-    POST_NMS_ROIS_INFERENCE = 300
-    DETECTION_MIN_CONFIDENCE = 0
-    DETECTION_MAX_INSTANCES = 60
-    MEAN_PIXEL = np.array([189.44, 136.76, 169.23])
 
 
 def unpacked(bits, shape):

@@ -5,29 +5,16 @@ import runpy
 import keras
 import numpy as np
 import pytest
-from golden import PARITY, golden_file, needs_parity
+from golden import PARITY, ParityConfig, golden_file, needs_parity
 from keras import layers as KL
 from keras import ops
 from tiny_model import TinyConfig
 
 from cyclic.mrcnn import model as modellib
 from cyclic.mrcnn import utils
-from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.weights.h5 import load_weights
 
 LEVELS = range(2, 6)
-
-
-class ParityConfig(Config):
-    NAME = "parity"
-    BACKBONE = "resnet50"
-    NUM_CLASSES = 2
-    IMAGES_PER_GPU = 1
-    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 256
-    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
-    POST_NMS_ROIS_INFERENCE = 300
-    DETECTION_MIN_CONFIDENCE = 0
-    DETECTION_MAX_INSTANCES = 60
 
 
 def build_pyramid(features, channels):
