@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field
 
 from cyclic.errors import InputError
-from cyclic.retired import fill_first_defaults, fixed_value, is_first_version, modernise
+from cyclic.retired import fill_earlier_defaults, fixed_value, is_first_version, modernise
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -84,15 +84,29 @@ class TilesConfig(_Section):
     )
     size: Side = Field(64, description="Side of a tile; set it to the side of your own tiles.")
     stride: Side = Field(48, description="Distance of positive tiles. Negative ones lie four times as dense.")
+    count: Annotated[int, Field(ge=4)] | None = Field(
+        1000,
+        description="Answers at most, half of them yes: this many tiles are cut. null for all. A folder's count all.",
+    )
 
 
 class ClassifierConfig(_Section):
     """The classifier of tiles."""
 
     levels: list[Level] = Field(
-        ["C3", "C5"],
+        ["C2"],
         min_length=1,
         description="Backbone levels that carry a head; the answer is the mean of their logits.",
+    )
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.15,
+        description="The answer for a tile is the mean of this share of its positions, those that speak most for "
+        "nuclei. 1 is average pooling, as in the paper.",
+    )
+    feedback: bool = Field(
+        True,
+        description="Learn from the last cycle's detections of `rounds.score` or more, pixel by pixel. Needs a share "
+        "below 1.",
     )
     hidden: Count | None = Field(
         None, description="Units of a hidden layer in each head; null for none, 1024 in the paper."
@@ -110,7 +124,7 @@ class ClassifierConfig(_Section):
     shear: Share = Field(0.0, description="Random shear of a tile, up to this tangent.")
     zoom: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="Random zoom of a tile, up to this share.")
     stain_jitter: Share = Field(
-        0.05, description="Spread of the random change of each stain, as a share; raise it for slides of many stains."
+        0.2, description="Spread of the random change of each stain, as a share; raise it for slides of many stains."
     )
 
     @pydantic.field_validator("levels")
@@ -122,21 +136,24 @@ class ClassifierConfig(_Section):
 
 
 class MapsConfig(_Section):
-    """Activation maps of whole images. The recipe `paper` makes pseudo masks of them; `stain` only draws them."""
+    """Activation maps of whole images."""
 
-    method: Literal["gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = Field(
-        "gradcam", description="How evidence becomes a map: class activation, or layer-wise relevance (lrp_...)."
+    method: Literal["evidence", "gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = Field(
+        "evidence",
+        description="What the map shows: the probability of a nucleus by each position's own logits (evidence), class "
+        "activation, or layer-wise relevance (lrp_...).",
     )
-    level: Level = Field("C3", description="Backbone level whose head is explained; one of classifier.levels.")
+    level: Level = Field("C2", description="Backbone level whose head is explained; one of classifier.levels.")
 
 
 class PseudoConfig(_Section):
     """Pseudo masks: the components that training may trust. Areas in source pixels."""
 
-    recipe: Literal["stain", "paper"] = Field(
-        "stain",
-        description="stain: components of the hematoxylin map, best first over all images, none in a negative tile. "
-        "paper: components of the activation map, ranked by solidity, filled to their hulls.",
+    recipe: Literal["map", "stain", "paper"] = Field(
+        "map",
+        description="map: components of the mean of activation map and hematoxylin map, best first over all images, "
+        "none in a negative tile. stain: the same of the hematoxylin map alone. "
+        "paper: components of the activation map alone, ranked by solidity, filled to their hulls.",
     )
     factors: list[Annotated[float, Field(gt=0)]] = Field(
         [0.8, 1.0, 1.2, 1.4, 1.7, 2.0],
@@ -298,16 +315,26 @@ class RunConfig(_Section):
 
     @property
     def trusts_negative_tiles(self) -> bool:
-        """Whether no pseudo mask may lie in a negative tile: with yes/no answers, in the recipe `stain`."""
-        return self.supervision == "image" and self.pseudo.recipe == "stain"
+        """Whether no pseudo mask may lie in a negative tile: with yes/no answers, but for the paper's recipe."""
+        return self.supervision == "image" and self.pseudo.recipe != "paper"
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether the classifier learns from detections, pixel by pixel."""
+        return self.classifier.feedback and self.has_local_evidence
+
+    @property
+    def has_local_evidence(self) -> bool:
+        """Whether single positions of the classifier's map are trained, and not only their mean."""
+        return self.classifier.share < 1
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":
         """Refuse what would otherwise stop a run hours later."""
         rules = (
             (
-                self.supervision != "none" or self.pseudo.recipe == "stain",
-                "supervision none has no activation map: it needs pseudo.recipe stain",
+                self.supervision != "none" or self.pseudo.recipe != "paper",
+                "supervision none has no activation map: it needs another pseudo.recipe than paper",
             ),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
             (
@@ -319,6 +346,14 @@ class RunConfig(_Section):
                 "pseudo.min_area must not exceed pseudo.max_area",
             ),
             (self.mask_rcnn.crop % 64 == 0, "mask_rcnn.crop has to be divisible by 64"),
+            (
+                self.classifier.share == 1 or self.classifier.hidden is None,
+                "classifier.hidden needs classifier.share 1: a position has no hidden layer",
+            ),
+            (
+                self.maps.method != "evidence" or self.classifier.hidden is None,
+                "maps.method evidence needs classifier.hidden null; use gradcam or lrp_epsilon",
+            ),
             (self.maps.level in self.classifier.levels, "maps.level has to be one of classifier.levels"),
             (self.rounds.ignore_score <= self.rounds.score, "rounds.ignore_score must not exceed rounds.score"),
         )
@@ -379,8 +414,7 @@ def read_stored_strictly(content: object, source: str | Path) -> tuple[RunConfig
     if not isinstance(content, dict):
         raise InputError(f"{source}: holds no settings; restore the file")
     modern, _, lost = modernise(content)
-    if is_first_version(content):
-        modern = fill_first_defaults(modern)
+    modern = fill_earlier_defaults(modern, is_first_version(content))
     return validate(modern, str(source)), lost
 
 

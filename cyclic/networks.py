@@ -34,8 +34,8 @@ STORED: dict[str, bool | set[str]] = {
     "mean_pixel": True,
     "backbone": {"name", "norm"},
     "tiles": {"size"},
-    "classifier": {"levels", "hidden"},
-    "maps": {"level"},
+    "classifier": {"levels", "hidden", "share"},
+    "maps": True,
     "mask_rcnn": {"width", "anchor_scales"},
     "rounds": {"ignore_score"},
     "detection": True,
@@ -185,7 +185,10 @@ def _start_from(path: str, network: Network, backbone: keras.Model) -> None:
 
 
 def _classifier(config: RunConfig, backbone: keras.Model) -> keras.Model:
-    return build_classifier(backbone, levels=tuple(config.classifier.levels), hidden=config.classifier.hidden)
+    settings = config.classifier
+    return build_classifier(
+        backbone, levels=tuple(settings.levels), hidden=settings.hidden, share=settings.share
+    )
 
 
 def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[MaskRCNN, RunConfig]:

@@ -80,6 +80,13 @@ FIRST_DEFAULTS: dict[str, dict[str, object]] = {
     },
     "rounds": {"ignore_score": 0.3},
 }
+# What stored settings mean that lack keys of the local classifier.
+POOLED_DEFAULTS: dict[str, dict[str, object]] = {
+    "tiles": {"count": None},
+    "classifier": {"share": 1.0, "feedback": False, "levels": ["C3", "C5"], "stain_jitter": 0.05},
+    "maps": {"method": "gradcam", "level": "C3"},
+    "pseudo": {"recipe": "stain"},
+}
 
 
 def modernise(content: dict) -> tuple[dict, list[str], list[str]]:
@@ -121,14 +128,20 @@ def is_first_version(content: dict) -> bool:
     return "segmenter" in content
 
 
-def fill_first_defaults(content: dict) -> dict:
-    """Return stored settings with what the first version meant by keys that they lack.
+def fill_earlier_defaults(content: dict, first: bool) -> dict:
+    """Return stored settings with what earlier versions meant by keys that they lack.
 
     Args:
-        content: what `modernise` made of a file of the first version.
+        content: what `modernise` made of stored settings.
+        first: whether the first version wrote them.
     """
-    filled = {section: defaults | content.get(section, {}) for section, defaults in FIRST_DEFAULTS.items()}
-    return content | filled
+    known = [FIRST_DEFAULTS] if first else []
+    if "share" not in content.get("classifier", {}):
+        known.append(POOLED_DEFAULTS)
+    for defaults in known:
+        filled = {section: meant | content.get(section, {}) for section, meant in defaults.items()}
+        content = content | filled
+    return content
 
 
 def _name_width(content: dict, old: list[str]) -> None:

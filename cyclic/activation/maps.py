@@ -13,14 +13,16 @@ from cyclic.activation.head import LevelHead
 from cyclic.activation.layercam import layercam
 from cyclic.activation.lrp import lrp
 from cyclic.activation.networks import level_network
-from cyclic.classifier.model import preprocess
+from cyclic.classifier.model import preprocess, with_evidence
 from cyclic.errors import InputError
 from cyclic.tiling import even_starts
 
 GRADIENT_METHODS = {"gradcam": gradcam, "gradcampp": gradcampp, "layercam": layercam}
-METHODS = (*GRADIENT_METHODS, "lrp_epsilon", "lrp_alphabeta")
+METHODS = ("evidence", *GRADIENT_METHODS, "lrp_epsilon", "lrp_alphabeta")
 # Side of the tiles in image pixels, and what neighbouring tiles share.
 TILE, OVERLAP = 256, 64
+# Evidence runs from about -16 to 8. Divided by this, it keeps its steps in a picture of 8 bits.
+SOFTNESS = 4.0
 # Share of pixels below the value that becomes 1: a single hot pixel does not decide the range.
 PERCENTILE = 99.5
 
@@ -29,8 +31,8 @@ def activation_map(
     classifier: keras.Model,
     image: np.ndarray,
     mean_pixel: Sequence[float],
-    method: str = "gradcam",
-    level: str = "C3",
+    method: str = "evidence",
+    level: str = "C2",
     scale: float = 2,
     tile: int = TILE,
     overlap: int = OVERLAP,
@@ -39,9 +41,14 @@ def activation_map(
 ) -> np.ndarray:
     """Return the activation map `[H, W]` float32 in [0, 1] of one image.
 
-    The raw map is divided by its own 99.5th percentile over the whole image and weighted by the highest probability
-    that the level's head gives class 1, "has nuclei", in any window of `context` pixels within half a tile. So an
-    image, or a part of one, without evidence for nuclei stays near 0 rather than being stretched.
+    With the method "evidence" it is the logistic function of each position's own evidence for "has nuclei", divided by
+    `SOFTNESS`: over 0.5, there is rather a nucleus. It is a map of nuclei where the classifier was built with a `share`
+    below 1.
+
+    The other methods ask for the tile's answer. Their raw map is divided by its own 99.5th percentile over the whole
+    image and weighted by the highest probability that the level's head gives class 1 in any window of `context` pixels
+    within half a tile. So an image, or a part of one, without evidence for nuclei stays near 0 rather than being
+    stretched.
 
     Args:
         classifier: what `cyclic.classifier.build_classifier` returned.
@@ -56,7 +63,8 @@ def activation_map(
         batch_size: tiles a batch; memory depends on it and on `tile * scale`, not on the image.
 
     Raises:
-        InputError: unknown method, a level without head, or sizes that do not fit together.
+        InputError: unknown method, a level without head, or without evidence of positions where the method shows it, or
+            sizes that do not fit together.
     """
     if method not in METHODS:
         raise InputError(f"unknown activation method {method!r}: use one of {', '.join(METHODS)}")
@@ -67,13 +75,25 @@ def activation_map(
             f"activation tile={tile}, scale={scale}, overlap={overlap}: tile * scale must be divisible by 32 and the "
             "overlap smaller than the tile; context and batch_size at least 1"
         )
+    side = round(tile * scale)
+
+    def inputs_of(tiles: np.ndarray) -> np.ndarray:
+        enlarged = np.stack([cv2.resize(x, (side, side), interpolation=cv2.INTER_CUBIC) for x in tiles])
+        return preprocess(enlarged, mean_pixel)
+
+    if method == "evidence":
+        positions = with_evidence(classifier, level)
+
+        def logits(tiles: np.ndarray) -> np.ndarray:
+            return _resize(positions.predict_on_batch(inputs_of(tiles))["evidence"], tile)[..., None]
+
+        return _sigmoid(_stitch(image, logits, 1, tile, overlap, batch_size)[..., 0] / SOFTNESS)
+
     head = LevelHead(classifier, level)
     network = level_network(classifier, level)
 
-    def evidence(tiles: np.ndarray) -> np.ndarray:
-        side = round(tile * scale)
-        enlarged = np.stack([cv2.resize(x, (side, side), interpolation=cv2.INTER_LINEAR) for x in tiles])
-        inputs = preprocess(enlarged, mean_pixel)
+    def raw_and_probability(tiles: np.ndarray) -> np.ndarray:
+        inputs = inputs_of(tiles)
         features = network.predict_on_batch(inputs).astype(np.float32)
         if method in GRADIENT_METHODS:
             raw = GRADIENT_METHODS[method](features, head.gradients(features))
@@ -86,7 +106,7 @@ def activation_map(
         probability = _sigmoid(head.score(scipy.ndimage.uniform_filter(features, (1, window, window, 1))))
         return np.stack([_resize(raw, tile), _resize(probability, tile)], -1)
 
-    stitched = _stitch(image, evidence, 2, tile, overlap, batch_size)
+    stitched = _stitch(image, raw_and_probability, 2, tile, overlap, batch_size)
     raw, probability = stitched[..., 0], stitched[..., 1]
     # The highest probability rather than the local one: it silences regions without nuclei, not nuclei the head doubts.
     nearby = scipy.ndimage.maximum_filter(probability, tile)

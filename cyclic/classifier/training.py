@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from cyclic.classifier.model import preprocess
+from cyclic.classifier.losses import EvidenceLoss, SomeNucleusLoss
+from cyclic.classifier.model import preprocess, with_evidence
 from cyclic.errors import InputError
 from cyclic.fitting import LossGuard, build_optimizer, compile_once
 
@@ -16,6 +17,7 @@ WEIGHT_DECAY = {"adamw": 1e-4, "sgd": None}
 # Steps in one Keras epoch at most: callbacks report progress at least this often.
 STEPS_PER_EPOCH = 100
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+LOCAL_LOSSES = {"answer": SomeNucleusLoss(), "evidence": EvidenceLoss()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ def train_classifier(
     mean_pixel: Sequence[float],
     optimizer: str = "adamw",
     warmup: int = 0,
+    evidence: str | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 0,
 ) -> ClassifierReport:
@@ -52,14 +55,16 @@ def train_classifier(
     Args:
         model: what `build_classifier` returned; it is compiled here.
         train_data: batches (images `[B, H, W, 3]` float32 0 to 255, labels `[B]` int32). Its `on_epoch_end` is called
-            each time all its batches have been seen.
-        val_data: batches of the same kind, tiles that are not trained on.
+            each time all its batches have been seen. A label of -1 is no answer. With `evidence`, batches are (images,
+            {"answer": labels, "evidence": targets}), see `EvidenceLoss`.
+        val_data: batches (images, labels), tiles that are not trained on.
         steps: optimisation steps, at least 1.
         learning_rate: peak learning rate.
         mean_pixel: 3 numbers (R, G, B), 0 to 255, subtracted from every image.
         optimizer: "adamw" (linear warm-up, then cosine decay to 0) or "sgd" (constant rate, Nesterov momentum 0.9; the
             paper's setting with a learning rate of 1e-4). Weights decay as `WEIGHT_DECAY` says.
         warmup: steps of the warm-up; "adamw" only.
+        evidence: pyramid level whose evidence learns from the targets of single pixels; None: from answers alone.
         callbacks: Keras callbacks; an epoch is at most `STEPS_PER_EPOCH` steps.
         verbose: as in `keras.Model.fit`.
 
@@ -72,16 +77,17 @@ def train_classifier(
     if len(train_data) == 0 or len(val_data) == 0:
         raise InputError("no tiles to train or to validate on: check the tile folders and the split")
     data = _MeanSubtracted(train_data, mean_pixel)
+    trained = model if evidence is None else with_evidence(model, evidence)
     compile_once(
-        model,
+        trained,
         optimizer,
         lambda rate: build_optimizer(optimizer, rate, WEIGHT_DECAY.get(optimizer), momentum=0.9, nesterov=True),
         learning_rate,
         **({"warmup_steps": warmup, "total_steps": steps} if optimizer == "adamw" else {}),
-        loss=LOSS,
+        loss=LOSS if evidence is None else LOCAL_LOSSES,
     )
     guard = _StepGuard(steps)
-    history = model.fit(
+    history = trained.fit(
         data, epochs=math.ceil(steps / len(data)), callbacks=[guard, *callbacks], shuffle=False, verbose=verbose
     )
     accuracy, f1 = _score(model, val_data, mean_pixel)

@@ -86,7 +86,7 @@ def _map(inputs: Inputs) -> dict:
 def _pseudo_masks(inputs: Inputs) -> dict:
     image = inputs.images[inputs.train.ids[0]]
     pseudo, seconds = _timed(lambda: _pseudo_masks_by_stain(image, inputs.config))
-    cycles = inputs.config.cycles if recipe_of(inputs.config).source == "activation" else 1
+    cycles = inputs.config.cycles if recipe_of(inputs.config).reads_activation else 1
     return _row("pseudo masks, image", image, pseudo.labels.shape, 0, seconds, cycles * len(inputs.images))
 
 

@@ -164,17 +164,20 @@ def stain_jitter(image: np.ndarray, rng: np.random.Generator, sigma: float = 0.0
     return cv2.convertScaleAbs(np.maximum(256.0 * cv2.exp(-density) - 1.0, 0.0))
 
 
-def shear_zoom(image: np.ndarray, rng: np.random.Generator, shear: float = 0.2, zoom: float = 0.2) -> np.ndarray:
+def shear_zoom(
+    rng: np.random.Generator, shear: float, zoom: float, image: np.ndarray, *labels: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """Shear and zoom about the centre, as the paper does to the classifier's tiles; borders are mirrored.
 
     Args:
-        image: `[H, W, 3]` uint8.
         rng: generator.
         shear: x moves by up to this share of y's distance from the centre, to either side.
         zoom: enlarged or shrunk by a factor from U(1 - zoom, 1 + zoom).
+        image: `[H, W, 3]` uint8.
+        *labels: `[H, W]` int16 each, moved alike by nearest neighbour.
 
     Returns:
-        `[H, W, 3]` uint8.
+        A tuple of the moved arrays.
     """
     height, width = image.shape[:2]
     factor = rng.uniform(1 - zoom, 1 + zoom)
@@ -182,4 +185,10 @@ def shear_zoom(image: np.ndarray, rng: np.random.Generator, shear: float = 0.2, 
     linear = np.array([[factor, slant * factor], [0.0, factor]])
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     matrix = np.hstack([linear, (centre - linear @ centre)[:, None]])
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+    def moved(array: np.ndarray, interpolation: int) -> np.ndarray:
+        return cv2.warpAffine(
+            array, matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
+        )
+
+    return moved(image, cv2.INTER_LINEAR), *(moved(array, cv2.INTER_NEAREST) for array in labels)

@@ -63,6 +63,7 @@ def cut_tiles(
     max_coverage_negative: float = MAX_COVERAGE_NEGATIVE,
     balance: bool = True,
     seed: int = 0,
+    count: int | None = None,
 ) -> TileCounts:
     """Cut labelled images into `out/{positive,negative}/<image id>_<y>_<x>.png`, and write `out/tiles.json`.
 
@@ -78,7 +79,8 @@ def cut_tiles(
         min_coverage: positive from this share of nucleus pixels on.
         max_coverage_negative: negative up to this share.
         balance: keep as many tiles of one class as of the other, at random.
-        seed: seed of the choice that `balance` makes.
+        seed: seed of the choice that `balance` and `count` make.
+        count: keep at most this many tiles, at random: half of each class with `balance`. None: no limit.
 
     Raises:
         InputError: wrong settings, an image smaller than a tile, other tiles in `out`, or one class would stay empty.
@@ -97,6 +99,7 @@ def cut_tiles(
         "max_coverage_negative": max_coverage_negative,
         "balance": balance,
         "seed": seed,
+        "count": count,
         "images": list(dataset.ids),
     }
     earlier = _find_earlier_counts(out, settings)
@@ -112,8 +115,11 @@ def cut_tiles(
             wanted = coverage >= min_coverage if name == "positive" else coverage <= max_coverage_negative
             tiles[name] += [_Tile(image_id, int(y), int(x)) for y, x in corners[wanted]]
     _check_both_classes(tiles)
+    rng = np.random.default_rng(seed)
     if balance:
-        tiles = _balance(tiles, np.random.default_rng(seed))
+        tiles = _balance(tiles, rng)
+    if count is not None:
+        tiles = _choose(tiles, count, rng)
     counts = {name: len(members) for name, members in tiles.items()}
     _write_tiles(dataset, tiles, out, size, {"settings": settings, "counts": counts})
     return TileCounts(counts["positive"], counts["negative"])
@@ -139,7 +145,10 @@ def _find_earlier_counts(out: Path, settings: dict) -> TileCounts | None:
     record = out / RECORD
     if record.is_file():
         counts = {name: len(list((out / name).glob("*.png"))) for name in CLASSES}
-        if read_json(record) == {"settings": json.loads(json.dumps(settings)), "counts": counts}:
+        earlier = read_json(record)
+        if isinstance(earlier.get("settings"), dict):
+            earlier["settings"].setdefault("count", None)  # a key that earlier versions did not have
+        if earlier == {"settings": json.loads(json.dumps(settings)), "counts": counts}:
             return TileCounts(counts["positive"], counts["negative"], reused=True)
         raise InputError(f"{record}: tiles of other images or settings; remove the folder or choose another one")
     if (out / PARTIAL).is_dir():  # a cut that was killed: whatever it had moved is cut again
@@ -165,6 +174,16 @@ def _balance(tiles: dict[str, list[_Tile]], rng: np.random.Generator) -> dict[st
     fewest = min(map(len, tiles.values()))
     chosen = {name: np.sort(rng.choice(len(members), fewest, replace=False)) for name, members in tiles.items()}
     return {name: [tiles[name][index] for index in indices] for name, indices in chosen.items()}
+
+
+def _choose(tiles: dict[str, list[_Tile]], count: int, rng: np.random.Generator) -> dict[str, list[_Tile]]:
+    """Return at most `count` of all tiles, of each class its share, in their order."""
+    total = sum(map(len, tiles.values()))
+    chosen = {}
+    for name, members in tiles.items():
+        kept = min(len(members), max(1, round(count * len(members) / total)))
+        chosen[name] = [members[index] for index in np.sort(rng.choice(len(members), kept, replace=False))]
+    return chosen
 
 
 def _write_tiles(dataset: LabelledImages, tiles: dict[str, list[_Tile]], out: Path, size: int, record: dict) -> None:

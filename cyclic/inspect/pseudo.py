@@ -108,7 +108,7 @@ def find_run_candidates(run: Run, cycle: int, name: str) -> Candidates:
     image, config = run.images.image(name), run.config
     if not run.has_classifier:
         config = config.model_copy(update={"pseudo": config.pseudo.model_copy(update={"recipe": "stain"})})
-    activation = run_map(run, cycle, name) if recipe_of(config).source == "activation" else None
+    activation = run_map(run, cycle, name) if recipe_of(config).reads_activation else None
     return find_candidates(image, activation, config, _negative_area(run, name, image.shape[:2]))
 
 

@@ -62,11 +62,12 @@ def source_map(image: np.ndarray, activation: np.ndarray | None, recipe: Recipe)
     Raises:
         ValueError: the recipe needs an activation map, and there is none.
     """
-    if recipe.source == "activation":
+    maps = [] if recipe.source == "activation" else [hematoxylin_map(image)]
+    if recipe.reads_activation:
         if activation is None:
             raise ValueError("this recipe makes pseudo masks of the activation map; give one")
-        return fill_centres(activation, recipe.max_hole)
-    return fill_centres(hematoxylin_map(image), recipe.max_hole)
+        maps.append(activation)
+    return fill_centres(np.mean(maps, axis=0), recipe.max_hole)
 
 
 def components_over_levels(

@@ -1,5 +1,6 @@
-"""The two recipes for pseudo masks: which map they come from, and how it is cut, ranked and finished."""
+"""The recipes for pseudo masks: which map they come from, and how it is cut, ranked and finished."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ class Recipe:
     """What belongs together whenever pseudo masks are made.
 
     Attributes:
-        source: the map whose components become pseudo masks.
+        source: the map whose components become pseudo masks; "both" is the mean of the two.
         threshold: "otsu", or a share of the map's range, in [0, 1].
         split: whether touching nuclei are split and outlines smoothed.
         max_hole: holes of up to this many source pixels are filled: a vesicular nucleus is pale inside. 0: none.
@@ -20,7 +21,7 @@ class Recipe:
         pooled: whether the best share is of all images' candidates together; else it is of each image's own.
     """
 
-    source: Literal["activation", "hematoxylin"]
+    source: Literal["activation", "hematoxylin", "both"]
     threshold: Literal["otsu"] | float
     split: bool
     max_hole: int
@@ -28,14 +29,22 @@ class Recipe:
     hull: bool
     pooled: bool
 
+    @property
+    def reads_activation(self) -> bool:
+        """Whether the classifier's map decides."""
+        return self.source != "hematoxylin"
 
+
+_STAIN = Recipe("hematoxylin", "otsu", split=True, max_hole=800, rank_by="confidence", hull=False, pooled=True)
 RECIPES = {
-    "stain": Recipe("hematoxylin", "otsu", split=True, max_hole=800, rank_by="confidence", hull=False, pooled=True),
+    "map": dataclasses.replace(_STAIN, source="both"),
+    "stain": _STAIN,
     # Zhou et al. 2023, section III-C: components of the relevance map, ranked by solidity within their area limits.
     "paper": Recipe("activation", 0.1, split=False, max_hole=0, rank_by="solidity", hull=True, pooled=False),
 }
 
 
 def recipe_of(config: RunConfig) -> Recipe:
-    """Return the recipe that a run's settings name."""
-    return RECIPES[config.pseudo.recipe]
+    """Return the recipe that a run's settings name; without yes/no answers there is no map, and `map` is `stain`."""
+    without_map = config.supervision != "image" and config.pseudo.recipe == "map"
+    return RECIPES["stain" if without_map else config.pseudo.recipe]

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from functools import partial
 
 import keras
+import numpy as np
+
+from cyclic.backbones import LEVELS
+from cyclic.classifier.pixel_targets import UNANSWERED, image_targets, tile_targets, unanswered_tiles
 
 from cyclic.classifier.tile_sequence import TileSequence
 from cyclic.classifier.training import ClassifierReport, train_classifier
 from cyclic.config import RunConfig
 from cyclic.cycle.context import Context
 from cyclic.cycle.schedule import Training
+from cyclic.cycle.stages.detections import load_detections, make_missing
 from cyclic.datasets.augment import stain_jitter
-from cyclic.datasets.tile_folder import TileFolder, load_tiles, split_tiles
+from cyclic.datasets.tile_folder import TileFolder, load_tiles, read_tiles, split_tiles
 
 # Share of the tiles that report accuracy and F1.
 HELD_OUT = 0.1
@@ -20,6 +25,7 @@ HELD_OUT = 0.1
 def train(context: Context, cycle: int) -> None:
     """Train the classifier; in later cycles it starts from the backbone of the last Mask R-CNN."""
     config, key = context.config, f"cycle_{cycle}/classifier"
+    known = _known_pixels(context, cycle - 1) if cycle > 1 and config.has_feedback else {}
     if cycle > 1:
         before = context.cycle(cycle - 1)
         # The later file wins: heads of the classifier, backbone of the Mask R-CNN.
@@ -27,27 +33,57 @@ def train(context: Context, cycle: int) -> None:
     seed, training = context.seed(cycle, 1), context.schedule.classifier(cycle)
     keras.utils.set_random_seed(seed)
     train_tiles, held_out = split_tiles(load_tiles(context.tiles, context.held_ids), HELD_OUT, config.seed)
-    train_data = training_batches(config, train_tiles, seed)
-    settings = config.classifier
-    val_data = TileSequence(held_out.paths, held_out.labels, settings.batch, train=False, scale=config.scale)
+    train_data = training_batches(config, train_tiles, seed, context.images, known)
+    val_data = TileSequence(
+        read_tiles(held_out.paths), held_out.labels, config.classifier.batch, train=False, scale=config.scale
+    )
     callbacks = [context.progress.callback(key, training.steps), context.board.losses(key, "classifier")]
     report = fit(context.models.classifier, config, training, train_data, val_data, callbacks)
     context.run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))
     context.models.save_classifier(context.cycle(cycle).classifier)
 
 
-def training_batches(config: RunConfig, tiles: TileFolder, seed: int) -> TileSequence:
-    """Return the batches that the classifier trains on, as the run's settings augment them."""
-    settings = config.classifier
+def _known_pixels(context: Context, cycle: int) -> dict[str, np.ndarray]:
+    """Return what a cycle's detections and the negative tiles say of the training images, see `image_targets`."""
+    make_missing(context, cycle)
+    folder, score = context.last_round(cycle).detections, context.config.rounds.score
+    return {
+        name: image_targets(*load_detections(folder, name), score, context.background.get(name))
+        for name in context.train.ids
+    }
+
+
+def training_batches(
+    config: RunConfig, folder: TileFolder, seed: int, images: dict[str, np.ndarray], known: dict[str, np.ndarray]
+) -> TileSequence:
+    """Return the batches that the classifier trains on, as the run's settings augment them.
+
+    Args:
+        config: the run's settings.
+        folder: the answered tiles.
+        seed: of order and augmentation.
+        images: `{image id: [H, W, 3] uint8}`.
+        known: `{image id: [H, W] int8}`, what detections say of single pixels; empty: nothing yet.
+    """
+    settings, size = config.classifier, config.tiles.size
+    tiles, labels, targets = read_tiles(folder.paths), folder.labels, None
+    if config.has_local_evidence:
+        more, more_targets = unanswered_tiles(images, known, size)
+        names = [path.stem for path in folder.paths]
+        targets = np.concatenate([tile_targets(names, labels, size, known), more_targets])
+        tiles = np.concatenate([tiles, more])
+        labels = np.append(labels, np.full(len(more), UNANSWERED))
     return TileSequence(
-        tiles.paths,
-        tiles.labels,
+        tiles,
+        labels,
         settings.batch,
+        targets,
         seed=seed,
         shear=settings.shear,
         zoom=settings.zoom,
         augment=partial(stain_jitter, sigma=settings.stain_jitter) if settings.stain_jitter else None,
         scale=config.scale,
+        stride=LEVELS[config.maps.level][1],
     )
 
 
@@ -69,5 +105,6 @@ def fit(
         config.mean_pixel,
         optimizer=config.classifier.optimizer,
         warmup=training.warmup,
+        evidence=config.maps.level if config.has_local_evidence else None,
         callbacks=callbacks,
     )

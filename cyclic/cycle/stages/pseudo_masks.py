@@ -21,7 +21,7 @@ def make(context: Context, cycle: int) -> None:
     Candidates of the stain are the same in every cycle, so the first cycle's choice serves the later ones.
     """
     folder = context.cycle(cycle).pseudo()
-    if cycle == 1 or recipe_of(context.config).source == "activation":
+    if cycle == 1 or recipe_of(context.config).reads_activation:
         chosen = _choose(context, cycle)
     else:
         chosen = {name: load_pseudo_masks(context.cycle(1).pseudo(), name) for name in context.images}
@@ -41,7 +41,7 @@ def _choose(context: Context, cycle: int) -> dict[str, PseudoMasks]:
     config, background = context.config, context.background
     candidates = {}
     for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
-        activation = maps.read(context, cycle, name) if recipe_of(config).source == "activation" else None
+        activation = maps.read(context, cycle, name) if recipe_of(config).reads_activation else None
         candidates[name] = find_candidates(image, activation, config, background.get(name))
     cut = run_cut(config, [candidates[name].scores.confidence for name in context.train.ids])
     if cut is not None:

@@ -15,6 +15,11 @@ def cut_run_tiles(context: Context) -> None:
         context.run.log("tiles", folder=tiles.folder, positive=positive, negative=negative)
         return
     counts = cut_tiles(
-        context.train, context.paths.tiles, size=tiles.size, stride=tiles.stride, seed=context.config.seed
+        context.train,
+        context.paths.tiles,
+        size=tiles.size,
+        stride=tiles.stride,
+        seed=context.config.seed,
+        count=tiles.count,
     )
     context.run.log("tiles", positive=counts.positive, negative=counts.negative)
