@@ -31,7 +31,9 @@ def mean_within(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     It is 0 for a label without pixels.
     """
-    return np.bincount(labels.ravel(), values.ravel())[1:] / np.maximum(areas(labels), 1)
+    inside = labels > 0
+    of = labels[inside]
+    return np.bincount(of, values[inside])[1:] / np.maximum(np.bincount(of)[1:], 1)
 
 
 def widen(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -46,26 +48,36 @@ def disk(radius: int) -> np.ndarray:
 
 def hull_mask(component: np.ndarray) -> np.ndarray:
     """Return the convex hull of the True pixels of `component` (`[h, w]` bool, at least one True) as `[h, w]` bool."""
-    points = np.argwhere(component)[:, ::-1].astype(np.int32)
+    # The outlines hold every corner of the hull, and are far fewer points than the pixels.
+    outlines = cv2.findContours(component.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     hull = np.zeros(component.shape, np.uint8)
-    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
-    return (hull > 0) | component
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.concatenate(outlines)), 1)
+    return hull.view(bool) | component
 
 
 def ellipse_fit(component: np.ndarray) -> float:
-    """Return how well an ellipse describes a component, in (0, 1]; 1 for an ellipse.
+    """Return how well an ellipse describes `component` (`[h, w]` bool, at least one True); see `ellipse_fits`."""
+    return float(ellipse_fits(component.view(np.uint8))[0])
 
-    It is the component's area over the area of the ellipse with the same second moments.
+
+def ellipse_fits(labels: np.ndarray) -> np.ndarray:
+    """Return how well an ellipse describes each of the labels 1..N, `[N]` float64 in (0, 1]; 1 for an ellipse.
+
+    It is a label's area over the area of the ellipse with the same second moments; 0 for a label without pixels.
 
     Args:
-        component: `[h, w]` bool, at least one True.
+        labels: `[H, W]` integer.
     """
-    y, x = np.nonzero(component)
+    pixels = np.nonzero(labels > 0)
+    of = labels[pixels]
+    area = np.bincount(of)
+    count = np.maximum(area, 1)
+    # From each label's own centre, or rounding would grow with the image.
+    y, x = (axis - (np.bincount(of, axis) / count)[of] for axis in pixels)
+    yy, xx, xy = (np.bincount(of, product) / count for product in (y * y, x * x, x * y))
     # A pixel is a unit square: its own second moment is 1/12.
-    var_y, var_x = y.var() + 1 / 12, x.var() + 1 / 12
-    cov = np.mean((y - y.mean()) * (x - x.mean()))
-    ellipse_area = 4.0 * np.pi * np.sqrt(max(var_y * var_x - cov**2, 1e-9))
-    return float(min(len(y) / ellipse_area, 1.0))
+    spread = (yy + 1 / 12) * (xx + 1 / 12) - xy**2
+    return np.minimum(area / (4.0 * np.pi * np.sqrt(np.maximum(spread, 1e-9))), 1.0)[1:]
 
 
 def paint_largest_part(labels: np.ndarray, mask: np.ndarray, label: int, min_area: int) -> bool:

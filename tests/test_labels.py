@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cyclic.labels import (
     areas,
     ellipse_fit,
+    ellipse_fits,
     hull_mask,
     keep_largest_parts,
     mean_within,
@@ -52,6 +53,21 @@ def test_an_ellipse_fits_itself_and_a_cross_does_not():
     y, x = np.mgrid[:60, :60] - 30
     assert ellipse_fit((y / 25) ** 2 + (x / 12) ** 2 <= 1) > 0.99
     assert ellipse_fit((np.abs(y) < 3) | (np.abs(x) < 3)) < 0.5
+
+
+def test_ellipse_fits_of_a_map_are_those_of_its_parts_wherever_they_lie():
+    y, x = np.mgrid[:60, :60] - 30
+    disk_, cross = y**2 + x**2 <= 15**2, (np.abs(y) < 3) | (np.abs(x) < 3)
+    labels = np.zeros((5000, 130), np.int32)
+    labels[4930:4990, 5:65][disk_], labels[4930:4990, 70:130][cross] = 1, 3
+    np.testing.assert_allclose(ellipse_fits(labels), [ellipse_fit(disk_), 0, ellipse_fit(cross)], rtol=1e-9)
+    assert ellipse_fits(np.zeros((4, 4), np.int32)).shape == (0,)
+
+
+def test_hull_mask_spans_all_parts():
+    parts = np.zeros((9, 30), bool)
+    parts[:, :4] = parts[:, 26:] = True
+    assert hull_mask(parts).all()
 
 
 @pytest.mark.parametrize(("min_area", "painted"), [(1, True), (6, True), (7, False)])

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 
 from cyclic.labels import disk
-from cyclic.pseudo.split import fill_small_holes
 from cyclic.pseudo.threshold import check_map
 
 # Holes are filled at this many thresholds, so a filled centre is at most 1 / LEVELS paler than its rim.
@@ -34,8 +33,21 @@ def fill_centres(source: np.ndarray, max_hole: int) -> np.ndarray:
     if max_hole == 0:
         return filled
     filled = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, disk(CLOSING)).astype(np.float32)
-    closed = filled.copy()
+    closed, flat = filled.copy(), filled.ravel()
+    # What lies in a region that is no hole lies in one at every higher level. So each level looks at the rest alone.
+    no_hole = np.zeros(closed.shape, np.uint8)
     for level in np.arange(1, LEVELS + 1, dtype=np.float32) / LEVELS:
-        inside = fill_small_holes(closed >= level, max_hole)
-        np.maximum(filled, level, out=filled, where=inside)
+        low = ((closed < level) & (no_hole == 0)).view(np.uint8)
+        pixels = np.flatnonzero(low.view(bool))
+        regions = cv2.connectedComponents(low, connectivity=4)[1].ravel()
+        region = regions[pixels]
+        hole = np.bincount(region, minlength=1) <= max_hole
+        hole[regions[np.flatnonzero((low & _beside(no_hole)).view(bool))]] = False
+        flat[pixels[hole[region]]] = level
+        no_hole.ravel()[pixels] = ~hole[region]
     return filled
+
+
+def _beside(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels that share a side with `mask` or the border, or lie in `mask`; both `[H, W]` uint8, 0 or 1."""
+    return cv2.dilate(mask, disk(1), borderType=cv2.BORDER_CONSTANT, borderValue=1)

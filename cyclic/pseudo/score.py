@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from cyclic.labels import disk, ellipse_fit, hull_mask
+from cyclic.labels import areas, disk, ellipse_fits, hull_mask, mean_within
 
 # The ring around a component starts here (the outline itself is blurred) and ends at RING_END, in pixels.
 RING_START = 1
 RING_END = 5
+INNER, OUTER = disk(RING_START), disk(RING_END)
 # A ring pixel is clear when the map there is below this share of the component's response.
 CLEAR_SHARE = 0.6
 # Exponents that spread solidity and ellipse fit, which lie close to 1 for good and bad alike, over [0, 1].
@@ -30,7 +31,7 @@ class ComponentScores:
         ids: int32, the component's label.
         area: int64, pixels.
         solidity: area over convex hull area, in (0, 1].
-        ellipse_fit: see `cyclic.labels.ellipse_fit`; low for ragged, bent or branched components and for clumps.
+        ellipse_fit: see `cyclic.labels.ellipse_fits`; low for ragged, bent or branched components and for clumps.
         contrast: mean map inside minus mean map in the ring, over the mean inside; clipped to [0, 1].
         isolation: share of the ring that lies in no other component and is clearly darker than the component, [0, 1].
         size_prior: 1 at the expected area, falling with the log ratio to it, in (0, 1].
@@ -73,9 +74,11 @@ def score_components(labels: np.ndarray, source: np.ndarray, expected_area: floa
         raise ValueError(f"map of shape {source.shape}; it must have the label map's shape {labels.shape}")
     boxes = ndimage.find_objects(labels)
     ids = np.array([label for label, box in enumerate(boxes, 1) if box is not None], np.int32)
-    rows = [_measure(labels, source, label, boxes[label - 1]) for label in ids]
-    measured = np.array(rows, np.float64).reshape(len(ids), 6)
-    area, solidity, ellipse_fit, contrast, isolation, response = measured.T
+    area, response, ellipse_fit = (
+        values[ids - 1] for values in (areas(labels), mean_within(source, labels), ellipse_fits(labels))
+    )
+    rows = [_measure(labels, source, label, boxes[label - 1], mean) for label, mean in zip(ids, response, strict=True)]
+    solidity, contrast, isolation = np.array(rows, np.float64).reshape(len(ids), 3).T
     expected_area = typical_area(area) if expected_area is None else expected_area
     size_prior = np.exp(-0.5 * (np.log(area / expected_area) / SIZE_WIDTH) ** 2) if len(ids) else area
     on_border = np.array([_touches_border(boxes[label - 1], labels.shape) for label in ids], bool)
@@ -83,7 +86,7 @@ def score_components(labels: np.ndarray, source: np.ndarray, expected_area: floa
     confidence = np.prod(factors, axis=0) ** (1.0 / len(factors)) * np.where(on_border, BORDER_FACTOR, 1.0)
     return ComponentScores(
         ids=ids,
-        area=area.astype(np.int64),
+        area=area,
         solidity=solidity.astype(np.float32),
         ellipse_fit=ellipse_fit.astype(np.float32),
         contrast=contrast.astype(np.float32),
@@ -111,19 +114,18 @@ def _touches_border(box: tuple[slice, slice], shape: tuple[int, int]) -> bool:
     return any(side.start == 0 or side.stop == size for side, size in zip(box, shape, strict=True))
 
 
-def _measure(labels: np.ndarray, source: np.ndarray, label: int, box: tuple[slice, slice]) -> tuple[float, ...]:
-    """Return area, solidity, ellipse fit, contrast, isolation and response of one component."""
+def _measure(
+    labels: np.ndarray, source: np.ndarray, label: int, box: tuple[slice, slice], response: float
+) -> tuple[float, float, float]:
+    """Return solidity, contrast and isolation of one component, whose mean of the map is `response`."""
     crop = tuple(slice(max(side.start - RING_END, 0), side.stop + RING_END) for side in box)
     around, values = labels[crop], source[crop]
     component = around == label
-    pixels = component.astype(np.uint8)
-    near = cv2.dilate(pixels, disk(RING_START)) > 0
-    ring = (cv2.dilate(pixels, disk(RING_END)) > 0) & ~near
-    free = ring & (around == 0)
-    response = float(values[component].mean())
+    pixels = component.view(np.uint8)
+    ring = cv2.subtract(cv2.dilate(pixels, OUTER), cv2.dilate(pixels, INNER)).view(bool)
+    free = values[ring & (around == 0)]
     # A component that others surround on all sides has no background to stand out from.
-    outside = float(values[free].mean()) if free.any() else response
-    contrast = float(np.clip((response - outside) / max(response, 1e-6), 0.0, 1.0))
-    isolation = float((values[free] < CLEAR_SHARE * response).sum() / max(ring.sum(), 1))
-    area = int(pixels.sum())
-    return area, area / hull_mask(component).sum(), ellipse_fit(component), contrast, isolation, response
+    outside = float(free.mean()) if len(free) else response
+    contrast = min(max((response - outside) / max(response, 1e-6), 0.0), 1.0)
+    isolation = (free < CLEAR_SHARE * response).sum() / max(ring.sum(), 1)
+    return component.sum() / hull_mask(component).sum(), contrast, isolation

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
 from cyclic.labels import disk, relabel
@@ -19,6 +18,8 @@ OPENING = 2
 OUTLINE_SIGMA, OUTLINE_LEVEL = 2.0, 0.6
 # Outlines are smoothed in crops with this margin in units of the smoothing's sigma.
 CROP_SIGMAS = 3
+# Steps of a flood between two looks at whether it still moves.
+FLOOD_STEPS = 8
 
 
 def split_components(
@@ -42,7 +43,7 @@ def split_components(
     mask = fill_small_holes(mask.astype(bool), max_hole)
     if split:
         mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disk(OPENING)) > 0
-        labels = _smooth_outlines(_watershed_of_distance(mask))
+        labels = _smooth_outlines(_watershed_of_distance(mask), min_area)
     else:
         labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1]
     size = np.bincount(labels.ravel())
@@ -57,12 +58,11 @@ def fill_small_holes(mask: np.ndarray, max_hole: int) -> np.ndarray:
 
     A hole is a region of background that does not reach the image border.
     """
-    height, width = mask.shape
-    _, regions, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    left, top, wide, high, area = stats.T
-    inside = (left > 0) & (top > 0) & (left + wide < width) & (top + high < height)
-    hole = inside & (area <= max_hole)
+    regions = cv2.connectedComponents((~mask).view(np.uint8), connectivity=4)[1]
+    hole = np.bincount(regions.ravel()) <= max_hole
     hole[0] = False  # region 0 is the mask itself
+    for border in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
+        hole[border] = False
     return mask | hole[regions]
 
 
@@ -72,17 +72,64 @@ def _watershed_of_distance(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, 1).astype(np.uint8)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
     distance = cv2.GaussianBlur(distance, (0, 0), DISTANCE_SIGMA)
-    domes = distance - reconstruction(distance - MARKER_HEIGHT, distance)
+    markers = ndimage.label(_rises(distance, MARKER_HEIGHT) & mask)[0]
+    return _basins(-distance, markers, mask)
+
+
+def _rises(surface: np.ndarray, height: float) -> np.ndarray:
+    """Return the tops of the hills of `surface` that rise at least `height` above 0 and above their saddles.
+
+    The surface less `height` is flooded from its hills, under the surface itself: a geodesic reconstruction. What it
+    leaves is an h-dome of the surface (Vincent 1993).
+
+    Args:
+        surface: `[H, W]` float32, 0 or more.
+        height: above 0.
+
+    Returns:
+        `[H, W]` bool.
+    """
+    flood = np.maximum(surface - np.float32(height), 0)
+    square, wider, before = np.ones((3, 3), np.uint8), np.empty_like(flood), None
+    while before is None or not np.array_equal(flood, before):
+        before = flood.copy()
+        for _ in range(FLOOD_STEPS):
+            cv2.dilate(flood, square, dst=wider)
+            cv2.min(wider, surface, dst=flood)
     # Rounding keeps the top of a dome a little below its height.
-    markers = ndimage.label((domes >= MARKER_HEIGHT - 1e-3) & mask)[0]
-    return watershed(-distance, markers, mask=mask).astype(np.int32)
+    return surface - flood >= height - 1e-3
 
 
-def _smooth_outlines(labels: np.ndarray) -> np.ndarray:
+def _basins(surface: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the part of `mask` that belongs to each marker: by a watershed where markers share a component.
+
+    Args:
+        surface: `[H, W]` float32.
+        markers: `[H, W]` int32, 1..n and 0 for none.
+        mask: `[H, W]` bool; the markers lie in it.
+
+    Returns:
+        `[H, W]` int32.
+    """
+    count, components = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
+    where = np.nonzero(markers)
+    component_of = np.zeros(markers.max() + 1, np.int32)
+    component_of[markers[where]] = components[where]
+    held = np.bincount(component_of[1:], minlength=count)
+    marker_of = np.zeros(count, np.int32)
+    marker_of[component_of] = np.arange(len(component_of))
+    shared = (held > 1)[components]
+    alone = np.where(held == 1, marker_of, 0)[components]
+    return alone + watershed(surface, np.where(shared, markers, 0), mask=shared)
+
+
+def _smooth_outlines(labels: np.ndarray, min_area: int) -> np.ndarray:
+    """Return `labels` with smooth outlines; those of fewer pixels than `min_area` are left out, as they only shrink."""
+    area = np.bincount(labels.ravel())
     smoothed = np.zeros_like(labels)
     margin = int(np.ceil(CROP_SIGMAS * OUTLINE_SIGMA))
     for label, box in enumerate(ndimage.find_objects(labels), 1):
-        if box is None:
+        if box is None or area[label] < min_area:
             continue
         crop = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
         component = labels[crop] == label

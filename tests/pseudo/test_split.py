@@ -1,12 +1,16 @@
 """Foreground into nuclei: touching ones split, holes filled, outlines smoothed."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.morphology import reconstruction
+from skimage.segmentation import watershed
 
-from cyclic.pseudo.split import fill_small_holes
+from cyclic.labels import disk
+from cyclic.pseudo.split import MARKER_HEIGHT, OPENING, _basins, _rises, fill_small_holes
 from cyclic.pseudo.split import split_components as split_into_components
 
 
@@ -90,3 +94,24 @@ def test_labels_are_connected_dense_and_inside_the_filled_mask(seed):
     for label in range(1, labels.max() + 1):
         assert ndimage.label(labels == label)[1] == 1
         assert (labels == label).sum() >= 10
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), sigma=st.sampled_from([1, 3, 8]))
+def test_markers_and_basins_are_those_of_the_plain_reconstruction_and_watershed(seed, sigma):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((90, 80)), sigma)
+    mask = cv2.morphologyEx((noise > 0).astype(np.uint8), cv2.MORPH_OPEN, disk(OPENING)) > 0
+    distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    domes = distance - reconstruction(distance - MARKER_HEIGHT, distance)
+    high = _rises(distance, MARKER_HEIGHT)
+    np.testing.assert_array_equal(high, domes >= MARKER_HEIGHT - 1e-3)
+    markers = ndimage.label(high & mask)[0]
+    # The watershed of pixels that two markers reach at once depends on how many markers there are elsewhere.
+    surface = -distance - np.random.default_rng(seed).random(distance.shape)
+    np.testing.assert_array_equal(_basins(surface, markers, mask), watershed(surface, markers, mask=mask))
+
+
+def test_a_hole_at_its_largest_area_is_filled_and_one_pixel_more_is_not():
+    mask = np.ones((20, 20), bool)
+    mask[5:8, 5:9] = False
+    assert fill_small_holes(mask, 12).all() and not fill_small_holes(mask, 11)[6, 6]
