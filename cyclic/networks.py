@@ -186,9 +186,7 @@ def _start_from(path: str, network: Network, backbone: keras.Model) -> None:
 
 def _classifier(config: RunConfig, backbone: keras.Model) -> keras.Model:
     settings = config.classifier
-    return build_classifier(
-        backbone, levels=tuple(settings.levels), hidden=settings.hidden, share=settings.share
-    )
+    return build_classifier(backbone, levels=tuple(settings.levels), hidden=settings.hidden, share=settings.share)
 
 
 def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[MaskRCNN, RunConfig]:

@@ -187,8 +187,6 @@ def shear_zoom(
     matrix = np.hstack([linear, (centre - linear @ centre)[:, None]])
 
     def moved(array: np.ndarray, interpolation: int) -> np.ndarray:
-        return cv2.warpAffine(
-            array, matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
-        )
+        return cv2.warpAffine(array, matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
 
     return moved(image, cv2.INTER_LINEAR), *(moved(array, cv2.INTER_NEAREST) for array in labels)

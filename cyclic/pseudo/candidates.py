@@ -5,19 +5,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
+from scipy.special import logit
 
 from cyclic.config import RunConfig
-from cyclic.labels import areas, relabel
+from cyclic.labels import areas, mean_within, relabel
 from cyclic.pseudo.background import outside_background
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.recipe import Recipe, recipe_of
 from cyclic.pseudo.score import ComponentScores, score_components, typical_area
 from cyclic.pseudo.split import split_components
 from cyclic.pseudo.threshold import threshold_map
-from cyclic.stain import hematoxylin_map
+from cyclic.stain import SCALE_PERCENTILES, hematoxylin_map
 
 # A component that shares more than this with better ones is another view of the same nucleus.
 MAX_OVERLAP = 0.1
+# Half a step of a map that was stored in 8 bits: the evidence of its 0 and 1.
+LEAST = 0.5 / 255
 
 
 @dataclass
@@ -25,7 +28,7 @@ class Candidates:
     """The components of one image that may become pseudo masks.
 
     Attributes:
-        source: `[H, W]` float32 in [0, 1], the map that they come from.
+        source: `[H, W]` float32 in [0, 1], the map that they come from; of two, the joined one.
         labels: `[H, W]` int32, 1..n.
         scores: of the labels 1..n.
     """
@@ -47,67 +50,108 @@ def find_candidates(
         background: `[H, W]` bool; no candidate lies in it for more than half. None: nothing is known.
     """
     recipe, settings = recipe_of(config), config.pseudo
-    source = source_map(image, activation, recipe)
-    labels, scores = components_over_levels(source, recipe, settings.factors, settings.min_area, settings.max_area)
+    sources = source_maps(image, activation, recipe)
+    labels, scores = components_over_levels(
+        sources,
+        recipe,
+        settings.factors,
+        settings.min_area,
+        settings.max_area,
+        agreement=activation if recipe.source == "both" else None,
+    )
     if background is not None:
         kept = outside_background(labels, background)
         labels = relabel(labels, np.append(False, kept))
         scores = replace(scores.take(kept), ids=scores.ids[: kept.sum()])
-    return Candidates(source, labels, scores)
+    return Candidates(sources[-1], labels, scores)
 
 
-def source_map(image: np.ndarray, activation: np.ndarray | None, recipe: Recipe) -> np.ndarray:
-    """Return the map that a recipe's components come from, pale centres of nuclei filled, `[H, W]` float32 in [0, 1].
+def source_maps(image: np.ndarray, activation: np.ndarray | None, recipe: Recipe) -> list[np.ndarray]:
+    """Return the maps that a recipe's components come from, pale centres of nuclei filled, `[H, W]` float32 in [0, 1].
+
+    Those of "both" are the stain's map, whose outlines are sharp, and the joined one, which knows pale nuclei.
 
     Raises:
         ValueError: the recipe needs an activation map, and there is none.
     """
-    maps = [] if recipe.source == "activation" else [hematoxylin_map(image)]
-    if recipe.reads_activation:
-        if activation is None:
-            raise ValueError("this recipe makes pseudo masks of the activation map; give one")
-        maps.append(activation)
-    return fill_centres(np.mean(maps, axis=0), recipe.max_hole)
+    if recipe.reads_activation and activation is None:
+        raise ValueError("this recipe makes pseudo masks of the activation map; give one")
+    maps = {
+        "activation": lambda: [activation],
+        "hematoxylin": lambda: [hematoxylin_map(image)],
+        "both": lambda: [stain := hematoxylin_map(image), join_maps(activation, stain)],
+    }[recipe.source]()
+    return [fill_centres(each, recipe.max_hole) for each in maps]
+
+
+def join_maps(activation: np.ndarray, stain: np.ndarray) -> np.ndarray:
+    """Return the sum of the map's evidence and the stain, each in units of its own spread, `[H, W]` float32 in [0, 1].
+
+    Args:
+        activation: `[H, W]` float in [0, 1], the logistic function of evidence.
+        stain: `[H, W]` float.
+    """
+    total = np.zeros(stain.shape, np.float32)
+    for values in (logit(np.clip(activation, LEAST, 1 - LEAST)), stain):
+        spread = values.std()
+        total += (values - values.mean()) / spread if spread > 0 else 0
+    low, high = np.percentile(total, SCALE_PERCENTILES)
+    return np.clip((total - low) / max(high - low, LEAST), 0, 1).astype(np.float32)
 
 
 def components_over_levels(
-    source: np.ndarray,
+    sources: Sequence[np.ndarray],
     recipe: Recipe,
     factors: Sequence[float],
     min_area: int,
     max_area: int | None = None,
+    agreement: np.ndarray | None = None,
 ) -> tuple[np.ndarray, ComponentScores]:
-    """Return the best components of a map over several thresholds, and their scores.
+    """Return the best components of one map or several over several thresholds, and their scores.
 
     One threshold fits no image whole. Each factor's components are scored, then taken best first; one that overlaps
     what was taken before is left out. `factors=(1.0,)` gives the components of the one threshold.
 
     Args:
-        source: `[H, W]` float in [0, 1].
+        sources: `[H, W]` float in [0, 1] each. The scores are those in the first.
         recipe: its threshold, and how components are split.
         factors: multiples of the threshold.
         min_area, max_area: limits in pixels; None for no largest one.
+        agreement: `[H, W]` float in [0, 1]; the root of its mean within a component counts as a factor of the
+            confidence. None: no such factor.
 
     Returns:
         `[H, W]` int32 label map, 1..n without gaps, and the scores of 1..n.
     """
     levels = [
-        split_components(
-            threshold_map(source, recipe.threshold, factor),
-            min_area,
-            max_area,
-            split=recipe.split,
-            max_hole=recipe.max_hole,
+        (
+            split_components(
+                threshold_map(source, recipe.threshold, factor),
+                min_area,
+                max_area,
+                split=recipe.split,
+                max_hole=recipe.max_hole,
+            ),
+            source,
         )
+        for source in sources
         for factor in factors
     ]
     # One expected area for all levels, or each level would favour its own fragments.
-    expected_area = typical_area(np.concatenate([areas(level) for level in levels]))
-    scores = [score_components(level, source, expected_area) for level in levels]
+    expected_area = typical_area(np.concatenate([areas(level) for level, _ in levels]))
+
+    def scored(labels: np.ndarray, source: np.ndarray) -> ComponentScores:
+        scores = score_components(labels, source, expected_area)
+        if agreement is None:
+            return scores
+        agrees = np.sqrt(mean_within(agreement, labels))[scores.ids - 1]
+        return replace(scores, confidence=(scores.confidence * agrees).astype(np.float32))
+
+    scores = [scored(level, source) for level, source in levels]
     if len(levels) == 1:
-        return levels[0], scores[0]
-    labels = _best_first(levels, scores)
-    return labels, score_components(labels, source, expected_area)
+        return levels[0][0], scores[0]
+    labels = _best_first([level for level, _ in levels], scores)
+    return labels, scored(labels, sources[0])
 
 
 def _best_first(levels: list[np.ndarray], scores: list[ComponentScores]) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cyclic.backbones import build_backbone
-from cyclic.classifier import build_classifier, train_classifier
+from cyclic.classifier import build_classifier, train_classifier, with_evidence
 from cyclic.classifier import training as train_module
 from cyclic.errors import InputError
 
@@ -110,3 +110,55 @@ def test_wrong_arguments(arguments, message):
 def test_no_tiles():
     with pytest.raises(InputError, match="no tiles"):
         train_classifier(classifier(), Tiles(0), Tiles(1), 1, 1e-3, MEAN_PIXEL)
+
+
+class Squares(keras.utils.PyDataset):
+    """Bright tiles of 64 px; the dark square of every second one lies anywhere, and nobody tells where."""
+
+    def __init__(self, batches, seed=0):
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        self.images = rng.normal(MEAN_PIXEL, 10, (batches, 4, 64, 64, 3)).astype("float32")
+        self.squares = np.zeros((batches, 4, 64, 64), bool)
+        for index in np.ndindex(batches, 2):
+            y, x = rng.integers(4, 44, 2)
+            self.squares[index[0], 2 * index[1] + 1, y : y + 16, x : x + 16] = True
+        self.images[self.squares] -= 100
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        labels = np.array([0, 1, 0, 1], "int32")
+        targets = np.where(labels[:, None, None] == 0, 0, -1) * np.ones((1, 16, 16), "int16")
+        return self.images[index], {"answer": labels, "evidence": targets}
+
+
+def local_classifier():
+    keras.utils.set_random_seed(1)
+    return build_classifier(build_backbone("resnet18", "group"), ("C2",), share=0.15)
+
+
+def test_evidence_finds_the_square_that_nobody_has_shown():
+    model = local_classifier()
+    train_classifier(model, Squares(6), Tiles(1), 30, 2e-3, MEAN_PIXEL, warmup=2, evidence="C2")
+    unseen = Squares(1, seed=1)
+    images = unseen.images[0] - np.array(MEAN_PIXEL, "float32")
+    evidence = with_evidence(model, "C2").predict_on_batch(images)["evidence"]
+    for each, square in zip(evidence[1::2], unseen.squares[0, 1::2, 2::4, 2::4], strict=True):
+        assert each[square].mean() > each[~square].mean() + 2
+    assert evidence[::2].mean() < evidence[1::2].mean()
+
+
+def test_feedback_teaches_a_tile_without_an_answer():
+    targets = np.full((4, 8, 8), -1, "int16")
+    targets[:, 2:5, 2:5] = 1
+    targets[:, 6:] = 0
+
+    class Unanswered(Tiles):
+        def __getitem__(self, index):
+            return self.images[index], {"answer": np.full(4, -1), "evidence": targets}
+
+    model = local_classifier()
+    report = train_classifier(model, Unanswered(2), Tiles(1), 12, 2e-3, MEAN_PIXEL, evidence="C2")
+    assert report.losses[-1] < 0.7 * report.losses[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cyclic.classifier.tile_sequence import TileSequence
-from cyclic.datasets.tile_folder import load_tiles
+from cyclic.datasets.tile_folder import load_tiles, read_tiles
 from cyclic.errors import InputError
 from cyclic.files import write_image
 from cyclic.images import read_image
@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 
 def test_sequence_without_training_is_in_order_and_untouched(folder):
-    sequence = TileSequence(folder.paths, folder.labels, batch_size=4, train=False)
+    sequence = TileSequence(read_tiles(folder.paths), folder.labels, batch_size=4, train=False)
     batches = [sequence[k] for k in range(len(sequence))]
     assert [len(labels) for _, labels in batches] == [4, 4, 4, 2]
     images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
@@ -32,7 +32,7 @@ def test_sequence_without_training_is_in_order_and_untouched(folder):
 
 
 def test_training_batches_are_full_balanced_and_show_everything(folder):
-    sequence = TileSequence(folder.paths, folder.labels, batch_size=6)
+    sequence = TileSequence(read_tiles(folder.paths), folder.labels, batch_size=6)
     batches = [sequence[k] for k in range(len(sequence))]
     assert all(images.shape == (6, 16, 16, 3) and labels.sum() == 3 for images, labels in batches)
     assert all(((images[:, 8, 8, 0] >= 100) == labels).all() for images, labels in batches)
@@ -40,38 +40,68 @@ def test_training_batches_are_full_balanced_and_show_everything(folder):
 
 
 def test_odd_batch_size(folder):
-    sequence = TileSequence(folder.paths, folder.labels, batch_size=5)
+    sequence = TileSequence(read_tiles(folder.paths), folder.labels, batch_size=5)
     assert all(len(sequence[k][1]) == 5 for k in range(len(sequence)))
 
 
 def test_sequence_is_reproducible_and_differs_between_epochs(folder):
-    first, again = (TileSequence(folder.paths, folder.labels, 4, seed=3, zoom=0.2, shear=0.2) for _ in range(2))
+    first, again = (
+        TileSequence(read_tiles(folder.paths), folder.labels, 4, seed=3, zoom=0.2, shear=0.2) for _ in range(2)
+    )
     again[1]  # batches may be asked for in any order
     assert np.array_equal(first[0][0], again[0][0])
     before = first[0][0]
     first.on_epoch_end()
     assert not np.array_equal(first[0][0], before)
-    assert not np.array_equal(TileSequence(folder.paths, folder.labels, 4, seed=4)[0][0], before)
+    assert not np.array_equal(TileSequence(read_tiles(folder.paths), folder.labels, 4, seed=4)[0][0], before)
 
 
 def test_training_flips_and_calls_augment(folder):
     corners = set()
-    sequence = TileSequence(folder.paths, folder.labels, 8, augment=lambda image, rng: 255 - image)
+    sequence = TileSequence(read_tiles(folder.paths), folder.labels, 8, augment=lambda image, rng: 255 - image)
     for images, _ in (sequence[k] for k in range(len(sequence))):
         corners |= {tuple(np.argwhere(image[..., 0] == 55).min(0)) for image in images}
     assert len(corners) > 3
 
 
 def test_scale_enlarges(folder):
-    images, _ = TileSequence(folder.paths, folder.labels, 4, train=False, scale=2)[0]
+    images, _ = TileSequence(read_tiles(folder.paths), folder.labels, 4, train=False, scale=2)[0]
     assert images.shape == (4, 32, 32, 3) and images.min() >= 0 and images.max() <= 255
 
 
 def test_sequence_wrong_use(folder, tmp_path):
     with pytest.raises(InputError, match="positive"):
-        TileSequence(folder.paths[:3], folder.labels[:3], 4)
+        TileSequence(read_tiles(folder.paths[:3]), folder.labels[:3], 4)
     with pytest.raises(InputError, match="no tile"):
-        TileSequence([], np.array([], int), 4, train=False)
+        read_tiles([])
     write_image(tmp_path / "odd.png", np.zeros((17, 16, 3), np.uint8))
     with pytest.raises(InputError, match=r"odd\.png: shape \(17, 16\)"):
-        TileSequence([folder.paths[0], tmp_path / "odd.png"], np.array([0, 1]), 4)
+        read_tiles([folder.paths[0], tmp_path / "odd.png"])
+
+
+def marked_tiles(count=12):
+    """Tiles whose dark corner is a nucleus in the targets; the last third has no answer."""
+    tiles = np.full((count, 16, 16, 3), 200, np.uint8)
+    targets = np.full((count, 16, 16), -1, np.int8)
+    tiles[:, :8, :8] = 20
+    targets[:, :8, :8] = 1
+    return tiles, np.repeat([0, 1, -1], count // 3), targets
+
+
+def test_targets_move_with_their_tile_and_take_the_size_of_the_level():
+    tiles, labels, targets = marked_tiles()
+    sequence = TileSequence(tiles, labels, 6, targets, zoom=0.3, shear=0.2, scale=2, stride=4)
+    corners = set()
+    for images, told in (sequence[k] for k in range(len(sequence))):
+        assert images.shape == (6, 32, 32, 3) and told["evidence"].shape == (6, 8, 8)
+        dark = images[:, 2::4, 2::4, 0] < 110
+        assert ((told["evidence"] == 1) == dark).mean() > 0.9
+        corners |= {tuple(np.argwhere(each == 1).mean(0).round()) for each in told["evidence"]}
+    assert len(corners) > 3
+
+
+def test_tiles_without_an_answer_are_a_class_of_their_own():
+    tiles, labels, targets = marked_tiles()
+    sequence = TileSequence(tiles, np.where(np.arange(12) < 9, labels, -1), 6, targets)
+    for _, told in (sequence[k] for k in range(len(sequence))):
+        assert sorted(told["answer"]) == [-1, -1, 0, 0, 1, 1]

@@ -194,7 +194,9 @@ def test_shear_zoom_moves_but_keeps_centre_and_size():
     image[18:23, 28:33] = 255
     image[4:8, 4:8] = 128
     for seed in range(5):
-        moved = shear_zoom(image, np.random.default_rng(seed), 0.3, 0.3)
+        labels = (image[..., 0] > 0).astype(np.int16) - 1
+        moved, moved_labels = shear_zoom(np.random.default_rng(seed), 0.3, 0.3, image, labels)
+        assert set(np.unique(moved_labels)) == {-1, 0} and ((moved_labels == 0) == (moved[..., 0] > 60)).mean() > 0.98
         assert moved.shape == image.shape and moved.dtype == np.uint8
         assert (moved[20, 30] == 255).all() and not np.array_equal(moved, image)
-    assert np.array_equal(shear_zoom(image, np.random.default_rng(0), 0.0, 0.0), image)
+    assert np.array_equal(shear_zoom(np.random.default_rng(0), 0.0, 0.0, image)[0], image)

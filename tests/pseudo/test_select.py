@@ -141,17 +141,17 @@ HALF = Recipe("hematoxylin", 0.5, split=True, max_hole=200, rank_by="confidence"
 
 
 def test_levels_find_what_no_single_threshold_finds():
-    labels, scores = components_over_levels(two_levels(), HALF, (0.7, 1.3), 40)
+    labels, scores = components_over_levels([two_levels()], HALF, (0.7, 1.3), 40)
     assert labels[30, 25] > 0
     assert labels[72, 55] != labels[72, 85] and labels[72, 55] > 0 and labels[72, 85] > 0
     assert labels.max() == len(scores)
-    low, _ = components_over_levels(two_levels(), HALF, (0.7,), 40)
-    high, _ = components_over_levels(two_levels(), HALF, (1.3,), 40)
+    low, _ = components_over_levels([two_levels()], HALF, (0.7,), 40)
+    high, _ = components_over_levels([two_levels()], HALF, (1.3,), 40)
     assert low[72, 55] == low[72, 85] and high[30, 25] == 0
 
 
 def test_levels_of_an_empty_map():
-    labels, scores = components_over_levels(np.zeros((30, 30), np.float32), RECIPES["stain"], (0.8, 1.0), 40)
+    labels, scores = components_over_levels([np.zeros((30, 30), np.float32)], RECIPES["stain"], (0.8, 1.0), 40)
     assert not labels.any() and len(scores) == 0
 
 

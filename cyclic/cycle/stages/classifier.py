@@ -8,7 +8,6 @@ import numpy as np
 
 from cyclic.backbones import LEVELS
 from cyclic.classifier.pixel_targets import UNANSWERED, image_targets, tile_targets, unanswered_tiles
-
 from cyclic.classifier.tile_sequence import TileSequence
 from cyclic.classifier.training import ClassifierReport, train_classifier
 from cyclic.config import RunConfig
