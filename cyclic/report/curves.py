@@ -56,10 +56,10 @@ def map_chart(rows: list[dict]) -> Markup:
     points = [(row["cycle"], row["auc"]) for row in rows_of(rows, "map") if row["auc"] is not None]
     if not points:
         return Markup("")
-    ticks = [(cycle, str(cycle)) for cycle, _ in points]
+    ticks, groups = [(cycle, str(cycle)) for cycle, _ in points], [(points[0][0], points[-1][0], "cycle")]
     series, chance = [Series("activation map", points)], Reference("chance", 0.5)
     title = "AUC of the activation map"
-    return line_chart(title, series, ticks=ticks, x_name="cycle", reference=chance, top=1.0, labelled=True)
+    return line_chart(title, series, ticks=ticks, groups=groups, reference=chance, top=1.0, labelled=True)
 
 
 def loss_charts(events: list[dict]) -> list[Markup]:
