@@ -26,6 +26,7 @@ COLUMNS = (
     *METRICS,
     *(f"{metric}_by_cycle" for metric in METRICS),
     *(f"pseudo_{metric}" for metric in METRICS),
+    "map_auc_by_cycle",
     *(f"baseline_{metric}" for metric in METRICS),
     "minutes",
     "shares",
@@ -65,12 +66,14 @@ def line(run: Path, name: str, base: dict, commit: str, shares: str = "") -> dic
     rows = metrics["rows"]
     cycles = sorted({row["cycle"] for row in rows if row["source"] == "model"})
     models = [last_of(rows, "model", cycle) for cycle in cycles]
+    maps = sorted((row for row in rows if row["source"] == "map"), key=lambda row: row["cycle"])
     found = {
         "name": name,
         "seed": str(metrics["seed"]),
         "settings": " ".join(
             each.replace(" ", "") for each in differences(load_config(paths.config).model_dump(mode="json"), base)
         ),
+        "map_auc_by_cycle": " ".join("nan" if row["auc"] is None else f"{row['auc']:.6f}" for row in maps),
         "minutes": f"{sum(metrics['wall_s'].values()) / 60:.0f}",
         "shares": shares,
         "committed_in": commit,
@@ -84,19 +87,29 @@ def line(run: Path, name: str, base: dict, commit: str, shares: str = "") -> dic
     return {column: found[column] for column in COLUMNS}
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the lines of a table of runs, none if there is no such file.
+
+    Raises:
+        InputError: the file is another table.
+    """
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise InputError(f"{path}: not a table of runs; its first line has to be {','.join(COLUMNS)}")
+    return rows
+
+
 def append(path: Path, row: dict[str, str]) -> None:
     """Append a line to the CSV file, and make the file if there is none.
 
     Raises:
         InputError: the file is another table, or holds this name and seed.
     """
-    rows = []
-    if path.is_file():
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: not a table of runs; its first line has to be {','.join(COLUMNS)}")
+    rows = read_table(path)
     if any((each["name"], each["seed"]) == (row["name"], row["seed"]) for each in rows):
         raise InputError(f"{path}: holds {row['name']}, seed {row['seed']} already; choose another --name")
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:

@@ -12,31 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
+from cyclic.evaluation.auc import mean_auc
 from cyclic.files import write_json
 from cyclic.images import read_map
 from cyclic.runs.paths import RunPaths
-
-# Maps are 8-bit pictures.
-LEVELS = 256
-
-
-def auc(activation: np.ndarray, nuclei: np.ndarray) -> float:
-    """Return the area under the ROC curve, in [0, 1]; NaN if all or none of the pixels are of nuclei.
-
-    Args:
-        activation: `[H, W]` float in [0, 1], in steps of 1 / 255.
-        nuclei: `[H, W]` bool.
-    """
-    level = np.round(activation * (LEVELS - 1)).astype(int)
-    inside, outside = (np.bincount(level[part], minlength=LEVELS) for part in (nuclei, ~nuclei))
-    if not (inside.any() and outside.any()):
-        return float("nan")
-    below = np.cumsum(outside) - outside
-    return float(inside @ (below + outside / 2) / (inside.sum() * outside.sum()))
 
 
 def main() -> int:
@@ -57,8 +38,7 @@ def main() -> int:
             means = {}
             for split, images in splits.items():
                 maps = paths.cycle(cycle).map
-                found = [auc(read_map(maps(name)), images.label_map(name) > 0) for name in images.ids]
-                means[split] = float(np.nanmean(found))
+                means[split] = mean_auc((read_map(maps(name)), images.label_map(name)) for name in images.ids)
             rows.append({"cycle": cycle, **means})
             print(f"cycle {cycle}", *(f"{split} {value:.3f}" for split, value in means.items()), sep="  ")
     except InputError as error:

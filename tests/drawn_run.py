@@ -8,8 +8,10 @@ from skimage.segmentation import expand_labels
 
 from cyclic.config import RunConfig
 from cyclic.datasets.monusac import MonusacDataset
+from cyclic.evaluation.auc import mean_auc
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import write_image, write_json
+from cyclic.images import read_map
 from cyclic.label_maps import write_label_map
 from cyclic.pseudo.masks import PseudoMasks, save_pseudo_masks
 from cyclic.runs.paths import RunPaths
@@ -57,11 +59,13 @@ def write_run(run, data, cycles=2, students=1):
             ignore = (truths[name] > 0) & (labels == 0)
             confidence = np.linspace(0.9, 0.4, labels.max()).astype(np.float32)
             save_pseudo_masks(here.pseudo(), name, PseudoMasks(labels, confidence, ignore))
+        area = mean_auc((read_map(here.map(name)), truths[name]) for name in val.ids)
+        rows.append({"source": "map", "cycle": cycle, "split": "val", "auc": area})
         add("pseudo_masks", cycle, 0, pseudo)
         events.append(
             {"event": "classifier", "cycle": cycle, "accuracy": 0.9, "f1": 0.9, "losses": [0.6 / cycle, 0.4, 0.3]}
         )
-        keys += [f"cycle_{cycle}/{stage}" for stage in ("classifier", "maps", "pseudo", "pseudo_scores")]
+        keys += [f"cycle_{cycle}/{stage}" for stage in ("classifier", "maps", "map_scores", "pseudo", "pseudo_scores")]
         for round_ in range(students + 1):
             lost = 0.5 - 0.1 * (2 * cycle + round_ - 2)
             names = val.ids if (cycle, round_) == (cycles, students) else list(truths)

@@ -30,7 +30,7 @@ SHOWN = 2
 # The commands that run one part of a cycle, and the last names of the part's stages.
 PARTS = {
     "classifier": ("tiles", "baseline", "classifier"),
-    "pseudo-masks": ("maps", "pseudo", "pseudo_scores"),
+    "pseudo-masks": ("maps", "map_scores", "pseudo", "pseudo_scores"),
     "mask-rcnn": ("train", "detect", "scores", LAST_STAGE),
 }
 
@@ -141,6 +141,8 @@ def plan(context: Context) -> Iterator[Stage]:
             show = pictures.show_classifier
             yield stage(f"{here}/classifier", classifier.train, show, cycle, writes=[files.classifier])
             yield stage(f"{here}/maps", maps.make, pictures.show_maps, cycle, writes=[files.maps])
+            if context.scored_ids:
+                yield stage(f"{here}/map_scores", scores.score_maps, pictures.show_map_scores, cycle)
         if config.supervision == "instance":
             yield stage(f"{here}/pseudo", pseudo_masks.take_instance_labels, None, cycle, writes=[files.pseudo()])
         else:

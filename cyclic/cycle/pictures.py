@@ -32,6 +32,11 @@ def show_maps(context: Context, cycle: int) -> None:
         context.board.picture(name, "activation_map", step, map_colors(activation))
 
 
+def show_map_scores(context: Context, cycle: int) -> None:
+    """Show how well a cycle's activation maps part nuclei from background."""
+    _show_row(context, "map", cycle, None, context.schedule.rounds_before(cycle))
+
+
 def show_pseudo_masks(context: Context, cycle: int, round_: int = 0) -> None:
     """Show the pseudo masks that a round trains on."""
     step = context.schedule.rounds_before(cycle, round_)
@@ -88,8 +93,8 @@ def _shown(context: Context, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in context.board.names]
 
 
-def _show_row(context: Context, source: str, cycle: int, round_: int, step: int) -> None:
+def _show_row(context: Context, source: str, cycle: int, round_: int | None, step: int) -> None:
     for row in context.run.rows:
-        if (row["source"], row["cycle"], row["round"]) == (source, cycle, round_):
-            scores = {f"val/{metric}": row.get(metric) for metric in (*REPORTED, FALSE_PER_MM2)}
+        if (row["source"], row["cycle"], row.get("round")) == (source, cycle, round_):
+            scores = {f"val/{metric}": row.get(metric) for metric in ("auc", *REPORTED, FALSE_PER_MM2)}
             context.board.scalars(source, scores, step)

@@ -51,6 +51,17 @@ def score_charts(rows: list[dict]) -> list[Markup]:
     return charts
 
 
+def map_chart(rows: list[dict]) -> Markup:
+    """Return the area under the ROC curve of the activation maps on val over the cycles; empty without any."""
+    points = [(row["cycle"], row["auc"]) for row in rows_of(rows, "map") if row["auc"] is not None]
+    if not points:
+        return Markup("")
+    ticks, groups = [(cycle, str(cycle)) for cycle, _ in points], [(points[0][0], points[-1][0], "cycle")]
+    series, chance = [Series("activation map", points)], Reference("chance", 0.5)
+    title = "AUC of the activation map"
+    return line_chart(title, series, ticks=ticks, groups=groups, reference=chance, top=1.0, labelled=True)
+
+
 def loss_charts(events: list[dict]) -> list[Markup]:
     """Return the losses. The colour of a line is its cycle, the dashes are its round.
 
@@ -96,4 +107,4 @@ def _css(cycle: int, round_: int = 0) -> str:
 def rows_of(rows: list[dict], source: str) -> list[dict]:
     """Return the rows of `metrics.json` of one source, by cycle and round."""
     of_source = [row for row in rows if row["source"] == source]
-    return sorted(of_source, key=lambda row: (row["cycle"], row["round"]))
+    return sorted(of_source, key=lambda row: (row["cycle"], row.get("round", 0)))

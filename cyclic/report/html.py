@@ -19,7 +19,7 @@ from cyclic.evaluation.empty_tissue import FALSE_PER_MM2
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
 from cyclic.files import atomic_path, check_outputs, claim, read_json
-from cyclic.report.curves import MAIN_METRICS, loss_charts, precision_chart, rows_of, score_charts
+from cyclic.report.curves import MAIN_METRICS, loss_charts, map_chart, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
 from cyclic.runs.directory import RunDirectory, data_folder, read_events, read_run_config
 from cyclic.runs.paths import RunPaths
@@ -42,6 +42,7 @@ STAGES = {
     "baseline": "no-label baseline",
     "classifier": "classifier training",
     "maps": "activation maps",
+    "map_scores": "activation maps, scoring",
     "pseudo": "pseudo masks",
     "pseudo_scores": "pseudo masks, scoring",
     "train": "training",
@@ -129,6 +130,7 @@ def write_report(
         score_charts=score_charts(rows),
         loss_charts=loss_charts(events),
         classifiers={event["cycle"]: event for event in events if event["event"] == "classifier"},
+        map_chart=map_chart(rows),
         precision_chart=precision_chart(paths, truths),
         figures=figures,
         total={"val": len(val.ids) if val else 0, "train": len(train.ids)},

@@ -200,7 +200,7 @@ class RunDirectory:
     def add_rows(self, rows: Iterable[dict]) -> None:
         """Put `rows` into `metrics.json`; a row takes the place of one with the same source, cycle, round and split.
 
-        Each row has `source`, `cycle`, `round`, `split` and any number of metrics.
+        Each row has `source`, `cycle`, `split` and any number of metrics, and `round` unless it is of a map.
         """
         for row in rows:
             self._rows[row_identity(row)] = {name: _plain(value) for name, value in row.items()}

@@ -23,6 +23,7 @@ from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.datasets.tile_folder import negative_areas
 from cyclic.errors import InputError
+from cyclic.evaluation.auc import auc
 from cyclic.evaluation.empty_tissue import false_per_mm2
 from cyclic.files import atomic_path, read_json, write_image, write_json
 from cyclic.images import read_image, read_map
@@ -35,7 +36,7 @@ from cyclic.stain import hematoxylin_map
 SETTINGS = ("cycles=2", "rounds.students=1", "tiles.size=32", "tiles.stride=24", "classifier.batch=4")
 STAGES = ["tiles", "baseline"]
 for _cycle in (1, 2):
-    STAGES += [f"cycle_{_cycle}/{name}" for name in ("classifier", "maps", "pseudo", "pseudo_scores")]
+    STAGES += [f"cycle_{_cycle}/{name}" for name in ("classifier", "maps", "map_scores", "pseudo", "pseudo_scores")]
     STAGES += [f"cycle_{_cycle}/round_{r}/{name}" for r in (0, 1) for name in ("train", "detect", "scores")]
 STAGES.append("finish")
 
@@ -182,16 +183,65 @@ def test_stages_in_order(data, tmp_path, watch):
 
 def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):
     rows = loop.train(settings(), data, tmp_path / "run")
-    assert [(row["source"], row["cycle"], row["round"]) for row in rows] == [
+    of_cycle = [("map", None), ("pseudo_masks", 0), ("model", 0), ("model", 1)]
+    assert [(row["source"], row["cycle"], row.get("round")) for row in rows] == [
         ("no_label_baseline", 0, 0),
-        *[each for c in (1, 2) for each in [("pseudo_masks", c, 0), ("model", c, 0), ("model", c, 1)]],
+        *[(source, cycle, round_) for cycle in (1, 2) for source, round_ in of_cycle],
     ]
     metrics = read_json(tmp_path / "run/metrics.json")
     assert metrics["rows"] == rows and metrics["seed"] == 0 and list(metrics["wall_s"]) == STAGES
     for row in rows:
         assert row["split"] == "val"
-        assert {"aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou"} <= row.keys()
+        metrics = {"aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou"}
+        assert ({"auc"} if row["source"] == "map" else metrics) <= row.keys()
         assert all(0 <= row[metric] <= 1 for metric in row if isinstance(row[metric], float) and "mm2" not in metric)
+
+
+def test_maps_are_scored_by_their_pixels_on_val(data, tmp_path, watch):
+    rows = loop.train(settings(), data, tmp_path / "run")
+    true = MonusacDataset(data, "val").label_map("val_000")
+    areas = [auc(read_map(tmp_path / f"run/cycle_{cycle}/maps/val_000.png"), true > 0) for cycle in (1, 2)]
+    expected = [{"source": "map", "cycle": c, "split": "val", "auc": area} for c, area in enumerate(areas, 1)]
+    assert [row for row in rows if row["source"] == "map"] == expected and areas[0] > 0.5
+
+
+def test_an_auc_that_no_val_image_has_is_null(data, tmp_path, watch, monkeypatch):
+    empty = np.zeros((160, 160), np.int32)
+    read = MonusacDataset.label_map
+    monkeypatch.setattr(MonusacDataset, "label_map", lambda d, name: empty if name[:3] == "val" else read(d, name))
+    rows = loop.train(settings("cycles=1"), data, tmp_path / "run")
+    assert [row["auc"] for row in rows if row["source"] == "map"] == [None]
+
+
+def without_scored_maps(run):
+    """Make of a finished run one of an earlier version, which scored no maps."""
+    state = read_json(run / "state.json")
+    of_maps = [key for key in state["finished"] if key.endswith("map_scores")]
+    for key in of_maps:
+        del state["seconds"][key], state["files"][key]
+    state["finished"] = [key for key in state["finished"] if key not in of_maps]
+    state["rows"] = [row for row in state["rows"] if row["source"] != "map"]
+    write_json(run / "state.json", state)
+    write_json(run / "metrics.json", {"rows": state["rows"], "seed": 0, "wall_s": state["seconds"]})
+    return state
+
+
+def test_the_maps_of_an_earlier_finished_run_are_scored_and_nothing_is_run_again(data, finished, watch, whole_run):
+    without_scored_maps(finished)
+    rows = loop.train(settings(), data, finished, resume=True)
+    assert watch.ran == ["cycle_1/map_scores", "cycle_2/map_scores"]
+    assert sorted(rows, key=str) == sorted(whole_run.outcome["rows"], key=str)
+    watch.ran.clear()
+    assert loop.train(settings(), data, finished, resume=True) == rows and watch.ran == []
+
+
+def test_maps_that_an_earlier_run_lost_are_not_scored(data, finished, watch):
+    state = without_scored_maps(finished)
+    write_json(finished / "state.json", {key: state[key] for key in ("finished", "seconds", "rows")})
+    (finished / "cycle_1/maps/val_000.png").unlink()
+    with pytest.warns(UserWarning, match="val_000.png: missing, so the maps of cycle 1 are not scored"):
+        rows = loop.train(settings(), data, finished, resume=True)
+    assert [row["cycle"] for row in rows if row["source"] == "map"] == [2]
 
 
 @pytest.mark.parametrize("mpp", [0.25, 0.5, None])
@@ -303,7 +353,7 @@ def test_instance_labels_are_read_for_tiles_and_scores_alone(data, tmp_path, wat
     of_train = {stage for stage, name in watch.reads if name.startswith("train")}
     of_val = {stage.rsplit("/", 1)[-1] for stage, name in watch.reads if name.startswith("val")}
     assert of_train == {"tiles"}
-    assert of_val == {"baseline", "pseudo_scores", "scores", "finish"}
+    assert of_val == {"baseline", "map_scores", "pseudo_scores", "scores", "finish"}
 
 
 def test_the_labels_of_a_val_image_are_read_once_a_stage(data, tmp_path, watch, monkeypatch):

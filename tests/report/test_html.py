@@ -87,10 +87,12 @@ def test_every_row_of_the_metrics_is_in_the_table(text, fake_run):
     body = re.search(r"<tbody>(.*?)</tbody>", text, re.S).group(1)
     rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr.*?</tr>", body, re.S)]
     expected = read_json(fake_run.run / "metrics.json")["rows"]
-    assert len(rows) == len(expected) == 7
-    assert [row[0] for row in rows][:3] == ["No-label baseline", "Pseudo masks", "Mask R-CNN, teacher"]
+    assert len(rows) == len(expected) == 9
+    names = ["No-label baseline", "Activation map", "Pseudo masks", "Mask R-CNN, teacher"]
+    assert [row[0] for row in rows][:4] == names
     for row, metrics in zip(rows, expected, strict=True):
-        assert f"{metrics['aji']:.3f}" in row[3] and f"{metrics['foreground_iou']:.3f}" in row[-1]
+        cells = [f"{metrics[name]:.3f}" if name in metrics else "–" for name in ("auc", "aji", "foreground_iou")]
+        assert all(cell in shown for cell, shown in zip(cells, (row[3], row[4], row[-1]), strict=True))
     best = max(row["aji"] for row in expected if row["source"] == "model")
     assert f"<b>{best:.3f}</b>" in body
 
@@ -273,12 +275,25 @@ def charts_of(text):
     return re.findall(r'<svg viewBox="0 0 360 230".*?</svg>', text, re.S)
 
 
-def test_scores_of_maps_are_in_the_table(fake_run, run_copy):
+@pytest.mark.parametrize(
+    ("areas", "shown"),
+    [([0.875, 0.75], "activation map from 0.875 to 0.750; chance 0.500"), ([None, 0.5], "activation map 0.500")],
+)
+def test_maps_are_drawn_over_the_cycles(fake_run, run_copy, areas, shown):
     metrics = read_json(run_copy / "metrics.json")
-    metrics["rows"].append({"source": "map", "cycle": 1, "split": "val", "auc": 0.875})
-    write_json(run_copy / "metrics.json", metrics)
+    rows = [row for row in metrics["rows"] if row["source"] != "map"]
+    rows += [{"source": "map", "cycle": cycle, "split": "val", "auc": area} for cycle, area in enumerate(areas, 1)]
+    write_json(run_copy / "metrics.json", metrics | {"rows": rows})
     page = write_report(run_copy, fake_run.data).read_text()
-    assert '<th scope="row">Activation map</th>' in page and ">AUC</th>" in page and ">0.875</td>" in page
+    assert f"AUC of the activation map: {shown}" in page and "Is the map higher on nuclei" in page
+
+
+def test_a_run_of_an_earlier_version_has_no_scores_of_maps(fake_run, run_copy):
+    metrics = read_json(run_copy / "metrics.json")
+    rows = [row for row in metrics["rows"] if row["source"] != "map"]
+    write_json(run_copy / "metrics.json", metrics | {"rows": rows})
+    page = write_report(run_copy, fake_run.data).read_text()
+    assert "Is the map higher on nuclei" not in page and ">AUC</th>" not in page
 
 
 def test_a_stage_that_ran_twice_shows_its_last_losses(fake_run, run_copy):

@@ -121,6 +121,8 @@ def test_a_real_run(tiny_run):
         found = curve(root / source, "val/aji")
         assert [step for step, _ in found] == steps
         assert [value for _, value in found] == pytest.approx(expected * (3 if len(expected) == 1 else 1))
+    areas = [row["auc"] for row in rows if row["source"] == "map"]
+    assert curve(root / "map", "val/auc") == [(0, pytest.approx(areas[0])), (1, pytest.approx(areas[1]))]
     events = [json.loads(line) for line in (tiny_run.run / "log.jsonl").read_text().splitlines()]
     for event in (event for event in events if event["event"] == "mask_rcnn"):
         folder = root / f"cycle_{event['cycle']}" / f"round_{event['round']}"

@@ -26,7 +26,7 @@ def call(monkeypatch, capsys):
     return _call
 
 
-def add_run(folder, seed, ajis, **settings):
+def add_run(folder, seed, ajis, map_aucs=(), **settings):
     """Write a run of one cycle an AJI; without any it has pseudo masks alone."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump({**BASE, "seed": seed, **settings}))
@@ -34,6 +34,9 @@ def add_run(folder, seed, ajis, **settings):
     rows = [{"source": "no_label_baseline", "cycle": 0, "aji": 0.2, **scores}]
     rows += [{"source": "pseudo_masks", "cycle": 1, "aji": 0.35, **scores}]
     rows += [{"source": "model", "cycle": cycle, "aji": aji, **scores} for cycle, aji in enumerate(ajis, start=1)]
+    # The last cycle first: a run that is resumed scores the maps of its early cycles last.
+    maps = [{"source": "map", "cycle": cycle, "auc": auc} for cycle, auc in enumerate(map_aucs, start=1)]
+    rows += reversed(maps)
     (folder / "metrics.json").write_text(json.dumps({"rows": rows, "seed": seed, "wall_s": {"a": 60.0, "b": 120.0}}))
     return folder
 
@@ -47,6 +50,16 @@ def test_a_run_becomes_one_line_and_runs_before_it_stay(tmp_path, call):
     assert (first["name"], first["seed"], first["settings"]) == ("twice", "0", "cycles=3")
     assert (second["aji"], second["aji_by_cycle"], second["minutes"]) == ("0.460000", "0.420000 0.460000", "3")
     assert (second["pseudo_aji"], second["baseline_aji"], second["committed_in"]) == ("0.350000", "0.200000", "abc1234")
+
+
+@pytest.mark.parametrize(
+    ("map_aucs", "cell"), [((0.75, 0.8), "0.750000 0.800000"), ((None, 0.5), "nan 0.500000"), ((), "")]
+)
+def test_the_maps_of_each_cycle_are_in_one_cell(tmp_path, call, map_aucs, cell):
+    run = add_run(tmp_path / "maps", 0, [0.40, 0.44], map_aucs)
+    assert call(collect, run, "--csv", tmp_path / "runs.csv")[0] == 0
+    (row,) = collect.read_table(tmp_path / "runs.csv")
+    assert (row["map_auc_by_cycle"], row["aji"]) == (cell, "0.440000")
 
 
 def test_the_same_name_and_seed_come_in_once(tmp_path, call):

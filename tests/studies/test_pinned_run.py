@@ -1,5 +1,6 @@
 """The comparison of two runs, array by array."""
 
+import json
 import shutil
 
 import h5py
@@ -46,6 +47,12 @@ def test_the_classifier_in_the_finished_file_is_left_out(fake_run, tmp_path):
     save_weights(tmp_path / "classifier.h5", small_model())
     add_part(run / "best.weights.h5", CLASSIFIER, tmp_path / "classifier.h5")
     assert pinned_run.digest_run(run) == before
+
+
+def test_scores_of_maps_are_left_out(fake_run):
+    scores = [name for name in pinned_run.digest_run(fake_run.run) if name.startswith("scores")]
+    rows = json.loads((fake_run.run / "metrics.json").read_text())["rows"]
+    assert len(scores) == len([row for row in rows if "aji" in row]) < len(rows)
 
 
 def test_where_a_file_keeps_a_layer_does_not_matter(tmp_path):

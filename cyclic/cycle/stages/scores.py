@@ -1,5 +1,6 @@
 """Scores of a run on its val images. Nothing is selected by them."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 
 from cyclic.cycle.checks import warn_of_masks
 from cyclic.cycle.context import Context
+from cyclic.evaluation.auc import mean_auc
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.compare import BASELINE
 from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, false_per_mm2, pooled_false_per_mm2
 from cyclic.evaluation.metrics import evaluate_pair
+from cyclic.images import read_map
 from cyclic.label_maps import read_label_map
 
 REPORTED = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou")
@@ -22,6 +25,17 @@ def score_baseline(context: Context) -> None:
     warn_of_masks(context, truths)
     predictions = {name: no_label_baseline(context.images[name]) for name in truths}
     _add_row(context, truths, predictions, BASELINE, 0, 0)
+
+
+def score_maps(context: Context, cycle: int) -> None:
+    """Add the row of a cycle's activation maps on val: are they higher on nuclei than beside them?"""
+    paths = {name: context.cycle(cycle).map(name) for name in context.scored_ids}
+    missing = [path for path in paths.values() if not path.is_file()]
+    if missing:  # a run of an earlier version does not remember which files it left
+        warnings.warn(f"{missing[0]}: missing, so the maps of cycle {cycle} are not scored", stacklevel=2)
+        return
+    area = mean_auc((read_map(paths[name]), true) for name, true in _truths(context).items())
+    context.run.add_rows([{"source": "map", "cycle": cycle, "split": "val", "auc": area}])
 
 
 def score_pseudo_masks(context: Context, cycle: int) -> None:
