@@ -74,13 +74,11 @@ def source_maps(image: np.ndarray, activation: np.ndarray | None, recipe: Recipe
     Raises:
         ValueError: the recipe needs an activation map, and there is none.
     """
-    if recipe.reads_activation and activation is None:
-        raise ValueError("this recipe makes pseudo masks of the activation map; give one")
-    maps = {
-        "activation": lambda: [activation],
-        "hematoxylin": lambda: [hematoxylin_map(image)],
-        "both": lambda: [stain := hematoxylin_map(image), join_maps(activation, stain)],
-    }[recipe.source]()
+    maps = [] if recipe.source == "activation" else [hematoxylin_map(image)]
+    if recipe.reads_activation:
+        if activation is None:
+            raise ValueError("this recipe makes pseudo masks of the activation map; give one")
+        maps.append(join_maps(activation, maps[0]) if maps else activation)
     return [fill_centres(each, recipe.max_hole) for each in maps]
 
 
