@@ -136,11 +136,13 @@ def fill_earlier_defaults(content: dict, first: bool) -> dict:
         first: whether the first version wrote them.
     """
     known = [FIRST_DEFAULTS] if first else []
-    if "share" not in content.get("classifier", {}):
+    classifier = content.get("classifier", {})
+    if isinstance(classifier, dict) and "share" not in classifier:
         known.append(POOLED_DEFAULTS)
-    for defaults in known:
-        filled = {section: meant | content.get(section, {}) for section, meant in defaults.items()}
-        content = content | filled
+    for section, meant in (item for defaults in known for item in defaults.items()):
+        given = content.get(section, {})
+        # What is no section is left for the checks of `RunConfig`.
+        content = content | {section: meant | given if isinstance(given, dict) else given}
     return content
 
 

@@ -31,7 +31,11 @@ PAPER = {
 
 
 def test_the_first_versions_recommended_settings_are_todays_for_two_cores():
-    assert read_stored_strictly(OLD, "run") == (load_config(CPU), [])
+    earlier = [
+        "tiles.count=null", "classifier.levels=[C3, C5]", "classifier.share=1", "classifier.feedback=false",
+        "classifier.stain_jitter=0.05", "maps.level=C3", "maps.method=gradcam", "pseudo.recipe=stain",
+    ]  # fmt: skip
+    assert read_stored_strictly(OLD, "run") == (load_config(CPU, earlier), [])
 
 
 def test_renamed_keys_keep_their_values():
@@ -55,8 +59,8 @@ def test_keys_of_the_paper_are_its_recipe():
 
 
 def test_the_translation_knows_the_recipes():
-    for name, recipe in RECIPES.items():
-        keys = RECIPE_KEYS[name]
+    for name, keys in RECIPE_KEYS.items():
+        recipe = RECIPES[name]
         assert (keys["source"], keys["split"], keys["max_hole"]) == (recipe.source, recipe.split, recipe.max_hole)
         assert (keys["rank_by"], keys["hull"], keys["pool"]) == (recipe.rank_by, recipe.hull, recipe.pooled)
         assert recipe.threshold == ("otsu" if keys["threshold_method"] == "otsu" else keys["threshold"])

@@ -9,6 +9,7 @@ import yaml
 
 from cyclic.config import RunConfig, load_config, merge_overrides, sections_of, validate
 from cyclic.errors import InputError
+from cyclic.pseudo.recipe import recipe_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -39,7 +40,7 @@ def test_defaults_are_valid_and_survive_yaml(tmp_path):
 def test_every_key_says_what_it_does():
     fields = [field for section in sections_of(RunConfig).values() for field in section.model_fields.values()]
     fields += [field for name, field in RunConfig.model_fields.items() if name not in sections_of(RunConfig)]
-    assert 40 < len(fields) <= 65
+    assert 40 < len(fields) <= 68
     assert all(field.description and field.description.endswith(".") for field in fields)
 
 
@@ -69,10 +70,10 @@ def test_later_file_beats_earlier_and_override_beats_both(tmp_path):
     below, above = tmp_path / "below.yaml", tmp_path / "above.yaml"
     below.write_text("mask_rcnn:\n  steps: 10\n  batch: 3\ncycles: 2\n")
     above.write_text("mask_rcnn:\n  steps: 15\n  crop: 64\n")
-    config = load_config([below, above], ("mask_rcnn.crop=128", "classifier.levels=[C3, C5]", "backbone.weights=null"))
+    config = load_config([below, above], ("mask_rcnn.crop=128", "classifier.levels=[C2, C5]", "backbone.weights=null"))
     assert (config.mask_rcnn.steps, config.mask_rcnn.batch, config.mask_rcnn.crop) == (15, 3, 128)
     assert config.cycles == 2 and config.mask_rcnn.later_steps == RunConfig().mask_rcnn.later_steps
-    assert config.classifier.levels == ["C3", "C5"] and config.backbone.weights is None
+    assert config.classifier.levels == ["C2", "C5"] and config.backbone.weights is None
     assert load_config(below).mask_rcnn.steps == 10
 
 
@@ -122,7 +123,7 @@ def test_a_message_names_what_set_the_wrong_value(tmp_path):
         load_config((), ["cycels=1"])
     with pytest.raises(InputError, match="^--set: cycles = -1"):
         load_config((), ["cycles=-1"])
-    more = ["cycles=1", "classifier.levels=[C3]"]
+    more = ["cycles=1", "classifier.levels=[C2]"]
     with pytest.raises(InputError, match=r"^[^,]*below\.yaml: detection\.overlap has to be smaller"):
         load_config(above, more)
     with pytest.raises(InputError, match=r"^--set, [^,]*below\.yaml: detection\.overlap has to be smaller"):
@@ -218,8 +219,10 @@ def test_a_value_and_a_section_of_one_name():
 
 
 def test_without_a_classifier_there_is_no_map_to_follow():
-    with pytest.raises(InputError, match="supervision none has no activation map: it needs pseudo.recipe stain"):
+    with pytest.raises(InputError, match="supervision none has no activation map: it needs another"):
         load_config((), ("supervision=none", "pseudo.recipe=paper"))
+    assert not recipe_of(load_config((), ("supervision=none",))).reads_activation
+    assert recipe_of(load_config()).reads_activation
     # The upper bound makes no pseudo masks, so its recipe decides nothing.
     load_config((), ("supervision=instance", "pseudo.recipe=paper"))
 

@@ -13,7 +13,7 @@ MEAN_PIXEL = (200, 200, 200)
 BACKGROUND, NUCLEUS = 220, 60
 
 
-def dark_spot_classifier(bias=0.0, hidden=None):
+def dark_spot_classifier(bias=0.0, hidden=None, share=1.0):
     """A classifier made by hand: channel 0 is darkness below the mean pixel, channel 1 brightness above it."""
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(2, 1, activation="relu", name="tone")(image)
@@ -22,7 +22,7 @@ def dark_spot_classifier(bias=0.0, hidden=None):
         pyramid.append(keras.layers.AveragePooling2D(2)(pyramid[-1]))
     backbone = keras.Model(image, pyramid, name="backbone")
     backbone.get_layer("tone").set_weights([np.array([[-1, 1]] * 3, "float32").reshape(1, 1, 3, 2) / 300, np.zeros(2)])
-    classifier = build_classifier(backbone, ("C3", "C5"), hidden)
+    classifier = build_classifier(backbone, ("C3", "C5"), hidden, share=share)
     # Darkness speaks for class 1, brightness a little against it.
     head_layers(classifier, "C3")[1].set_weights([np.array([[-50, 50], [10, -10]], "float32"), np.array([-bias, bias])])
     return classifier
@@ -31,6 +31,10 @@ def dark_spot_classifier(bias=0.0, hidden=None):
 @pytest.fixture(scope="module")
 def classifier():
     return dark_spot_classifier()
+
+
+def cam(classifier, image, method="gradcam", **options):
+    return activation_map(classifier, image, MEAN_PIXEL, method, **{"level": "C3", "tile": 64, "overlap": 32} | options)
 
 
 def spots(height=150, width=170, positions=((40, 50), (100, 120), (110, 30))):
@@ -42,20 +46,21 @@ def spots(height=150, width=170, positions=((40, 50), (100, 120), (110, 30))):
     return image, inside
 
 
+@pytest.mark.parametrize("share", [1.0, 0.15])
 @pytest.mark.parametrize("method", METHODS)
-def test_map_is_high_on_the_spots_only(classifier, method):
+def test_map_is_high_on_the_spots_only(method, share):
     image, inside = spots()
-    result = activation_map(classifier, image, MEAN_PIXEL, method, tile=64, overlap=32, scale=2)
+    result = cam(dark_spot_classifier(share=share), image, method, scale=2)
     assert result.shape == inside.shape and result.dtype == np.float32
     assert result.min() >= 0 and 0.95 < result.max() <= 1
     assert result[inside].mean() > 0.7
-    assert result[~inside].mean() < 0.1
+    assert result[~inside].mean() < (0.35 if method == "evidence" else 0.1)  # its logits are divided
 
 
 @pytest.mark.parametrize("size", [(20, 31), (64, 64), (65, 200), (1, 40)])
 def test_any_image_size(classifier, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    result = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=16, scale=1)
+    result = cam(classifier, image, overlap=16, scale=1)
     assert result.shape == size
     assert np.isfinite(result).all() and result.max() > 0
 
@@ -63,32 +68,47 @@ def test_any_image_size(classifier, size):
 def test_blank_image_is_not_stretched(classifier):
     image, inside = spots()
     image[inside] = 190
-    result = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32)
+    result = cam(classifier, image)
     assert result.max() < 0.3
-    assert activation_map(classifier, np.full_like(image, 255), MEAN_PIXEL, tile=64, overlap=32).max() == 0
+    assert cam(classifier, np.full_like(image, 255)).max() == 0
+
+
+def test_evidence_is_a_probability_of_its_own_at_each_position():
+    """What else the image shows does not count."""
+    classifier = dark_spot_classifier(bias=-1.0, share=0.15)
+    image, inside = spots()
+    pale = image.copy()
+    pale[:75] = BACKGROUND  # the first of the three spots is gone
+    full, less = (cam(classifier, each, "evidence") for each in (image, pale))
+    np.testing.assert_allclose(full[96:], less[96:], atol=1e-5)
+    blank = cam(classifier, np.full_like(image, BACKGROUND), "evidence")
+    assert blank.max() < 0.5 < full[inside].mean()
+
+
+def test_evidence_needs_logits_of_positions():
+    with pytest.raises(InputError, match="hidden layer"):
+        cam(dark_spot_classifier(hidden=2), spots()[0], "evidence")
 
 
 def test_region_without_nuclei_stays_dark(classifier):
     image, inside = spots(96, 400, ((40, 50),))
     image[30:50, 300:320] = 190
-    result = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32)
+    result = cam(classifier, image)
     assert result[inside].mean() > 0.7
     assert result[:, 200:].max() < 0.05
 
 
 def test_negative_head_bias_silences_weak_evidence():
     image, _ = spots()
-    loud, silent = (
-        activation_map(dark_spot_classifier(bias), image, MEAN_PIXEL, tile=64, overlap=32) for bias in (5, -20)
-    )
+    loud, silent = (cam(dark_spot_classifier(bias), image) for bias in (5, -20))
     assert loud.max() > 0.9
     assert silent.max() < 0.05
 
 
 def test_seams_do_not_show(classifier):
     image, _ = spots(192, 192)
-    tiled = activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32)
-    whole = activation_map(classifier, image, MEAN_PIXEL, tile=224, overlap=32)
+    tiled = cam(classifier, image)
+    whole = cam(classifier, image, tile=224)
     assert np.abs(tiled - whole).mean() < 0.02
     assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.98
 
@@ -120,10 +140,10 @@ def test_map_follows_the_weights_in_place(classifier):
     """The compiled network is kept between calls; it must see weights that were trained since."""
     image, _ = spots()
     own = dark_spot_classifier()
-    before = activation_map(own, image, MEAN_PIXEL, tile=64, overlap=32)
+    before = cam(own, image)
     tone = own.get_layer("backbone").get_layer("tone")
     tone.set_weights([-tone.get_weights()[0], np.zeros(2)])
-    after = activation_map(own, image, MEAN_PIXEL, tile=64, overlap=32)
+    after = cam(own, image)
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] < 0
 
 
@@ -133,8 +153,8 @@ def test_hidden_head(classifier):
     hidden.set_weights([np.eye(2, dtype="float32"), np.zeros(2)])
     image, _ = spots()
     np.testing.assert_allclose(
-        activation_map(model, image, MEAN_PIXEL, tile=64, overlap=32),
-        activation_map(classifier, image, MEAN_PIXEL, tile=64, overlap=32),
+        cam(model, image),
+        cam(classifier, image),
         atol=0.05,
     )
 
@@ -150,7 +170,7 @@ def test_hidden_head(classifier):
 )
 def test_wrong_arguments(classifier, arguments, message):
     with pytest.raises(InputError, match=message):
-        activation_map(classifier, spots()[0], MEAN_PIXEL, **arguments)
+        activation_map(classifier, spots()[0], MEAN_PIXEL, **{"level": "C3"} | arguments)
 
 
 def test_wrong_images(classifier):
