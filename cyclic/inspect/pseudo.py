@@ -66,6 +66,7 @@ def maps_of_methods(run: Run, cycle: int, image: np.ndarray) -> dict[str, np.nda
             context=config.tiles.size,
         )
         for method in METHODS
+        if method != "evidence" or config.classifier.hidden is None
     }
     return maps | {"hematoxylin": stain}
 

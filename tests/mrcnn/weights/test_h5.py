@@ -219,7 +219,7 @@ def test_classifier_gives_its_backbone_to_mask_rcnn(tmp_path):
         TOP_DOWN_PYRAMID_SIZE = RPN_CHANNELS = MASK_CHANNELS = FPN_CLASSIF_FC_LAYERS_SIZE = 8
 
     backbone = build_backbone("resnet18", norm="group")
-    save_weights(tmp_path / "classifier.h5", build_classifier(backbone, hidden=4))
+    save_weights(tmp_path / "classifier.h5", build_classifier(backbone, ("C5",), hidden=4))
     network = Network(TinyConfig())
     report = load_weights(tmp_path / "classifier.h5", network)
     names = leaf_layers(backbone)
