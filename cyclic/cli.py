@@ -107,7 +107,8 @@ def tiles(
         float, typer.Option(min=0, max=1, help="A tile is negative if they cover at most this share.")
     ] = MAX_COVERAGE_NEGATIVE,
     balance: Annotated[bool, typer.Option(help="Keep as many positive as negative tiles, chosen by chance.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice that balancing makes.")] = 0,
+    count: Annotated[int | None, typer.Option(min=2, help="Tiles at most, chosen by chance; default: all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of both choices.")] = 0,
 ) -> None:
     """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
 
@@ -124,7 +125,7 @@ def tiles(
         raise UsageError("Missing option '--out'")
     else:
         pairs = ImageLabelPairs(images, labels)
-        counts = cut_tiles(pairs, out, size, stride, min_coverage, max_coverage_negative, balance, seed=seed)
+        counts = cut_tiles(pairs, out, size, stride, min_coverage, max_coverage_negative, balance, seed, count)
     print(f"{counts.positive} positive and {counts.negative} negative tiles in {images if labels is None else out}")
 
 

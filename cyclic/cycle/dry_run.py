@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 
 from cyclic.activation.maps import TILE, window_corners
+from cyclic.classifier.pixel_targets import tile_targets
+from cyclic.classifier.tile_sequence import TileSequence
 from cyclic.config import RunConfig
 from cyclic.cycle.checks import check_inputs
 from cyclic.cycle.context import Inputs
@@ -67,8 +68,13 @@ def _stages(config: RunConfig) -> tuple[Callable[[Inputs], dict], ...]:
 def _classifier(inputs: Inputs) -> dict:
     config, settings = inputs.config, inputs.config.classifier
     model, clock = inputs.models.classifier, _StepClock()
-    batches = _Crops(inputs.images[inputs.train.ids[0]], config.tiles.size, settings.batch, config.scale)
-    classifier.fit(model, config, Training(1, STEPS, settings.learning_rate), batches, batches, [clock])
+    # One crop with both answers costs a step the same as labelled tiles do.
+    size, answers = config.tiles.size, np.arange(STEPS * settings.batch) % 2
+    tiles = np.repeat(inputs.images[inputs.train.ids[0]][None, :size, :size], len(answers), axis=0)
+    targets = tile_targets([""] * len(answers), answers, size)
+    batches = classifier.training_batches(config, tiles, answers, targets, config.seed)
+    held_out = TileSequence(tiles, answers, settings.batch, train=False, scale=config.scale)
+    classifier.fit(model, config, Training(1, STEPS, settings.learning_rate), batches, held_out, [clock])
     steps = sum(inputs.schedule.classifier(cycle).steps for cycle in range(1, config.cycles + 1))
     return _row("classifier, step", batches[0][0], (settings.batch, 2), model.count_params(), clock.seconds, steps)
 
@@ -165,19 +171,3 @@ class _StepClock(keras.callbacks.Callback):
     @property
     def seconds(self) -> float:
         return self.ends[-1] - self.ends[-2]
-
-
-class _Crops(keras.utils.PyDataset):
-    """Batches of crops of one image with both labels: they cost a step the same as labelled tiles do."""
-
-    def __init__(self, image: np.ndarray, size: int, batch: int, scale: int):
-        super().__init__()
-        crop = cv2.resize(image[:size, :size], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        self.images = np.repeat(crop[None].astype(np.float32), batch, axis=0)
-        self.labels = np.arange(batch, dtype=np.int32) % 2
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.images, self.labels

@@ -78,6 +78,25 @@ def test_balance_and_seed(tmp_path):
     assert chosen["a"] == chosen["b"] != chosen["c"]
 
 
+def test_count_keeps_its_share_of_each_class(tmp_path):
+    every = cut_tiles(fields(2), tmp_path / "all", size=32, stride=16)
+    few = cut_tiles(fields(2), tmp_path / "few", size=32, stride=16, count=12)
+    assert (few.positive, few.negative) == (6, 6) and every.positive > 12
+    for name in ("positive", "negative"):
+        assert names(tmp_path / "few" / name) < names(tmp_path / "all" / name)
+    other = cut_tiles(fields(2), tmp_path / "other", size=32, stride=16, count=12, seed=1)
+    assert other == few and names(tmp_path / "other/positive") != names(tmp_path / "few/positive")
+    assert cut_tiles(fields(2), tmp_path / "more", size=32, stride=16, count=10**6) == every
+
+
+def test_tiles_that_an_earlier_version_cut_are_known(tmp_path):
+    cut_tiles(fields(2), tmp_path, size=32, stride=16)
+    record = json.loads((tmp_path / "tiles.json").read_text())
+    del record["settings"]["count"]
+    (tmp_path / "tiles.json").write_text(json.dumps(record))
+    assert cut_tiles(fields(2), tmp_path, size=32, stride=16).reused
+
+
 def test_rare_negatives_are_mined_in_dense_tissue(tmp_path):
     labels = np.ones((160, 160), np.int32)
     labels[70:110, 70:110] = 0

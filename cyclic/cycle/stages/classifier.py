@@ -32,7 +32,7 @@ def train(context: Context, cycle: int) -> None:
     seed, training = context.seed(cycle, 1), context.schedule.classifier(cycle)
     keras.utils.set_random_seed(seed)
     train_tiles, held_out = split_tiles(load_tiles(context.tiles, context.held_ids), HELD_OUT, config.seed)
-    train_data = training_batches(config, train_tiles, seed, context.images, known)
+    train_data = training_batches(config, *_known_tiles(config, train_tiles, context.images, known), seed)
     val_data = TileSequence(
         read_tiles(held_out.paths), held_out.labels, config.classifier.batch, train=False, scale=config.scale
     )
@@ -52,31 +52,40 @@ def _known_pixels(context: Context, cycle: int) -> dict[str, np.ndarray]:
     }
 
 
+def _known_tiles(
+    config: RunConfig, folder: TileFolder, images: dict[str, np.ndarray], known: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return tiles `[N, S, S, 3]` uint8, their answers `[N]`, and what is known of their pixels `[N, S, S]` int8.
+
+    Args:
+        config: the run's settings.
+        folder: the answered tiles.
+        images: `{image id: [H, W, 3] uint8}`.
+        known: `{image id: [H, W] int8}`, what detections say; tiles of it come without an answer. Empty: nothing yet.
+    """
+    size, names = config.tiles.size, [path.stem for path in folder.paths]
+    more, more_targets = unanswered_tiles(images, known, size)
+    tiles = np.concatenate([read_tiles(folder.paths), more])
+    answers = np.append(folder.labels, np.full(len(more), UNANSWERED))
+    return tiles, answers, np.concatenate([tile_targets(names, folder.labels, size, known), more_targets])
+
+
 def training_batches(
-    config: RunConfig, folder: TileFolder, seed: int, images: dict[str, np.ndarray], known: dict[str, np.ndarray]
+    config: RunConfig, tiles: np.ndarray, answers: np.ndarray, targets: np.ndarray, seed: int
 ) -> TileSequence:
     """Return the batches that the classifier trains on, as the run's settings augment them.
 
     Args:
         config: the run's settings.
-        folder: the answered tiles.
+        tiles, answers, targets: see `_known_tiles`.
         seed: of order and augmentation.
-        images: `{image id: [H, W, 3] uint8}`.
-        known: `{image id: [H, W] int8}`, what detections say of single pixels; empty: nothing yet.
     """
-    settings, size = config.classifier, config.tiles.size
-    tiles, labels, targets = read_tiles(folder.paths), folder.labels, None
-    if config.has_local_evidence:
-        more, more_targets = unanswered_tiles(images, known, size)
-        names = [path.stem for path in folder.paths]
-        targets = np.concatenate([tile_targets(names, labels, size, known), more_targets])
-        tiles = np.concatenate([tiles, more])
-        labels = np.append(labels, np.full(len(more), UNANSWERED))
+    settings = config.classifier
     return TileSequence(
         tiles,
-        labels,
+        answers,
         settings.batch,
-        targets,
+        targets if config.has_local_evidence else None,
         seed=seed,
         shear=settings.shear,
         zoom=settings.zoom,
