@@ -205,10 +205,10 @@ def predict(
     ] = None,
     classifier: Annotated[
         Path | None,
-        typer.Option(help="A run's classifier.weights.h5 to ask for empty tiles; default: the one in WEIGHTS.", **FILE),
+        typer.Option(help="A run's classifier.weights.h5 to ask for evidence; default: the one in WEIGHTS.", **FILE),
     ] = None,
     verdict: Annotated[
-        bool | None, typer.Option(help="Drop what lies in tiles that the classifier calls empty; default: the run's.")
+        bool | None, typer.Option(help="Drop what the classifier has no evidence for; default: the run's.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, e.g. detection.mask_margin=0.15; repeatable.")

@@ -268,8 +268,8 @@ class DetectionConfig(_Section):
     )
     verdict: bool = Field(
         True,
-        description="Ask the tile classifier, where the weights hold one, and drop what lies in a tile that it calls "
-        "empty. false keeps all.",
+        description="Ask the classifier, where the weights hold one, and drop what it has no evidence for. false keeps "
+        "all.",
     )
     views: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="Flips and turns of an image that vote on its nuclei; each costs a whole detection."

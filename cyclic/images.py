@@ -112,6 +112,11 @@ def read_map(path: str | Path) -> np.ndarray:
     return read_image(path)[..., 0].astype(np.float32) / 255
 
 
+def as_stored_map(activation: np.ndarray) -> np.ndarray:
+    """Return an activation map (`[H, W]` float in [0, 1]) as `read_map` returns it once it is an 8-bit picture."""
+    return np.round(activation * 255).astype(np.float32) / 255
+
+
 def _read_picture(path: Path) -> np.ndarray:
     """Return the pixels of a file that Pillow reads."""
     with Image.open(path) as opened:

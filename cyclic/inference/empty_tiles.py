@@ -1,8 +1,4 @@
-"""Which detections are nuclei: the sure ones, without those in tiles that the classifier calls empty.
-
-Images of another laboratory hold tissue that Mask R-CNN was never trained on. The classifier has learned from tiles of
-every kind of background.
-"""
+"""The verdict of a classifier with average pooling: no nucleus in a tile that it calls empty."""
 
 from collections.abc import Sequence
 
@@ -13,34 +9,12 @@ from scipy import ndimage
 from scipy.special import expit
 
 from cyclic.classifier.model import preprocess
-from cyclic.config import RunConfig
-from cyclic.inference.detect import drop_unsure
 from cyclic.labels import relabel
 
 # A tile is empty if its probability of nuclei is below this.
 EMPTY = 0.2
 # Images with few detections are the ones that need the verdict, and a batch is filled up whatever it holds.
 BATCH = 16
-
-
-def choose_nuclei(
-    labels: np.ndarray, scores: np.ndarray, image: np.ndarray, config: RunConfig, classifier: keras.Model | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the label map and scores of what `cyclic predict` takes for nuclei.
-
-    Args:
-        labels: `[H, W]` int32, 1..N in descending score.
-        scores: `[N]` float32.
-        image: `[H, W, 3]` uint8.
-        config: settings of the model.
-        classifier: what `cyclic.classifier.build_classifier` returned; None: no verdict.
-    """
-    labels, scores = drop_unsure(labels, scores, config.detection.score)
-    if classifier is None:
-        return labels, scores
-    return drop_detections_in_empty_tiles(
-        classifier, image, labels, scores, config.mean_pixel, config.tiles.size, config.scale
-    )
 
 
 def drop_detections_in_empty_tiles(

@@ -50,7 +50,7 @@ def predict_folder(
             `overlays/<id>.png`.
         formats: which of these to write: "tif", "geojson", "coco", "coco-results", "csv", "overlay".
         overrides: settings of detection instead of the run's, `detection.key=value` strings.
-        classifier: `classifier.weights.h5` of the run, which drops detections in tiles that it calls empty; None: the
+        classifier: `classifier.weights.h5` of the run, which drops detections that it has no evidence for; None: the
             one that `weights` holds, if any; see `detection.verdict`.
         mpp: micrometres per pixel of all images; None: what each file says. An image that does not say is taken for one
             like the training images, with a warning, and its nuclei are measured in px; those of the others in µm.

@@ -13,7 +13,7 @@ from cyclic.config import RunConfig
 from cyclic.errors import InputError
 from cyclic.images import as_rgb
 from cyclic.inference.detect import detect, drop_fragments
-from cyclic.inference.empty_tiles import choose_nuclei
+from cyclic.inference.verdict import choose_nuclei
 from cyclic.labels import keep_largest_parts
 from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
@@ -48,7 +48,7 @@ class Predictor:
     Args:
         model: the Mask R-CNN in inference mode.
         config: the settings that it predicts with.
-        classifier: the tile classifier, which then drops what lies in tiles that it calls empty; None: none.
+        classifier: the tile classifier, which then drops what it has no evidence for; None: none.
     """
 
     def __init__(self, model: MaskRCNN, config: RunConfig, classifier: keras.Model | None = None):

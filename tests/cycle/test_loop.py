@@ -110,6 +110,8 @@ def fake_train_classifier(model, train_data, val_data, steps, *_, **__):
 
 
 def fake_activation_map(classifier, image, *_, **__):
+    if classifier.values["classifier"] == FakeJudge.strict:
+        return np.zeros(image.shape[:2], np.float32)
     return hematoxylin_map(image) * np.float32(0.8 + 0.1 * np.sin(classifier.values["backbone"]))
 
 
@@ -281,11 +283,13 @@ def test_without_answers_there_is_no_classifier_and_no_verdict(data, tmp_path, w
     assert values(tmp_path, "best.weights.h5").keys() == {"model"}
 
 
-@pytest.mark.parametrize(("strict", "verdict", "left"), [(2, "true", [True, False]), (2, "false", [True, True])])
-def test_predictions_follow_the_verdict_of_their_own_cycle(data, tmp_path, watch, monkeypatch, strict, verdict, left):
+@pytest.mark.parametrize("share", [0.15, 1])
+@pytest.mark.parametrize(("verdict", "left"), [("true", [True, False]), ("false", [True, True])])
+def test_predictions_follow_the_verdict_of_their_own_cycle(data, tmp_path, watch, monkeypatch, verdict, left, share):
     """Detections stay as they were: what may join the pseudo masks is not the classifier's to say."""
-    monkeypatch.setattr(FakeJudge, "strict", strict)
-    loop.train(settings(f"detection.verdict={verdict}", "rounds.students=0"), data, tmp_path)
+    monkeypatch.setattr(FakeJudge, "strict", 2)
+    options = f"detection.verdict={verdict}", f"classifier.share={share}", "pseudo.recipe=stain"
+    loop.train(settings(*options, "rounds.students=0"), data, tmp_path)
     rounds = [tmp_path / f"cycle_{cycle}/round_0" for cycle in (1, 2)]
 
     def some_fit_into_a_tile(folder):

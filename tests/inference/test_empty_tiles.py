@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclic.config import load_config
 from cyclic.inference.empty_tiles import (
     BATCH,
-    choose_nuclei,
     drop_detections_in_empty_tiles,
     find_tiles,
     predict_tiles,
@@ -91,15 +89,3 @@ def test_probabilities_are_those_of_the_tiles_in_batches_of_one_size(count):
     for (y, x), probability in zip(corners + SIZE, probabilities, strict=True):
         tile = padded[y : y + SIZE, x : x + SIZE]
         assert probability == pytest.approx(0.95 if tile.min() < 100 else 0.05, abs=0.01)
-
-
-def test_unsure_detections_go_before_anybody_is_asked():
-    image, finder = image_of((10, 12), (60, 90)), DarkFinder()
-    labels = labels_of((60, 90), (60, 30), (10, 12))
-    scores = np.array([0.9, 0.8, 0.2], np.float32)
-    config = load_config((), ("detection.score=0.3", "tiles.size=24", "scale=1", "mean_pixel=[0, 0, 0]"))
-    every, all_scores = choose_nuclei(labels, scores, image, config, None)
-    assert every.max() == len(all_scores) == 2 and finder.shapes == []
-    remaining, kept = choose_nuclei(labels, scores, image, config, finder)
-    np.testing.assert_array_equal(remaining, labels == 1)
-    assert kept == scores[:1] and finder.shapes == [(BATCH, 24, 24, 3)]

@@ -163,13 +163,13 @@ def test_find_images(tmp_path):
         find_images(tmp_path / "notes.txt")
 
 
-def test_a_classifier_drops_what_lies_in_tiles_it_calls_empty(tiny_run, predict, tmp_path, monkeypatch):
+def test_a_classifier_drops_what_it_has_no_evidence_for(tiny_run, predict, tmp_path, monkeypatch):
     weights = tiny_run.run / "cycle_2/classifier.weights.h5"
     image = tiny_run.data / "images/val_000.png"
     before = predict(image, tmp_path / "all", ("tif",), score=0.0)["val_000"]
     assert before > 0
-    for empty, left in ((0.0, before), (1.1, 0)):  # every tile is full, every tile is empty
-        monkeypatch.setattr("cyclic.inference.empty_tiles.EMPTY", empty)
+    for least, left in ((0.0, before), (1.1, 0)):  # any evidence will do, none will
+        monkeypatch.setattr("cyclic.inference.verdict.LEAST_ACTIVATION", least)
         out = tmp_path / str(left)
         assert predict(image, out, ("tif",), weights, score=0.0)["val_000"] == left
         found = read_label_map(out / "val_000.tif")
@@ -178,7 +178,7 @@ def test_a_classifier_drops_what_lies_in_tiles_it_calls_empty(tiny_run, predict,
 
 def test_the_verdict_of_the_runs_own_classifier_is_asked_for_by_default(tiny_run, tmp_path, monkeypatch):
     best, image = tiny_run.run / "best.weights.h5", tiny_run.data / "images/val_000.png"
-    monkeypatch.setattr("cyclic.inference.empty_tiles.EMPTY", 1.1)  # every tile is empty
+    monkeypatch.setattr("cyclic.inference.verdict.LEAST_ACTIVATION", 1.1)  # no evidence will do
     counts = {
         name: predict_folder(image, weights, tmp_path / name, ("tif",), overrides=("detection.score=0", *more))[
             "val_000"

@@ -72,7 +72,7 @@ def test_a_nucleus_with_a_thin_neck_stays_one_piece_when_it_is_brought_back(monk
 
 def test_the_verdict_is_on_tiles_of_the_size_that_the_classifier_knows(scene):
     judge = DarkFinder()
-    predictor("tiles.size=32", classifier=judge).predict(enlarge(scene[0], 2), mpp=0.125)
+    predictor("tiles.size=32", "classifier.share=1", classifier=judge).predict(enlarge(scene[0], 2), mpp=0.125)
     assert judge.shapes == [(16, 32, 32, 3)]
 
 

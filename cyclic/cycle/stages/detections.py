@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.cycle.context import Context
+from cyclic.cycle.stages import maps
 from cyclic.files import read_json, write_json
 from cyclic.inference.detect import detect
-from cyclic.inference.empty_tiles import choose_nuclei
+from cyclic.inference.verdict import choose_nuclei
 from cyclic.label_maps import read_label_map, write_label_map
 from cyclic.pseudo.masks import load_pseudo_masks, save_pseudo_masks
 from cyclic.semi.self_training import join_detections
@@ -46,12 +47,14 @@ def _detect(context: Context, cycle: int, round_: int, names: list[str]) -> Iter
     config, here = context.config, context.round(cycle, round_)
     context.models.load(here.weights)
     with_verdict = config.supervision == "image" and config.detection.verdict
-    judge = context.models.load_judge(context.cycle(cycle).classifier) if with_verdict else None
+    by_map = with_verdict and config.has_local_evidence
+    judge = context.models.load_judge(context.cycle(cycle).classifier) if with_verdict and not by_map else None
     for name in context.progress.track(names, f"cycle_{cycle}/round_{round_}/detect"):
         image = context.images[name]
         labels, scores = detect(context.models.detector, image, config.detection, config.scale)
         save_detections(here.detections, name, labels, scores)
-        write_label_map(here.prediction(name), choose_nuclei(labels, scores, image, config, judge)[0])
+        activation = maps.read(context, cycle, name) if by_map else None
+        write_label_map(here.prediction(name), choose_nuclei(labels, scores, image, config, judge, activation)[0])
         yield name
 
 

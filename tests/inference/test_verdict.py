@@ -1,0 +1,68 @@
+"""What is taken for a nucleus: sure detections that the classifier confirms."""
+
+import numpy as np
+import pytest
+
+from cyclic.config import load_config
+from cyclic.inference import verdict
+from cyclic.inference.verdict import LEAST_ACTIVATION, choose_nuclei, drop_detections_without_evidence
+
+LOCAL = load_config((), ("detection.score=0.3",))
+POOLED = load_config((), ("detection.score=0.3", "classifier.share=1", "tiles.size=24", "scale=1"))
+
+
+def three_detections():
+    """The second one lies where the map is low, the third one is unsure."""
+    labels = np.zeros((40, 60), np.int32)
+    for label, x in enumerate((5, 25, 45), 1):
+        labels[10:18, x : x + 8] = label
+    activation = np.full((40, 60), 0.1, np.float32)
+    activation[10:18, 5:13] = activation[10:18, 45:53] = 0.8
+    return labels, np.array([0.9, 0.8, 0.2], np.float32), activation
+
+
+@pytest.fixture
+def image():
+    return np.full((40, 60, 3), 220, np.uint8)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Who was asked for a verdict: the map, or the tiles."""
+    calls = []
+    monkeypatch.setattr(verdict, "activation_map", lambda *_, **__: calls.append("map") or three_detections()[2])
+    monkeypatch.setattr(verdict, "drop_detections_in_empty_tiles", lambda *a: calls.append("tiles") or (a[2], a[3]))
+    return calls
+
+
+def test_the_map_decides_by_its_mean_within_a_detection():
+    labels, scores, activation = three_detections()
+    remaining, kept = drop_detections_without_evidence(activation, labels, scores)
+    np.testing.assert_array_equal(remaining, np.array([0, 1, 0, 2], np.int32)[labels])
+    np.testing.assert_array_equal(kept, scores[[0, 2]])
+    at_the_limit = np.full_like(activation, LEAST_ACTIVATION)
+    assert len(drop_detections_without_evidence(at_the_limit, labels, scores)[1]) == 3
+
+
+def test_a_detection_without_pixels_goes():
+    labels, scores, activation = three_detections()
+    labels[labels == 3] = 0
+    assert len(drop_detections_without_evidence(activation, labels, scores)[1]) == 1
+
+
+def test_unsure_detections_go_before_anybody_is_asked(image, asked):
+    labels, scores, _ = three_detections()
+    every, all_scores = choose_nuclei(labels, scores, image, LOCAL, None)
+    assert every.max() == len(all_scores) == 2 and asked == []
+    none, _ = choose_nuclei(labels, np.full(3, 0.1, np.float32), image, LOCAL, object())
+    assert none.max() == 0 and asked == []
+
+
+def test_local_evidence_gives_its_map_and_average_pooling_its_answer(image, asked):
+    labels, scores, activation = three_detections()
+    remaining, kept = choose_nuclei(labels, scores, image, LOCAL, object())
+    assert kept == scores[:1] and np.array_equal(remaining, labels == 1) and asked == ["map"]
+    assert len(choose_nuclei(labels, scores, image, POOLED, object())[1]) == 2 and asked == ["map", "tiles"]
+    # A map that is made already is not made again.
+    again, _ = choose_nuclei(labels, scores, image, LOCAL, None, activation)
+    assert np.array_equal(again, remaining) and len(asked) == 2
