@@ -19,7 +19,7 @@ def test_a_label_counts_as_background_from_more_than_half_of_its_pixels_on():
 
 def test_nothing_lies_in_a_negative_tile():
     image, _ = draw_tissue(np.random.default_rng(0), 128)
-    config = load_config((), ("pseudo.share=1",))
+    config = load_config((), ("pseudo.share=1", "pseudo.recipe=stain"))
     negative = np.zeros(image.shape[:2], bool)
     negative[64:] = True
     every, some = (

@@ -1,5 +1,6 @@
 """Candidates over several thresholds, and which of them become pseudo masks."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.files import write_json
 from cyclic.images import read_image
-from cyclic.pseudo.candidates import Candidates, components_over_levels, find_candidates
+from cyclic.pseudo.candidates import Candidates, components_over_levels, find_candidates, join_maps
 from cyclic.pseudo.masks import RING, load_pseudo_masks, save_pseudo_masks
 from cyclic.pseudo.recipe import RECIPES, Recipe
 from cyclic.pseudo.score import score_components
@@ -190,16 +191,60 @@ def test_load_missing_or_mixed_files(grid, tmp_path):
 
 def test_real_tissue_gives_plausible_pseudo_masks(shared):
     path = shared / "data" / "monuseg" / "images" / "TCGA-G9-6356-01Z-00-DX1.png"
-    pseudo = select(find_candidates(read_image(path)[:400, :400], None, load_config()), share=0.45)
+    pseudo = select(
+        find_candidates(read_image(path)[:400, :400], None, load_config((), ("pseudo.recipe=stain",))), share=0.45
+    )
     assert 15 < pseudo.labels.max() < 80
     assert 100 < np.median(np.bincount(pseudo.labels.ravel())[1:]) < 800
     background = ~pseudo.ignore & (pseudo.labels == 0)
     assert 0.3 < background.mean() < 0.95
 
 
-def test_the_paper_needs_a_map():
+@pytest.mark.parametrize("recipe", ["map", "paper"])
+def test_recipes_that_need_a_map(recipe):
     with pytest.raises(ValueError, match="activation map"):
-        find_candidates(np.zeros((8, 8, 3), np.uint8), None, load_config((), ("pseudo.recipe=paper",)))
+        find_candidates(np.zeros((8, 8, 3), np.uint8), None, load_config((), (f"pseudo.recipe={recipe}",)))
+
+
+def test_joined_map_counts_evidence_and_stain_alike():
+    rng = np.random.default_rng(0)
+    evidence, stain = rng.normal(0, 2, (40, 40)), rng.random((40, 40)).astype(np.float32)
+    activation = 1 / (1 + np.exp(-evidence))
+    joined = join_maps(activation, stain)
+    assert joined.shape == (40, 40) and joined.dtype == np.float32 and joined.min() == 0 and joined.max() == 1
+    for part in (evidence, stain):
+        assert 0.6 < np.corrcoef(joined.ravel(), part.ravel())[0, 1] < 0.8
+    # A map that is the same everywhere leaves the stain, and 0 and 1 are finite evidence.
+    alone = join_maps(np.full((40, 40), 0.5), stain)
+    assert np.corrcoef(alone.ravel(), stain.ravel())[0, 1] > 0.99
+    assert np.isfinite(join_maps(np.eye(40), stain)).all()
+    assert not join_maps(np.full((40, 40), 0.5), np.zeros((40, 40), np.float32)).any()
+
+
+def tissue_of_two_nuclei():
+    """A dark nucleus, a pale one that the stain hardly shows, and a dark spot that is none; and the map of the first two."""
+    image = np.full((96, 96, 3), (225, 180, 215), np.uint8)
+    activation = np.full((96, 96), 0.05, np.float32)
+    for (y, x), colour, nucleus in (
+        ((24, 24), (90, 60, 140), True),
+        ((24, 70), (205, 160, 208), True),
+        ((70, 40), (100, 70, 150), False),
+    ):
+        cv2.circle(image, (x, y), 9, colour, -1)
+        if nucleus:
+            cv2.circle(activation, (x, y), 9, 0.95, -1)
+    return image, activation
+
+
+def test_the_map_finds_the_pale_nucleus_and_ranks_the_dark_spot_last():
+    image, activation = tissue_of_two_nuclei()
+    by_stain = find_candidates(image, None, load_config((), ("pseudo.recipe=stain",)))
+    by_both = find_candidates(image, activation, load_config())
+    assert by_stain.labels[24, 70] == 0 and by_stain.labels[70, 40] > 0
+    assert by_both.labels[24, 24] > 0 and by_both.labels[24, 70] > 0
+    confidence = dict(zip(by_both.scores.ids.tolist(), by_both.scores.confidence.tolist(), strict=True))
+    spot = int(by_both.labels[70, 40])
+    assert confidence[int(by_both.labels[24, 24])] > 2 * confidence.get(spot, 0)
 
 
 def test_one_cut_for_all_images():
