@@ -191,9 +191,8 @@ def test_load_missing_or_mixed_files(grid, tmp_path):
 
 def test_real_tissue_gives_plausible_pseudo_masks(shared):
     path = shared / "data" / "monuseg" / "images" / "TCGA-G9-6356-01Z-00-DX1.png"
-    pseudo = select(
-        find_candidates(read_image(path)[:400, :400], None, load_config((), ("pseudo.recipe=stain",))), share=0.45
-    )
+    config = load_config((), ("pseudo.recipe=stain",))
+    pseudo = select(find_candidates(read_image(path)[:400, :400], None, config), share=0.45)
     assert 15 < pseudo.labels.max() < 80
     assert 100 < np.median(np.bincount(pseudo.labels.ravel())[1:]) < 800
     background = ~pseudo.ignore & (pseudo.labels == 0)
@@ -222,7 +221,7 @@ def test_joined_map_counts_evidence_and_stain_alike():
 
 
 def tissue_of_two_nuclei():
-    """A dark nucleus, a pale one that the stain hardly shows, and a dark spot that is none; and the map of the first two."""
+    """A dark nucleus, a pale one that the stain hardly shows, and a dark spot that is none; the map shows the nuclei."""
     image = np.full((96, 96, 3), (225, 180, 215), np.uint8)
     activation = np.full((96, 96), 0.05, np.float32)
     for (y, x), colour, nucleus in (
