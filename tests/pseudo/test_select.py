@@ -221,7 +221,7 @@ def test_joined_map_counts_evidence_and_stain_alike():
 
 
 def tissue_of_two_nuclei():
-    """A dark nucleus, a pale one that the stain hardly shows, and a dark spot that is none; the map shows the nuclei."""
+    """A dark nucleus, a pale one that the stain hardly shows, and a dark spot that is none; a map of the nuclei."""
     image = np.full((96, 96, 3), (225, 180, 215), np.uint8)
     activation = np.full((96, 96), 0.05, np.float32)
     for (y, x), colour, nucleus in (
