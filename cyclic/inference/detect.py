@@ -1,14 +1,15 @@
 """Detection in a whole image, top to bottom: tiles, network, seams, stitching, small nuclei again, fragments out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
 
 from cyclic.config import DetectionConfig
-from cyclic.inference.seams import Window, seam_sides, seam_windows
-from cyclic.inference.stitch import TileDetections, median_area, stitch
-from cyclic.inference.unmold import unmold_tile
+from cyclic.inference.seams import seam_sides, seam_windows
+from cyclic.inference.stitch import TileDetections, Window, best_seen, median_area, stitch
+from cyclic.inference.unmold import unmold_boxes, unmold_masks
 from cyclic.inference.views import detect_in_views
 from cyclic.labels import areas, keep_largest_parts, relabel
 from cyclic.mrcnn.data.molding import compose_image_meta, mold_image
@@ -133,30 +134,62 @@ def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfi
     height, width = image.shape[:2]
     windows = cover_with_windows(height, width, settings.tile, settings.overlap)
     batch = min(settings.batch, len(windows))
-    found = _detect_in_windows(model, image, windows, batch, scale)
+    found = _detect_in_windows(model, image, windows, windows, batch, scale)
     for side in seam_sides(settings.tile):
-        found += _detect_in_windows(model, image, seam_windows(found, (height, width), side), batch, scale)
+        more = seam_windows(found, (height, width), side)
+        windows = windows + more
+        found += _detect_in_windows(model, image, more, windows, batch, scale)
     return found
 
 
 def _detect_in_windows(
-    model: MaskRCNN, image: np.ndarray, windows: list[Window], batch: int, scale: int
+    model: MaskRCNN, image: np.ndarray, windows: list[Window], all_windows: list[Window], batch: int, scale: int
 ) -> list[TileDetections]:
-    """Return the detections of windows of one size, `batch` of them at a time."""
-    found = []
+    """Return the detections of windows of one size, `batch` of them at a time.
+
+    Those that another of all windows so far sees better have no mask: `stitch` will not read it.
+    """
+    found, everywhere, shape = [], np.array(all_windows), image.shape[:2]
     for start in range(0, len(windows), batch):
         some = windows[start : start + batch]
         # The last batch is filled up: for one of another size the network would be traced anew.
-        crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in some + some[-1:] * (batch - len(some))]
-        detected = detect_crops(model, crops, scale)
+        filled = some + some[-1:] * (batch - len(some))
+        crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in filled]
+        wanted = [partial(best_seen, window=window, windows=everywhere, shape=shape) for window in filled]
+        detected = detect_crops(model, crops, scale, wanted)
         found += [TileDetections(window, *each) for window, each in zip(some, detected, strict=False)]
     return found
 
 
 def detect_crops(
-    model: MaskRCNN, crops: list[np.ndarray], scale: int
-) -> list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
-    """Return boxes, scores and masks (see `unmold_tile`) of crops of one size, each enlarged by `scale` first."""
+    model: MaskRCNN, crops: list[np.ndarray], scale: int, wanted: Sequence[Callable[[np.ndarray], np.ndarray]]
+) -> list[tuple[np.ndarray, np.ndarray, list[np.ndarray | None]]]:
+    """Return what the model finds in crops of one size, each enlarged by `scale` first.
+
+    Args:
+        model: in inference mode.
+        crops: B images `[h, w, 3]` uint8.
+        scale: enlargement.
+        wanted: for each crop, boxes `[n, 4]` int32 -> `[n]` bool, those that need a mask.
+
+    Returns:
+        For each crop boxes `[n, 4]` int32, scores `[n]` float32, and n bool masks of their boxes' sizes; None instead
+        of a mask that nobody wants.
+    """
+    molded, metas = _mold(model, crops, scale)
+    size = (molded.shape[1], molded.shape[2])
+    detections, pyramid = model.predict_boxes(molded, metas)
+    found = [unmold_boxes(each, size, scale) for each in detections]
+    chosen = [choose(boxes) for choose, (_, boxes, _) in zip(wanted, found, strict=True)]
+    masks = model.predict_masks([rows[some] for (rows, _, _), some in zip(found, chosen, strict=True)], pyramid)
+    return [
+        (boxes, rows[:, 5], _spread(unmold_masks(each, boxes[some], edges[some]), some))
+        for (rows, boxes, edges), some, each in zip(found, chosen, masks, strict=True)
+    ]
+
+
+def _mold(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the network's input `[B, H, W, 3]` float32, crops enlarged and padded, and their metas `[B, meta]`."""
     height, width = (int(side) * scale for side in crops[0].shape[:2])
     padded = [-(-side // NETWORK_STRIDE) * NETWORK_STRIDE for side in (height, width)]
     window = (0, 0, height, width)
@@ -165,6 +198,10 @@ def detect_crops(
     for index, crop in enumerate(crops):
         molded[index, :height, :width] = mold_image(cv2.resize(crop, (width, height)), model.config)
     metas = [compose_image_meta(0, crop.shape, molded.shape[1:], window, scale, active) for crop in crops]
-    detections, masks = model.predict_molded(molded, np.stack(metas))
-    size = (padded[0], padded[1])
-    return [unmold_tile(detections[index], masks[index], size, scale) for index in range(len(crops))]
+    return molded, np.stack(metas)
+
+
+def _spread(masks: list[np.ndarray], chosen: np.ndarray) -> list[np.ndarray | None]:
+    """Return a list as long as `chosen` (`[n]` bool): the masks in order where it is True, else None."""
+    left = iter(masks)
+    return [next(left) if each else None for each in chosen]

@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from cyclic.inference.stitch import EDGE_PX, TileDetections, depth, intersects
+from cyclic.inference.stitch import EDGE_PX, TileDetections, Window, boxes_in_image, depth, intersects
 
 # A detection lies at least this share of a window's side from the window's edges, if the image has the room.
 MARGIN = 1 / 8
 # Windows grow from the tile's side to twice that, or to this many px: several times the largest nuclei known.
 LARGEST = 512
-
-Window = tuple[int, int, int, int]
 
 
 def seam_sides(tile: int) -> list[int]:
@@ -30,7 +28,7 @@ def seam_windows(tiles: list[TileDetections], shape: tuple[int, int], side: int)
     A detection shorter than the overlap lies within the neighbouring tile, so it needs no window.
 
     Args:
-        tiles: what was found in the tiles, and in the windows of smaller sides.
+        tiles: what was found in the tiles, and in the windows of smaller sides; masks are not read.
         shape: (H, W) of the image.
         side: of a window in px. What is too large for it gets none.
 
@@ -50,8 +48,7 @@ def seam_windows(tiles: list[TileDetections], shape: tuple[int, int], side: int)
 def _cut_everywhere(tile: TileDetections, windows: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
     """Return the boxes of a tile, px of the image, that its inner edges cut and that lie within no other window."""
     own = np.array(tile.window)
-    boxes = np.asarray(tile.rois, np.int64).reshape(-1, 4) + np.tile(own[:2], 2)
-    boxes = np.clip(boxes, np.tile(own[:2], 2), np.tile(own[2:], 2))  # padding of a small image lies outside
+    boxes = boxes_in_image(tile.rois, tile.window)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
     cut = boxes[depth(boxes[:, :2], boxes[:, 2:], own[None], shape)[:, 0] <= EDGE_PX]
     near = windows[intersects(own, windows)]

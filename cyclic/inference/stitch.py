@@ -11,6 +11,8 @@ import numpy as np
 
 from cyclic.labels import areas, ellipse_fit, paint_largest_part
 
+Window = tuple[int, int, int, int]
+
 # A box this near to its tile's edge counts as cut by it: box regression rarely ends on the very last pixel.
 EDGE_PX = 1
 # A detection goes if a better one covers this share of the smaller of the two.
@@ -24,13 +26,13 @@ class TileDetections(NamedTuple):
         window: (y1, x1, y2, x2) of the tile in the image.
         rois: `[n, 4]` int (y1, x1, y2, x2) px within the tile.
         scores: `[n]` float in [0, 1].
-        masks: n bool arrays, each of its ROI's height and width.
+        masks: n bool arrays, each of its ROI's height and width; None will do for those that are not `best_seen`.
     """
 
-    window: tuple[int, int, int, int]
+    window: Window
     rois: np.ndarray
     scores: np.ndarray
-    masks: Sequence[np.ndarray]
+    masks: Sequence[np.ndarray | None]
 
 
 def stitch(
@@ -64,7 +66,7 @@ def stitch(
         1).
 
     Raises:
-        ValueError: a mask has another size than its ROI.
+        ValueError: a mask has another size than its ROI, or one that is read is None.
     """
     boxes, scores, masks = _collect([TileDetections(*tile) for tile in tile_detections], shape)
     rank = scores * _shapes(masks) ** shape_power if shape_power else scores
@@ -101,26 +103,52 @@ def _collect(tiles: list[TileDetections], shape: tuple[int, int]) -> tuple[np.nd
     for tile in tiles:
         rois = np.asarray(tile.rois, np.int64).reshape(-1, 4)
         for roi, mask in zip(rois, tile.masks, strict=True):
-            if mask.shape != (roi[2] - roi[0], roi[3] - roi[1]):
+            if mask is not None and mask.shape != (roi[2] - roi[0], roi[3] - roi[1]):
                 raise ValueError(f"mask of shape {mask.shape} for the ROI {roi.tolist()}; a mask has its ROI's size")
-        # Padding of a small image lies outside its window: cut the boxes and their masks back to it.
-        offset = np.tile(tile.window[:2], 2)
-        inside = np.clip(rois, 0, np.subtract(np.tile(tile.window[2:], 2), offset))
-        index = np.flatnonzero(_best_seen(inside + offset, tile.window, windows, shape))
-        boxes.append(inside[index] + offset)
+        inside = boxes_in_image(rois, tile.window)
+        index = np.flatnonzero(best_seen(rois, tile.window, windows, shape))
+        boxes.append(inside[index])
         scores.append(np.asarray(tile.scores, np.float32)[index])
-        masks += [_cut(np.asarray(tile.masks[i], bool), rois[i], inside[i]) for i in index.tolist()]
+        relative = inside - np.tile(tile.window[:2], 2)
+        masks += [_cut(tile.masks[i], rois[i], relative[i]) for i in index.tolist()]
     return np.concatenate(boxes), np.concatenate(scores), masks
 
 
-def _cut(mask: np.ndarray, roi: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _cut(mask: np.ndarray | None, roi: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    if mask is None:
+        raise ValueError(f"no mask for the ROI {roi.tolist()}, which no other tile sees better")
     y1, x1, y2, x2 = inside - np.tile(roi[:2], 2)
-    return mask[y1:y2, x1:x2]
+    return np.asarray(mask, bool)[y1:y2, x1:x2]
 
 
-def _best_seen(boxes: np.ndarray, window: tuple, windows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """`[n]` bool: the box has pixels, and `window` sees it whole or none of `windows` (`[tiles, 4]`) sees it better."""
-    own = np.array([window])
+def boxes_in_image(rois: np.ndarray, window: Window) -> np.ndarray:
+    """Return the boxes of a tile in px of the image, cut back to its window; padding of a small image lies outside.
+
+    Args:
+        rois: `[n, 4]` int px within the tile.
+        window: (y1, x1, y2, x2) of the tile in the image.
+
+    Returns:
+        `[n, 4]` int64; what lies outside has no pixels.
+    """
+    start, end = np.tile(window[:2], 2), np.tile(window[2:], 2)
+    return np.clip(np.asarray(rois, np.int64).reshape(-1, 4) + start, start, end)
+
+
+def best_seen(rois: np.ndarray, window: Window, windows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return which boxes of a tile `stitch` reads: it sees them whole, or no other tile sees them better.
+
+    Further windows never make it read more of them.
+
+    Args:
+        rois, window: see `TileDetections`.
+        windows: `[tiles, 4]` of all tiles, this one among them.
+        shape: (H, W) of the image.
+
+    Returns:
+        `[n]` bool; False as well where a box has no pixels in the window.
+    """
+    boxes, own = boxes_in_image(rois, window), np.array([window])
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     cut = np.flatnonzero(depth(boxes[:, :2], boxes[:, 2:], own, shape)[:, 0] <= EDGE_PX)
     near = windows[intersects(own[0], windows)]

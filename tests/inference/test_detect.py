@@ -5,6 +5,7 @@ import pytest
 import scipy.ndimage as ndi
 
 from cyclic.config import DetectionConfig
+from cyclic.inference import detect as module
 from cyclic.inference.detect import (
     NETWORK_STRIDE,
     detect,
@@ -19,28 +20,31 @@ from cyclic.tiling import cover_with_windows
 
 
 class SquareFinder:
-    """`MaskRCNN.predict_molded` for dark squares on white: exact boxes, full masks, the darker the higher the score."""
+    """A `MaskRCNN` for dark squares on white: exact boxes, full masks, the darker the higher the score."""
 
     class config(Config):
         NUM_CLASSES = 2
         MEAN_PIXEL = np.zeros(3)
 
     def __init__(self):
-        self.shapes, self.windows = [], []
+        self.shapes, self.windows, self.masks = [], [], 0
 
-    def predict_molded(self, molded, metas):
+    def predict_boxes(self, molded, metas):
         self.shapes.append(molded.shape)
-        detections, masks = np.zeros((len(molded), 60, 6), np.float32), []
+        detections = np.zeros((len(molded), 60, 6), np.float32)
         for index, image in enumerate(molded):
             y1, x1, y2, x2 = (int(side) for side in metas[index, 7:11])
             self.windows.append((y1, x1, y2, x2))
-            found, count = ndi.label(image[y1:y2, x1:x2, 0] < 128)
+            found, _ = ndi.label(image[y1:y2, x1:x2, 0] < 128)
             for label, (rows, columns) in enumerate(ndi.find_objects(found)):
                 box = np.array([rows.start, columns.start, rows.stop, columns.stop])
                 score = 1 - image[rows, columns, 0].mean() / 255
                 detections[index, label] = [*norm_boxes(box, image.shape[:2]), 1, score]
-            masks.append(np.ones((count, 28, 28), np.float32))
-        return detections, masks
+        return detections, None
+
+    def predict_masks(self, detections, pyramid):
+        self.masks += sum(len(rows) for rows in detections)
+        return [np.ones((len(rows), 28, 28), np.float32) for rows in detections]
 
 
 # Nothing but tiles, network and suppression.
@@ -58,6 +62,10 @@ def squares(shape, places, size=12):
         image[y : y + size, x : x + size] = 5 * label
         labels[y : y + size, x : x + size] = label
     return image, labels
+
+
+def every_box(boxes):
+    return np.ones(len(boxes), bool)
 
 
 PLACES = [(3, 3), (26, 26), (26, 58), (60, 30), (80, 84), (84, 5)]
@@ -101,6 +109,68 @@ def test_nuclei_far_larger_than_the_overlap_are_whole_wherever_tiles_meet(tile, 
     np.testing.assert_allclose(found[1], whole[1], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("column", "masks"),
+    [
+        (20, 1),  # in the left tile alone
+        (50, 2),  # whole in both
+        (58, 1),  # cut by the left tile's edge, whole in the right one
+        (42, 1),  # the other way round
+    ],
+)
+def test_a_box_that_another_tile_sees_better_costs_no_mask(column, masks):
+    image, expected = squares((64, 112), [(20, column)])  # tiles end at column 64 and start at column 48
+    model = SquareFinder()
+    labels, scores = detect_squares(model, image, scale=1, tile=64, overlap=16)
+    assert len(model.shapes) == 2 and model.masks == masks and len(scores) == 1
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_a_window_at_a_seam_makes_no_mask_of_what_a_tile_sees_better():
+    """The window around the large square (columns 148 to 404) cuts the small one, which the left tile sees whole."""
+    image, expected = squares((256, 448), [(90, 180)], size=90)
+    masks = []
+    for small in (False, True):
+        image[10:30, 140:160], expected[10:30, 140:160] = (100, 2) if small else (255, 0)
+        model = SquareFinder()
+        labels, _ = detect_squares(model, image, scale=1, tile=256, overlap=64)
+        np.testing.assert_array_equal(ndi.find_objects(labels), ndi.find_objects(expected))
+        assert len(model.windows) == 3
+        masks.append(model.masks)
+    assert masks[1] == masks[0] + 1
+
+
+def test_a_window_at_a_seam_is_compared_with_all_windows_of_its_pass(monkeypatch):
+    asked = []
+
+    def spy(rois, window, windows, shape):
+        asked.append((window, windows.tolist()))
+        return every_box(rois)
+
+    monkeypatch.setattr(module, "best_seen", spy)
+    detect_squares(SquareFinder(), squares((256, 448), [(90, 180)], size=90)[0], scale=1, tile=256, overlap=64)
+    assert [len(windows) for _, windows in asked] == [2, 2, 3]
+    assert all(list(window) in windows for window, windows in asked)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_masks_that_are_not_made_change_nothing(monkeypatch, seed, batch):
+    rng = np.random.default_rng(seed)
+    image = np.full((300, 330, 3), 255, np.uint8)
+    for shade in rng.permutation(100):  # of many sizes; some touch, some are larger than the overlap
+        (y, x), side = rng.integers(0, 320, 2), rng.integers(5, 60 if shade < 5 else 25)
+        image[y : y + side, x : x + side] = shade
+    options = {"scale": 2, "tile": 100, "overlap": 20, "batch": batch}
+    some, everyone = SquareFinder(), SquareFinder()
+    labels, scores = detect_squares(some, image, **options)
+    monkeypatch.setattr(module, "best_seen", lambda rois, **_: every_box(rois))
+    expected, expected_scores = detect_squares(everyone, image, **options)
+    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(scores, expected_scores)
+    assert len(scores) > 10 and some.windows == everyone.windows and some.masks < everyone.masks
+
+
 def test_windows_at_seams_cost_nothing_where_nuclei_fit_into_the_overlap():
     image, _ = squares((300, 300), [(y, x) for y in range(2, 280, 47) for x in range(2, 280, 47)], size=16)
     model = SquareFinder()
@@ -134,12 +204,12 @@ def test_a_nucleus_that_shrinking_parts_keeps_its_largest_piece():
     """Found enlarged, two halves hang together by one pixel, which is gone at the image's own size."""
 
     class Dumbbell(SureOfSize):
-        def predict_molded(self, molded, metas):
-            detections, masks = super().predict_molded(molded, metas)
+        def predict_masks(self, detections, pyramid):
+            masks = super().predict_masks(detections, pyramid)
             for mask in masks:
                 mask[:, 13:15], mask[:, :, 9:11] = 0, 0
                 mask[:, 2, 9:11] = 1
-            return detections, masks
+            return masks
 
     image, expected = squares((100, 100), PLACES, size=14)
     labels, scores = detect_squares(Dumbbell(28), image, scale=1, tile=200, overlap=20, usual_area=400, min_area=1)
@@ -191,11 +261,11 @@ class SureOfSize(SquareFinder):
         super().__init__()
         self.side = side
 
-    def predict_molded(self, molded, metas):
-        detections, masks = super().predict_molded(molded, metas)
+    def predict_boxes(self, molded, metas):
+        detections, pyramid = super().predict_boxes(molded, metas)
         sides = (detections[..., 2] - detections[..., 0]) * molded.shape[1]
         detections[..., 5] = np.where(detections[..., 4] > 0, 1 - np.abs(sides - self.side) / 100, 0)
-        return detections, masks
+        return detections, pyramid
 
 
 @pytest.mark.parametrize(
@@ -296,7 +366,7 @@ def test_unsure_detections_go_with_their_scores():
 
 def test_network_sees_scaled_tiles_padded_to_its_stride():
     model = SquareFinder()
-    detect_crops(model, [np.full((30, 50, 3), 255, np.uint8)] * 2, scale=2)
+    detect_crops(model, [np.full((30, 50, 3), 255, np.uint8)] * 2, 2, [every_box] * 2)
     assert model.shapes == [(2, NETWORK_STRIDE, 2 * NETWORK_STRIDE, 3)]
     assert model.windows == [(0, 0, 60, 100)] * 2
 

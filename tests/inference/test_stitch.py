@@ -206,6 +206,31 @@ def test_mask_of_another_size_than_its_roi():
         stitch([(WHOLE, np.array([[0, 0, 5, 5]]), np.ones(1), [np.ones((5, 4), bool)])], (60, 60))
 
 
+def test_only_boxes_that_another_tile_sees_better_need_no_mask():
+    left, right, shape = (0, 0, 60, 60), (0, 40, 60, 100), (60, 100)
+    roi, mask = np.array([[20, 50, 32, 60]]), np.ones((12, 18), bool)  # the left tile's edge cuts it
+    tiles = [(left, roi, np.ones(1), [None]), (right, roi - (0, 40, 0, 32), np.ones(1), [mask])]
+    labels, _ = stitch(tiles, shape)
+    assert labels.sum() == mask.sum()
+    with pytest.raises(ValueError, match=r"no mask for the ROI \[20, 50, 32, 60\]"):
+        stitch(tiles[:1], shape)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000))
+def test_further_windows_never_make_more_boxes_best_seen(seed):
+    rng = np.random.default_rng(seed)
+    windows = np.array(cover_with_windows(200, 200, 80, 30))
+    corner = rng.integers(0, 80, (50, 2))
+    rois = np.concatenate([corner, np.minimum(corner + rng.integers(1, 40, (50, 2)), 80)], axis=1)
+    start = rng.integers(0, 120, (5, 2))
+    more = np.concatenate([windows, np.concatenate([start, start + 80], axis=1)])
+    for window in windows:
+        before = module.best_seen(rois, tuple(window), windows, (200, 200))
+        after = module.best_seen(rois, tuple(window), more, (200, 200))
+        assert not (after & ~before).any()
+
+
 def test_1500_detections():
     labels, rng = scene(n=900, size=1000, seed=3, radii=(8, 15)), np.random.default_rng(3)
     detections = [perfect_detector(labels, window, rng) for window in cover_with_windows(1000, 1000, 300, 100)]

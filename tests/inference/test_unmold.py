@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclic.inference.unmold import unmold_tile
+from cyclic.inference.unmold import unmold_boxes, unmold_masks
 from cyclic.mrcnn.geometry.boxes_numpy import norm_boxes
 
 MASK_SIDE = 28
@@ -25,6 +25,12 @@ def perfect_detection(mask):
     return detection, cv2.resize(inside, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_LINEAR)
 
 
+def unmold(detection, mask, molded_shape, scale):
+    """Return boxes, scores and masks of the one detection."""
+    rows, boxes, edges = unmold_boxes(detection[None], molded_shape, scale)
+    return boxes, rows[:, 5], unmold_masks(mask[None], boxes, edges)
+
+
 def paste(shape, boxes, masks):
     pasted = np.zeros(shape, bool)
     for (y1, x1, y2, x2), mask in zip(boxes, masks, strict=True):
@@ -42,7 +48,7 @@ def test_a_perfect_detection_gives_back_the_nucleus(centre, axes, scale):
     nucleus = ellipse((128, 128), centre, axes)
     seen = ellipse((128 * scale,) * 2, np.multiply(centre, scale), np.multiply(axes, scale))
     detection, mask = perfect_detection(seen)
-    boxes, scores, masks = unmold_tile(detection[None], mask[None], seen.shape, scale)
+    boxes, scores, masks = unmold(detection, mask, seen.shape, scale)
     pasted = paste(nucleus.shape, boxes, masks)
     assert (pasted & nucleus).sum() > 0.85 * (pasted | nucleus).sum()
     assert scores == pytest.approx([0.9]) and [each.dtype for each in masks] == [bool]
@@ -55,7 +61,7 @@ def test_nuclei_neither_grow_nor_move(scale):
         centre, axes = rng.uniform(20, 44, 2), rng.uniform(6, 12, 2)
         seen = ellipse((64 * scale,) * 2, centre * scale, axes * scale)
         detection, mask = perfect_detection(seen)
-        boxes, _, masks = unmold_tile(detection[None], mask[None], seen.shape, scale)
+        boxes, _, masks = unmold(detection, mask, seen.shape, scale)
         pasted = paste((64, 64), boxes, masks)
         ratios.append(pasted.sum() / (np.pi * axes.prod()))
         shifts.append(np.argwhere(pasted).mean(0) + 0.5 - centre)
@@ -67,6 +73,8 @@ def test_padding_and_detections_smaller_than_a_pixel_are_left_out():
     detections = np.zeros((3, 6), np.float32)
     detections[0] = (*norm_boxes(np.array([[20, 20, 21, 21]]), (64, 64))[0], 1, 0.9)
     detections[1] = (*norm_boxes(np.array([[8, 8, 28, 24]]), (64, 64))[0], 1, 0.8)
-    boxes, scores, masks = unmold_tile(detections, np.ones((2, 28, 28), np.float32), (64, 64), 4)
+    rows, boxes, edges = unmold_boxes(detections, (64, 64), 4)
+    (mask,) = unmold_masks(np.ones((1, 28, 28), np.float32), boxes, edges)
+    np.testing.assert_array_equal(rows, detections[1:2])
     np.testing.assert_array_equal(boxes, [[2, 2, 7, 6]])
-    assert boxes.dtype == np.int32 and scores == pytest.approx([0.8]) and masks[0].shape == (5, 4) and masks[0].any()
+    assert boxes.dtype == np.int32 and edges.shape == (1, 4) and mask.shape == (5, 4) and mask.all()

@@ -105,16 +105,31 @@ class Detector:
         ]
 
     def predict_molded(self, molded_images, image_metas):
-        """Run the network on prepared images.
+        """Run the whole network on prepared images.
+
+        Args:
+            molded_images, image_metas: see `predict_boxes`.
+
+        Returns:
+            detections: `[B, D, 6]`, see `predict_boxes`.
+            masks: list of B arrays `[N, M, M]`, see `predict_masks`.
+
+        Raises:
+            ValueError: the model is in training mode.
+        """
+        detections, pyramid = self.predict_boxes(molded_images, image_metas)
+        return detections, self.predict_masks([rows[rows[:, 4] > 0] for rows in detections], pyramid)
+
+    def predict_boxes(self, molded_images, image_metas):
+        """Run the network on prepared images, up to the mask head.
 
         Args:
             molded_images: `[B, H, W, 3]` float32, sides divisible by 64.
             image_metas: `[B, meta]`.
 
         Returns:
-            detections: `[B, D, 6]` float32, normalized, boxes enlarged by DETECTION_MASK_MARGIN.
-            masks: list of B arrays `[N, M, M]` float32: for each of the image's N detections, the mask of its class in
-                that box.
+            detections: `[B, D, 6]` float32, normalized, boxes enlarged by DETECTION_MASK_MARGIN; zero rows at the end.
+            pyramid: what `predict_masks` reads of these images, on the device that computed it.
 
         Raises:
             ValueError: the model is in training mode.
@@ -130,18 +145,31 @@ class Detector:
         margin = self.config.DETECTION_MASK_MARGIN
         if margin:
             detections[..., :4] = enlarge_boxes(detections[..., :4], margin, windows[:, None])
-        return detections, self._predict_masks(detections, {level: output[level] for level in MASK_LEVELS})
+        return detections, {level: output[level] for level in MASK_LEVELS}
 
-    def _predict_masks(self, detections, pyramid):
-        """Return for each image the `[N, M, M]` masks of its detections' classes."""
-        counts = (detections[..., 4] > 0).sum(axis=1)
-        slots = _mask_slots(int(counts.max()), detections.shape[1])
+    def predict_masks(self, detections, pyramid):
+        """Run the mask head on some detections of the images that `predict_boxes` saw last.
+
+        Args:
+            detections: list of B arrays `[N, 6]`, rows of `predict_boxes` without padding; N may be 0.
+            pyramid: of `predict_boxes`.
+
+        Returns:
+            List of B arrays `[N, M, M]` float32: for each detection, the mask of its class in its box.
+        """
+        most = max(len(rows) for rows in detections)
+        if most == 0:
+            return [np.zeros((0, *self._mask_model.output.shape[1:3]), "float32") for _ in detections]
+        slots = _mask_slots(most, self.config.DETECTION_MAX_INSTANCES)
         boxes = np.zeros((len(detections), slots, 4), "float32")
-        boxes[:, : detections.shape[1]] = detections[:, :slots, :4]
+        for image_boxes, rows in zip(boxes, detections, strict=True):
+            image_boxes[: len(rows)] = rows[:, :4]
         masks = keras.ops.convert_to_numpy(self._mask({"boxes": boxes, **pyramid}))
         masks = masks.reshape(len(boxes), slots, *masks.shape[1:])
-        class_ids = detections[..., 4].astype(int)
-        return [masks[i, np.arange(count), :, :, class_ids[i, :count]] for i, count in enumerate(counts)]
+        return [
+            image_masks[np.arange(len(rows)), :, :, rows[:, 4].astype(int)]
+            for image_masks, rows in zip(masks, detections, strict=True)
+        ]
 
     def mold_inputs(self, images):
         """Resize and pad images for the network.

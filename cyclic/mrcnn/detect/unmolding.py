@@ -13,7 +13,7 @@ def unmold_crops(detections, masks, original_shape, image_shape, window):
     """Convert one image's detections to pixels of the original image; detections without area are left out.
 
     The arithmetic is Matterport's. Where the image was scaled, a box may be up to half a pixel too large. There is an
-    exact version for tiles that are enlarged before detection, `cyclic.inference.unmold.unmold_tile`.
+    exact version for tiles that are enlarged before detection, `cyclic.inference.unmold`.
 
     Args:
         detections: `[D, 6]` normalized, zero rows at the end.

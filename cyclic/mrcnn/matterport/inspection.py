@@ -69,9 +69,9 @@ class Inspection(Detector):
         self._anchored_size = tuple(image_shape[:2])
         return pyramid_anchors_normalized(self.config, image_shape)
 
-    def predict_molded(self, molded_images, image_metas):
+    def predict_boxes(self, molded_images, image_metas):
         self._anchored_size = molded_images.shape[1:3]
-        return super().predict_molded(molded_images, image_metas)
+        return super().predict_boxes(molded_images, image_metas)
 
     def get_trainable_layers(self):
         """Return all layers with weights of their own, also those inside other layers."""
