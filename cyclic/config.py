@@ -113,14 +113,14 @@ class ClassifierConfig(_Section):
     )
     steps: Positive = Field(300, description="Training steps in cycle 1.")
     later_steps: Positive | None = Field(
-        100, description="Training steps in a later cycle; null for steps times the cycle's number, as in the paper."
+        200, description="Training steps in a later cycle; null for steps times the cycle's number, as in the paper."
     )
     batch: Count = Field(32, description="Tiles a step; half of them positive.")
     optimizer: Optimizer = Field(
         "adamw", description="adamw warms up and decays its rate; sgd keeps it constant, as in the paper."
     )
     learning_rate: Rate = Field(1e-3, description="Peak learning rate in cycle 1.")
-    later_learning_rate: Rate = Field(2e-4, description="Peak learning rate in later cycles.")
+    later_learning_rate: Rate = Field(5e-4, description="Peak learning rate in later cycles.")
     shear: Share = Field(0.0, description="Random shear of a tile, up to this tangent.")
     zoom: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="Random zoom of a tile, up to this share.")
     stain_jitter: Share = Field(
