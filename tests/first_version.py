@@ -39,3 +39,17 @@ OLD = {
         "min_area_share": 0.25, "max_area_ratio": 5.0, "usual_area": None, "views": 1,
     },
 }  # fmt: skip
+
+# What version 0.1 meant where this one has another default.
+EARLIER = [
+    "tiles.count=null",
+    "classifier.levels=[C3, C5]",
+    "classifier.share=1",
+    "classifier.feedback=false",
+    "classifier.later_steps=100",
+    "classifier.later_learning_rate=2.0e-4",
+    "classifier.stain_jitter=0.05",
+    "maps.level=C3",
+    "maps.method=gradcam",
+    "pseudo.recipe=stain",
+]

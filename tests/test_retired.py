@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from first_version import OLD
+from first_version import EARLIER, OLD
 
 from cyclic.config import RunConfig, load_config, read_stored, read_stored_strictly
 from cyclic.errors import InputError
@@ -31,11 +31,7 @@ PAPER = {
 
 
 def test_the_first_versions_recommended_settings_are_todays_for_two_cores():
-    earlier = [
-        "tiles.count=null", "classifier.levels=[C3, C5]", "classifier.share=1", "classifier.feedback=false",
-        "classifier.stain_jitter=0.05", "maps.level=C3", "maps.method=gradcam", "pseudo.recipe=stain",
-    ]  # fmt: skip
-    assert read_stored_strictly(OLD, "run") == (load_config(CPU, earlier), [])
+    assert read_stored_strictly(OLD, "run") == (load_config(CPU, EARLIER), [])
 
 
 def test_renamed_keys_keep_their_values():

@@ -18,18 +18,19 @@ from cyclic.label_maps import read_label_map
 from cyclic.networks import Models
 from cyclic.pseudo.candidates import Candidates, find_candidates
 from cyclic.pseudo.recipe import RECIPES, recipe_of
-from cyclic.pseudo.score import ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
+from cyclic.pseudo.score import AGREEMENT_POWER, ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
 from cyclic.pseudo.select import select_pseudo_masks
 from cyclic.pseudo.threshold import threshold_map
 from cyclic.stain import hematoxylin_map
 
-# The factors of a component's confidence, and their powers.
+# The factors of a component's confidence, and their powers. The first five are averaged; agreement counts after that.
 FACTORS = {
     "solidity": SOLIDITY_POWER,
     "ellipse_fit": ELLIPSE_POWER,
     "contrast": 1,
     "isolation": 1,
     "size_prior": 1,
+    "agreement": 5 * AGREEMENT_POWER,
 }
 # What the notebook prints of a run without a classifier, by its `supervision`.
 SKIPPED = {

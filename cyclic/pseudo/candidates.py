@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.special import logit
 
 from cyclic.config import RunConfig
-from cyclic.labels import areas, mean_within, relabel
+from cyclic.labels import areas, relabel
 from cyclic.pseudo.background import outside_background
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.recipe import Recipe, recipe_of
@@ -57,7 +57,7 @@ def find_candidates(
         settings.factors,
         settings.min_area,
         settings.max_area,
-        agreement=activation if recipe.source == "both" else None,
+        activation if recipe.source == "both" else None,
     )
     if background is not None:
         kept = outside_background(labels, background)
@@ -103,7 +103,7 @@ def components_over_levels(
     factors: Sequence[float],
     min_area: int,
     max_area: int | None = None,
-    agreement: np.ndarray | None = None,
+    activation: np.ndarray | None = None,
 ) -> tuple[np.ndarray, ComponentScores]:
     """Return the best components of one map or several over several thresholds, and their scores.
 
@@ -115,8 +115,7 @@ def components_over_levels(
         recipe: its threshold, and how components are split.
         factors: multiples of the threshold.
         min_area, max_area: limits in pixels; None for no largest one.
-        agreement: `[H, W]` float in [0, 1]; the root of its mean within a component counts as a factor of the
-            confidence. None: no such factor.
+        activation: `[H, W]` float in [0, 1] for components to agree with; None: nobody is asked.
 
     Returns:
         `[H, W]` int32 label map, 1..n without gaps, and the scores of 1..n.
@@ -138,18 +137,11 @@ def components_over_levels(
     # One expected area for all levels, or each level would favour its own fragments.
     expected_area = typical_area(np.concatenate([areas(level) for level, _ in levels]))
 
-    def scored(labels: np.ndarray, source: np.ndarray) -> ComponentScores:
-        scores = score_components(labels, source, expected_area)
-        if agreement is None:
-            return scores
-        agrees = np.sqrt(mean_within(agreement, labels))[scores.ids - 1]
-        return replace(scores, confidence=(scores.confidence * agrees).astype(np.float32))
-
-    scores = [scored(level, source) for level, source in levels]
+    scores = [score_components(level, source, expected_area, activation) for level, source in levels]
     if len(levels) == 1:
         return levels[0][0], scores[0]
     labels = _best_first([level for level, _ in levels], scores)
-    return labels, scored(labels, sources[0])
+    return labels, score_components(labels, sources[0], expected_area, activation)
 
 
 def _best_first(levels: list[np.ndarray], scores: list[ComponentScores]) -> np.ndarray:

@@ -21,6 +21,8 @@ ELLIPSE_POWER = 8
 SIZE_WIDTH = 1.0
 # A nucleus cut by the image border shows no whole shape.
 BORDER_FACTOR = 0.7
+# Exponent of the activation map's mean within a component, which its other factors' mean is multiplied by.
+AGREEMENT_POWER = 0.5
 
 
 @dataclass
@@ -36,8 +38,9 @@ class ComponentScores:
         isolation: share of the ring that lies in no other component and is clearly darker than the component, [0, 1].
         size_prior: 1 at the expected area, falling with the log ratio to it, in (0, 1].
         response: mean map inside, in [0, 1].
+        agreement: mean of the activation map inside, in [0, 1]; 1 where no map is asked.
         on_border: bool, the component touches the image border.
-        confidence: geometric mean of the factors above, in [0, 1].
+        confidence: how much the component looks like a nucleus, see `score_components`, in [0, 1].
     """
 
     ids: np.ndarray
@@ -48,6 +51,7 @@ class ComponentScores:
     isolation: np.ndarray
     size_prior: np.ndarray
     response: np.ndarray
+    agreement: np.ndarray
     on_border: np.ndarray
     confidence: np.ndarray
 
@@ -59,16 +63,23 @@ class ComponentScores:
         return ComponentScores(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
-def score_components(labels: np.ndarray, source: np.ndarray, expected_area: float | None = None) -> ComponentScores:
+def score_components(
+    labels: np.ndarray,
+    source: np.ndarray,
+    expected_area: float | None = None,
+    activation: np.ndarray | None = None,
+) -> ComponentScores:
     """Return the scores of the components in `labels`.
 
     The paper ranks by area and solidity. The confidence here is the geometric mean of solidity, ellipse fit, size
-    prior, contrast and isolation: a component has to be good in every respect.
+    prior, contrast and isolation: a component has to be good in every respect. Where a map is asked, the mean is
+    multiplied by the root of the agreement.
 
     Args:
         labels: `[H, W]` integer, 0 = background.
         source: `[H, W]` float in [0, 1], the map that the components come from.
         expected_area: area of a typical nucleus in pixels; None: `typical_area` of these components.
+        activation: `[H, W]` float in [0, 1], the classifier's map to agree with; None: nobody is asked.
     """
     if source.shape != labels.shape:
         raise ValueError(f"map of shape {source.shape}; it must have the label map's shape {labels.shape}")
@@ -82,8 +93,10 @@ def score_components(labels: np.ndarray, source: np.ndarray, expected_area: floa
     expected_area = typical_area(area) if expected_area is None else expected_area
     size_prior = np.exp(-0.5 * (np.log(area / expected_area) / SIZE_WIDTH) ** 2) if len(ids) else area
     on_border = np.array([_touches_border(boxes[label - 1], labels.shape) for label in ids], bool)
+    agreement = np.ones(len(ids)) if activation is None else mean_within(activation, labels)[ids - 1]
     factors = [solidity**SOLIDITY_POWER, ellipse_fit**ELLIPSE_POWER, size_prior, contrast, isolation]
     confidence = np.prod(factors, axis=0) ** (1.0 / len(factors)) * np.where(on_border, BORDER_FACTOR, 1.0)
+    confidence *= agreement**AGREEMENT_POWER
     return ComponentScores(
         ids=ids,
         area=area,
@@ -93,6 +106,7 @@ def score_components(labels: np.ndarray, source: np.ndarray, expected_area: floa
         isolation=isolation.astype(np.float32),
         size_prior=size_prior.astype(np.float32),
         response=response.astype(np.float32),
+        agreement=agreement.astype(np.float32),
         on_border=on_border,
         confidence=confidence.astype(np.float32),
     )

@@ -106,11 +106,11 @@ def test_only_the_formats_asked_for(tiny_run, predict, tmp_path):
 
 def test_score_drops_the_weaker(tiny_run, predict, tmp_path):
     image = tiny_run.data / "images/val_000.png"
-    every = predict(image, tmp_path / "all", ("geojson",), score=0.0)["val_000"]
+    every = predict(image, tmp_path / "all", ("geojson",), score=0.0, verdict=False)["val_000"]
     features = json.loads((tmp_path / "all/val_000.geojson").read_text())["features"]
     scores = sorted(measurement(feature, "score") for feature in features)
     middle = scores[len(scores) // 2] - 1e-5  # they are written with six digits
-    some = predict(image, tmp_path / "some", ("tif",), score=middle)["val_000"]
+    some = predict(image, tmp_path / "some", ("tif",), score=middle, verdict=False)["val_000"]
     assert some == sum(score >= middle for score in scores) < every
     assert predict(image, tmp_path / "none", ("tif",), score=1.0)["val_000"] == 0
     assert not read_label_map(tmp_path / "none/val_000.tif").any()
@@ -166,7 +166,7 @@ def test_find_images(tmp_path):
 def test_a_classifier_drops_what_it_has_no_evidence_for(tiny_run, predict, tmp_path, monkeypatch):
     weights = tiny_run.run / "cycle_2/classifier.weights.h5"
     image = tiny_run.data / "images/val_000.png"
-    before = predict(image, tmp_path / "all", ("tif",), score=0.0)["val_000"]
+    before = predict(image, tmp_path / "all", ("tif",), score=0.0, verdict=False)["val_000"]
     assert before > 0
     for least, left in ((0.0, before), (1.1, 0)):  # any evidence will do, none will
         monkeypatch.setattr("cyclic.inference.verdict.LEAST_ACTIVATION", least)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from first_version import OLD
+from first_version import EARLIER, OLD
 
-from cyclic.config import RunConfig, load_config
+from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.runs.directory import RunDirectory, read_run_config
 
@@ -267,11 +267,11 @@ def test_failed_open_gives_the_lock_back(tmp_path):
 
 
 # What the first version recommended, in today's keys.
-TODAYS = load_config(Path(__file__).parents[2] / "configs" / "cpu.yaml")
+TODAYS = load_config(Path(__file__).parents[2] / "configs" / "cpu.yaml", EARLIER)
 
 
 def test_a_run_of_the_first_version_goes_on_with_the_settings_it_meant(tmp_path):
-    now = RunConfig(cycles=2, tiles={"size": 32, "stride": 36}).model_dump(mode="json")
+    now = load_config((), [*EARLIER, "cycles=2", "tiles.size=32", "tiles.stride=36"]).model_dump(mode="json")
     old = OLD | {"cycles": 2, "tiles": OLD["tiles"] | {"size": 32}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
     assert read_run_config(tmp_path).model_dump(mode="json") == now
