@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter
 
 from cyclic.backbones import build_backbone
 from cyclic.classifier import build_classifier, train_classifier, with_evidence
@@ -148,7 +149,8 @@ def test_evidence_finds_the_square_that_nobody_has_shown():
     images = unseen.images[0] - np.array(MEAN_PIXEL, "float32")
     evidence = keras.ops.convert_to_numpy(with_evidence(model, "C2")(images, training=True)["evidence"])
     for each, square in zip(evidence[1::2], unseen.squares[0, 1::2, 2::4, 2::4], strict=True):
-        assert each[square].max() > each[~square].max()
+        near = maximum_filter(square, 5)
+        assert near.mean() < 0.3 and near.ravel()[each.argmax()]
     assert evidence[::2].mean() < evidence[1::2].mean()
 
 
