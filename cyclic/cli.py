@@ -44,10 +44,10 @@ Config = Annotated[
     typer.Option(help="YAML settings, see configs/; repeatable, later on top; default: the run's own.", **FILE),
 ]
 Data = Annotated[
-    Path,
+    list[Path],
     typer.Option(
         help="Folder with images/ and, where there are any, labels/ and split.json; or a download of MoNuSeg, MoNuSAC, "
-        "CoNSeP or ccRCC as it is. README shows an example.",
+        "CoNSeP or ccRCC as it is. Repeat it to train one model on several. README shows an example.",
         **FOLDER,
     ),
 ]
@@ -77,7 +77,7 @@ def demo(
 
     if not (out / "data" / "split.json").is_file():
         write_tissue_set(out / "data")
-    _run([DEMO_CONFIG], out / "data", out / "run", None, "demo")
+    _run([DEMO_CONFIG], [out / "data"], out / "run", None, "demo")
 
 
 @app.command()
@@ -280,7 +280,9 @@ def evaluate(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory, finished or not.")],
-    data: Annotated[Path | None, typer.Option(help="Its data set; default: where the run read it.", **FOLDER)] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Its data set; default: where the run read it. Repeatable.", **FOLDER)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the run directory.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -295,7 +297,7 @@ def report(
 
 def _run(
     files: list[Path] | None,
-    data: Path,
+    data: list[Path],
     out: Path,
     settings: list[str] | None,
     command: str,

@@ -304,6 +304,11 @@ class RunConfig(_Section):
         (189.44, 136.76, 169.23),
         description="Mean red, green and blue of the training images, 0 to 255, which is subtracted.",
     )
+    augmentation: Literal["narrow", "wide"] = Field(
+        "narrow",
+        description="What training varies besides flips and turns. narrow: the amounts of the stains, for images of "
+        "one lab. wide: also what differs between labs: dyes, light, sharpness, compression, size.",
+    )
     backbone: BackboneConfig = BackboneConfig()
     tiles: TilesConfig = TilesConfig()
     classifier: ClassifierConfig = ClassifierConfig()

@@ -23,6 +23,8 @@ from cyclic.mrcnn.weights import h5
 # Pseudo masks in a crop at most.
 MAX_INSTANCES = 128
 WARMUP = 50  # steps
+# With wide augmentation, nuclei appear up to this share larger or smaller.
+OTHER_SIZES = 0.4
 # The part of a weights file that holds the tile classifier. It has a backbone of its own: Mask R-CNN's was trained on
 # after the classifier's heads had learned from it, and they no longer fit.
 CLASSIFIER = "tile_classifier"
@@ -60,6 +62,7 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         IMAGE_RESIZE_MODE = "crop"
         IMAGE_MIN_DIM = IMAGE_MAX_DIM = settings.crop
         IMAGE_MIN_SCALE = config.scale
+        IMAGE_SCALE_JITTER = OTHER_SIZES if config.augmentation == "wide" else 0.0
         MEAN_PIXEL = np.array(config.mean_pixel)
         MINI_MASK_SHAPE = (28, 28)
         MAX_GT_INSTANCES = MAX_INSTANCES

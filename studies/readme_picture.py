@@ -22,7 +22,7 @@ from cyclic.files import atomic_path, image_files
 from cyclic.images import read_image
 from cyclic.inference.predictor import Predictor
 from cyclic.pseudo.masks import load_pseudo_masks
-from cyclic.runs.directory import data_folder
+from cyclic.runs.directory import data_folders
 from cyclic.runs.paths import RunPaths
 
 # Blue for yes, orange for no: the two that colour-blind eyes tell apart best (Okabe-Ito).
@@ -78,7 +78,7 @@ def picture(run: Path, name: str | None = None) -> np.ndarray:
         InputError: the run is not finished, or it has no such training image.
     """
     paths = RunPaths(run)
-    train, _ = open_splits(data_folder(run))
+    train, _ = open_splits(data_folders(run))
     tiles = {each: tiles_of(paths.tiles, each) for each in train.ids}
     if name is None:
         name = max(tiles, key=lambda each: min(sum(tile[3] == kind for tile in tiles[each]) for kind in CLASSES))

@@ -69,13 +69,13 @@ def given_tiles(inputs: Inputs) -> list[Path]:
 
 
 def check_same_data(
-    path: Path, data: Path, train: NucleiDataset, val: NucleiDataset | None, tiles: Sequence[Path] = ()
+    path: Path, data: str, train: NucleiDataset, val: NucleiDataset | None, tiles: Sequence[Path] = ()
 ) -> None:
     """Remember which images a run was given, or compare them with those that it was given before.
 
     Args:
         path: `data.json` of the run.
-        data: folder of the data set, for messages.
+        data: folder of the data set, or of several, for messages.
         train, val: its images.
         tiles: the tiles that a user gives.
 

@@ -23,14 +23,14 @@ class Inputs:
 
     Attributes:
         config: settings of the run.
-        data: folder of the data set.
+        data: folder of the data set, or of several, for messages.
         train, val: images of the two splits. Of the training images, instance labels are read by `stages.tiles`, which
             keeps yes or no of them, and by `stages.pseudo_masks.take_instance_labels`, the upper bound. Those of val
             are read for scores and pictures, and decide nothing.
     """
 
     config: RunConfig
-    data: Path
+    data: str
     train: NucleiDataset
     val: NucleiDataset | None
 

@@ -6,7 +6,7 @@ Nothing is written. Each stage runs twice, since the first run compiles, and the
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -21,7 +21,7 @@ from cyclic.cycle.context import Inputs
 from cyclic.cycle.schedule import Training
 from cyclic.cycle.stages import classifier, mask_rcnn
 from cyclic.cycle.stages.maps import image_map
-from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.layouts import folders, open_splits
 from cyclic.inference.detect import detect
 from cyclic.pseudo.masks import PseudoMasks
 from cyclic.pseudo.recipe import recipe_of
@@ -34,12 +34,12 @@ from cyclic.tiling import cover_with_windows
 STEPS = 3
 
 
-def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
+def dry_run(config: RunConfig, data: str | Path | Sequence[str | Path]) -> list[dict]:
     """Return one row a stage, and the total.
 
     Args:
         config: settings of the run to be tried.
-        data: folder of the data set.
+        data: folder of the data set, or those of several.
 
     Returns:
         Rows of `stage`, `input` and `output` (shapes), `parameters`, `peak_mb` (memory of the process so far),
@@ -52,7 +52,7 @@ def dry_run(config: RunConfig, data: str | Path) -> list[dict]:
         InputError: bad input, or no labels of the kind that `supervision` names to train on.
     """
     train, val = open_splits(data)
-    inputs = Inputs(config, Path(data), train, val)
+    inputs = Inputs(config, ", ".join(map(str, folders(data))), train, val)
     check_inputs(inputs)
     rows = [stage(inputs) for stage in _stages(config)]
     for row in rows:

@@ -18,7 +18,7 @@ from cyclic.cycle.checks import (
 )
 from cyclic.cycle.context import Context, Inputs
 from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
-from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.layouts import folders, open_splits
 from cyclic.runs.board import Board
 from cyclic.runs.directory import LAST_STAGE, RunDirectory
 from cyclic.runs.paths import RunPaths
@@ -63,7 +63,7 @@ class Stage(NamedTuple):
 
 def train(
     config: RunConfig,
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     resume: bool = False,
@@ -74,7 +74,7 @@ def train(
 
     Args:
         config: settings.
-        data: folder of the data set; the splits "train" and "val" are read, "test" never.
+        data: folder of the data set, or those of several; the splits "train" and "val" are read, "test" never.
         out: run directory.
         resume: go on with the run in `out`. With more cycles than it had, those are added, also to a finished run.
         until: a key of `PARTS`: stop after this part of the first cycle that lacks it; what has to come before it runs
@@ -87,20 +87,21 @@ def train(
     """
     keep_freed_memory()
     train_set, val_set = open_splits(data)
-    inputs, known = Inputs(config, Path(data), train_set, val_set), RunPaths(Path(out)).data
+    named = ", ".join(map(str, folders(data)))
+    inputs, known = Inputs(config, named, train_set, val_set), RunPaths(Path(out)).data
     if not resume:
         check_inputs(inputs)
-    check_data = partial(check_same_data, known, Path(data), train_set, val_set, given_tiles(inputs))
+    check_data = partial(check_same_data, known, named, train_set, val_set, given_tiles(inputs))
     # What a run was given is compared before a line of it is written.
     if resume and known.is_file():
         check_data()
     with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
         if not known.is_file():
             check_data()
-        run.log("data", folder=str(Path(data).resolve()))
+        run.log("data", folders=[str(folder.resolve()) for folder in folders(data)])
         shown = [*(val_set.ids if val_set else [])[:SHOWN], *train_set.ids[:SHOWN]]
         with progress or Progress() as display, Board(run.paths.tensorboard, shown) as board:
-            context = Context(config, Path(data), train_set, val_set, run, display, board)
+            context = Context(config, named, train_set, val_set, run, display, board)
             check_run_tiles(context)
             warn_of_unused_labels(context)
             warn_of_resolution(context)

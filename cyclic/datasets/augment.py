@@ -23,6 +23,12 @@ from cyclic.errors import InputError
 from cyclic.stain import DENSITY, STAIN_VECTORS
 from cyclic.symmetry import transform
 
+# How far apart labs are, see `other_lab`: logarithm of a stain's amount, moves of the stain vectors, light as a
+# density, logarithm of gamma, range of JPEG's quality, and how often the last steps are taken.
+AMOUNT, HUE, LIGHT, GAMMA = 0.4, 0.05, 0.05, 0.2
+JPEG_QUALITY = (40, 95)
+SOMETIMES = 0.3
+
 
 class _EarlierNumPy(types.ModuleType):
     """NumPy with the names that imgaug 0.4 still asks for."""
@@ -162,6 +168,41 @@ def stain_jitter(image: np.ndarray, rng: np.random.Generator, sigma: float = 0.0
     affine = np.hstack([mix.T, (shift @ STAIN_VECTORS)[:, None]]).astype(np.float32)
     density = cv2.transform(cv2.LUT(image, DENSITY), affine)
     return cv2.convertScaleAbs(np.maximum(256.0 * cv2.exp(-density) - 1.0, 0.0))
+
+
+def other_lab(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Show the same tissue as another lab might: other dyes, amounts and light, another scanner's sharpness, JPEG.
+
+    Each stain's colour vector moves and its amount changes by a factor, both at random (as in the random stain matrices
+    of Shen et al. 2022, "RandStainNA", but about one reference). Light and exposure follow, then in a part of the
+    draws gamma, blur or sharpening, and JPEG compression.
+
+    Args:
+        image: `[H, W, 3]` uint8 RGB.
+        rng: generator.
+
+    Returns:
+        `[H, W, 3]` uint8.
+    """
+    amount = np.exp(rng.uniform(-AMOUNT, AMOUNT, 3))
+    vectors = STAIN_VECTORS + rng.normal(0.0, HUE, (3, 3))
+    mix = np.linalg.inv(STAIN_VECTORS) @ np.diag(amount) @ vectors
+    light = rng.normal(0.0, LIGHT, 3) + rng.normal(0.0, LIGHT)  # of each colour, and of all
+    affine = np.hstack([mix.T, light[:, None]]).astype(np.float32)
+    density = cv2.transform(cv2.LUT(image, DENSITY), affine)
+    if rng.random() < SOMETIMES:
+        density = np.maximum(density, 0.0) ** np.float32(np.exp(rng.uniform(-GAMMA, GAMMA)))
+    varied = cv2.convertScaleAbs(np.maximum(256.0 * cv2.exp(-density) - 1.0, 0.0))
+    if rng.random() < SOMETIMES:
+        soft = cv2.GaussianBlur(varied, (0, 0), rng.uniform(0.5, 1.5))
+        # Above 1 the difference to the blurred image is added, which sharpens.
+        share = rng.uniform(0.0, 1.5)
+        varied = cv2.addWeighted(varied, share, soft, 1.0 - share, 0.0)
+    if rng.random() < SOMETIMES:
+        quality = int(rng.integers(*JPEG_QUALITY))
+        packed = cv2.imencode(".jpg", varied, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        varied = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return varied
 
 
 def shear_zoom(

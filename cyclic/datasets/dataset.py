@@ -42,6 +42,11 @@ class NucleiDataset:
         self.splits = self._read_splits() if self._split_file.is_file() else self.folder_splits()
         self.ids = sorted(self._images) if split is None else self._split_ids(split)
 
+    @property
+    def even_ids(self) -> list[str]:
+        """The ids as training draws them: of several data sets, one as often as any other."""
+        return self.ids
+
     def find_files(self) -> tuple[dict[str, Path], dict[str, Path]]:
         """Return `{id: image file}` and `{id: label file, or folder of masks}`."""
         raise NotImplementedError

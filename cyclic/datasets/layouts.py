@@ -1,11 +1,13 @@
 """Open a data set by its folder alone, whatever its layout."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cyclic.datasets.aperio import AperioDataset
 from cyclic.datasets.ccrcc import CcrccDataset
 from cyclic.datasets.consep import ConsepDataset
 from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.joined import JoinedDataset, name_sets
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.split_folders import FOLDERS, SplitFoldersDataset
 from cyclic.errors import InputError
@@ -31,14 +33,37 @@ def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
     return AperioDataset(root, split) if AperioDataset.holds(root) else MonusacDataset(root, split)
 
 
-def open_splits(root: str | Path) -> tuple[NucleiDataset, NucleiDataset | None]:
+def open_splits(data: str | Path | Sequence[str | Path]) -> tuple[NucleiDataset, NucleiDataset | None]:
     """Return the images to train on and the "val" images, None where there are none.
 
     A data set without splits is trained on as a whole. The images of "test" are in neither.
 
+    Args:
+        data: folder of the data set; or those of several, which become one (`JoinedDataset`).
+
     Raises:
-        InputError: see `open_dataset`.
+        InputError: see `open_dataset`; or one folder twice.
     """
+    roots = folders(data)
+    if len(roots) == 1:
+        return _open_splits_of_one(roots[0])
+    resolved = [root.resolve() for root in roots]
+    for root in roots:
+        if resolved.count(root.resolve()) > 1:
+            raise InputError(f"{root}: given twice; give each data set once")
+    for root in roots:
+        _open_splits_of_one(root)  # where one alone would be refused, so are all
+    sets = dict(zip(name_sets(roots), map(open_dataset, roots), strict=True))
+    val = JoinedDataset(sets, "val")
+    return JoinedDataset(sets, "train"), val if val.ids else None
+
+
+def folders(data: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the folder of a data set, or those of several, as a list."""
+    return [Path(root) for root in ([data] if isinstance(data, str | Path) else data)]
+
+
+def _open_splits_of_one(root: Path) -> tuple[NucleiDataset, NucleiDataset | None]:
     whole = open_dataset(root)
     if not whole.splits:
         return whole, None

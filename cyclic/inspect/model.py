@@ -66,7 +66,7 @@ def open_model(run: Run, cycle: int, round_: int = 0) -> Inspected:
     model, training = models.detector, models.trainer(run.config.seed, steps_per_epoch=1)
     pseudo = {name: load_pseudo_masks(paths.pseudo(), name) for name in run.train.ids[:4]}
     images = {name: run.train.image(name) for name in pseudo}
-    augmentation = CropAugmentation(run.config.mask_rcnn.stain_jitter)
+    augmentation = CropAugmentation(run.config.mask_rcnn.stain_jitter, run.config.augmentation == "wide")
     generator = DataGenerator(PseudoDataset(images, pseudo), model.config, augmentation=augmentation, seed=0)
     # The sample with the most pseudo masks has the most to show.
     samples = [generator[index][0] for index in range(4)]

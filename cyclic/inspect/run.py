@@ -1,5 +1,6 @@
 """A run to look into: its folder, its settings and its images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.files import read_json
 from cyclic.pseudo.recipe import recipe_of
-from cyclic.runs.directory import RunDirectory, data_folder, read_run_config
+from cyclic.runs.directory import RunDirectory, data_folders, read_run_config
 from cyclic.runs.paths import RunPaths
 
 
@@ -63,12 +64,12 @@ class Run:
         return self.val.label_map(name)
 
 
-def open_run(path: str | Path, data: str | Path | None = None) -> Run:
+def open_run(path: str | Path, data: str | Path | Sequence[str | Path] | None = None) -> Run:
     """Open a run.
 
     Args:
         path: the run directory.
-        data: folder of its data set; None: where the run read it.
+        data: folder of its data set, or those of several; None: where the run read them.
 
     Raises:
         InputError: no run, or no data set.
@@ -76,5 +77,5 @@ def open_run(path: str | Path, data: str | Path | None = None) -> Run:
     if not RunDirectory.holds_run(path):
         raise InputError(f"{path}: no run here; give the folder that cyclic train wrote to (--out)")
     paths = RunPaths(Path(path))
-    train, val = open_splits(data_folder(paths.root) if data is None else data)
+    train, val = open_splits(data_folders(paths.root) if data is None else data)
     return Run(paths, read_run_config(paths.root), train, val)

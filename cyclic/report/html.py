@@ -4,6 +4,7 @@ The page loads nothing: pictures are data URIs, outlines and curves inline SVG, 
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from cyclic.config import RunConfig
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.layouts import folders, open_splits
 from cyclic.draw.colours import ERROR_COLORS, OUTLINE_COLORS
 from cyclic.errors import InputError
 from cyclic.evaluation.empty_tissue import FALSE_PER_MM2
@@ -21,7 +22,7 @@ from cyclic.evaluation.table import HEADINGS
 from cyclic.files import atomic_path, check_outputs, claim, read_json
 from cyclic.report.curves import MAIN_METRICS, loss_charts, map_chart, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
-from cyclic.runs.directory import RunDirectory, data_folder, read_events, read_run_config
+from cyclic.runs.directory import RunDirectory, data_folders, read_events, read_run_config
 from cyclic.runs.paths import RunPaths
 from cyclic.runs.state import State, damage, name_faults, read_metrics, read_state
 
@@ -79,14 +80,17 @@ class Figure:
 
 
 def write_report(
-    run: str | Path, data: str | Path | None = None, out: str | Path | None = None, overwrite: bool = False
+    run: str | Path,
+    data: str | Path | Sequence[str | Path] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the report on a run and return its path.
 
     Args:
         run: the run directory. What an unfinished run has not made yet is left out.
-        data: folder of the run's data set; None: where the run read it. Instance labels are read of val images only,
-            and only if the run itself scores them. "test" is never read.
+        data: folder of the run's data set, or those of several; None: where the run read them. Instance labels are
+            read of val images only, and only if the run itself scores them. "test" is never read.
         out: the HTML file; None: `report.html` in the run directory.
         overwrite: whether `out` may replace a file that this program did not write.
 
@@ -99,9 +103,9 @@ def write_report(
     if out is not None:
         check_outputs([Path(out)], overwrite=overwrite)
     config = read_run_config(paths.root)
-    data = data_folder(paths.root) if data is None else Path(data)
-    train, val = open_splits(data)
-    _require_same_images(paths, [*train.ids, *(val.ids if val else [])], data)
+    given = data_folders(paths.root) if data is None else folders(data)
+    train, val = open_splits(given)
+    _require_same_images(paths, [*train.ids, *(val.ids if val else [])], ", ".join(map(str, given)))
     truths = _read_truths(config, val)
     state = _require_whole(paths)
     metrics = {"rows": [], "wall_s": {}, **(read_json(paths.metrics) if paths.metrics.is_file() else {})}

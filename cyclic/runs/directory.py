@@ -242,17 +242,23 @@ def read_events(path: Path) -> list[dict]:
         raise InputError(f"{path}: line is not JSON ({error}); repair or remove the file") from error
 
 
-def data_folder(run: Path) -> Path:
-    """Return the folder of the data set that the run in the folder `run` was last given.
+def data_folders(run: Path) -> list[Path]:
+    """Return the folders of the data sets that the run in the folder `run` was last given.
 
     Raises:
-        InputError: the log does not tell, or the data set is no longer there.
+        InputError: the log does not tell, or a data set is no longer there.
     """
-    folders = [event["folder"] for event in read_events(RunPaths(run).log) if event["event"] == "data"]
-    if not folders or not Path(folders[-1]).is_dir():
-        where = f"was at {folders[-1]}" if folders else f"is not named in {RunPaths(run).log.name}"
-        raise InputError(f"{run}: the data set of this run {where}; give its folder (--data)")
-    return Path(folders[-1])
+    events = [event for event in read_events(RunPaths(run).log) if event["event"] == "data"]
+    if not events:
+        raise InputError(
+            f"{run}: the data set of this run is not named in {RunPaths(run).log.name}; give its folder (--data)"
+        )
+    # Earlier versions trained on one folder.
+    folders = [Path(folder) for folder in events[-1].get("folders") or [events[-1]["folder"]]]
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{run}: the data set of this run was at {folder}; give its folder (--data)")
+    return folders
 
 
 def read_run_config(run: Path) -> RunConfig:

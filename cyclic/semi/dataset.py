@@ -1,8 +1,10 @@
 """Pseudo masks as a training set for Mask R-CNN."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from cyclic.datasets.augment import flip_turn, stain_jitter
+from cyclic.datasets.augment import flip_turn, other_lab, stain_jitter
 from cyclic.pseudo.masks import PseudoMasks
 
 
@@ -12,12 +14,16 @@ class PseudoDataset:
     Args:
         images: `{image id: [H, W, 3] uint8}`.
         pseudo: `{image id: PseudoMasks}` of the same ids.
+        drawn: ids of one pass over the images, where some come several times; None: each once.
     """
 
-    def __init__(self, images: dict[str, np.ndarray], pseudo: dict[str, PseudoMasks]):
+    def __init__(
+        self, images: dict[str, np.ndarray], pseudo: dict[str, PseudoMasks], drawn: Sequence[str] | None = None
+    ):
         self._images = [images[name] for name in pseudo]
         self._pseudo = list(pseudo.values())
-        self.image_ids = np.arange(len(self._images))
+        position = {name: index for index, name in enumerate(pseudo)}
+        self.image_ids = np.array([position[name] for name in drawn or pseudo])
         self.image_info = [{"id": name, "source": "pseudo", "path": name} for name in pseudo]
         self.source_class_ids = {"pseudo": [0, 1]}
 
@@ -39,13 +45,16 @@ class CropAugmentation:
 
     Args:
         sigma: strength of the stain jitter, see `stain_jitter`; 0 for none.
+        many_labs: also show the tissue as other labs might, see `other_lab`.
     """
 
-    def __init__(self, sigma: float):
-        self.sigma = sigma
+    def __init__(self, sigma: float, many_labs: bool = False):
+        self.sigma, self.many_labs = sigma, many_labs
 
     def __call__(self, image, labels, ignore, rng):
         image, labels, ignore = flip_turn(rng, image, labels, ignore)
         if self.sigma:
             image = stain_jitter(image, rng, self.sigma)
+        if self.many_labs:
+            image = other_lab(image, rng)
         return image, labels, ignore

@@ -14,7 +14,7 @@ from cyclic.config import RunConfig
 from cyclic.cycle.context import Context
 from cyclic.cycle.schedule import Training
 from cyclic.cycle.stages.detections import load_detections, make_missing
-from cyclic.datasets.augment import stain_jitter
+from cyclic.datasets.augment import other_lab, stain_jitter
 from cyclic.datasets.tile_folder import TileFolder, load_tiles, read_tiles, split_tiles
 
 # Share of the tiles that report accuracy and F1.
@@ -89,10 +89,15 @@ def training_batches(
         seed=seed,
         shear=settings.shear,
         zoom=settings.zoom,
-        augment=partial(stain_jitter, sigma=settings.stain_jitter) if settings.stain_jitter else None,
+        augment=partial(_vary_colours, sigma=settings.stain_jitter, many_labs=config.augmentation == "wide"),
         scale=config.scale,
         stride=LEVELS[config.maps.level][1],
     )
+
+
+def _vary_colours(tile: np.ndarray, rng: np.random.Generator, sigma: float, many_labs: bool) -> np.ndarray:
+    tile = stain_jitter(tile, rng, sigma) if sigma else tile
+    return other_lab(tile, rng) if many_labs else tile
 
 
 def fit(

@@ -30,7 +30,7 @@ def train(context: Context, cycle: int, round_: int) -> None:
         context.models,
         context.config,
         training,
-        PseudoDataset(context.images, pseudo),
+        PseudoDataset(context.images, pseudo, context.train.even_ids),
         context.seed(cycle, 3, round_),
         [context.progress.callback(f"{key}/train", training.steps), context.board.losses(key, "mask_rcnn")],
     )
@@ -69,7 +69,7 @@ def fit(
         None,
         training.learning_rate,
         epochs=training.epochs,
-        augmentation=CropAugmentation(config.mask_rcnn.stain_jitter),
+        augmentation=CropAugmentation(config.mask_rcnn.stain_jitter, config.augmentation == "wide"),
         custom_callbacks=callbacks,
         verbose=0,
     )

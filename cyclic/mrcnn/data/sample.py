@@ -162,7 +162,9 @@ def _prepare_labels(image, labels, ignore, config, augmentation, rng):
     side = config.IMAGE_MIN_DIM
     height, width = image.shape[:2]
     scale = image_scale(height, width, side, min_scale=config.IMAGE_MIN_SCALE, mode="crop")
-    source_side = round(side / scale)
+    if config.IMAGE_SCALE_JITTER:
+        scale *= (1 + config.IMAGE_SCALE_JITTER) ** rng.uniform(-1, 1)
+    source_side = min(round(side / scale), height, width)
     y, x = (int(rng.integers(size - source_side + 1)) for size in (height, width))
     cut = (slice(y, y + source_side), slice(x, x + source_side))
     image, labels, ignore = apply_augmentation(augmentation, image[cut], labels[cut], ignore[cut], rng)
