@@ -31,6 +31,7 @@ from cyclic.label_maps import read_label_map
 from cyclic.pseudo.candidates import find_candidates
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.pseudo.select import pseudo_masks_of_one_image
+from cyclic.runs.directory import data_folders
 from cyclic.stain import hematoxylin_map
 
 SETTINGS = ("cycles=2", "rounds.students=1", "tiles.size=32", "tiles.stride=24", "classifier.batch=4")
@@ -181,6 +182,22 @@ def values(run, *parts):
 def test_stages_in_order(data, tmp_path, watch):
     loop.train(settings(), data, tmp_path / "run")
     assert watch.ran == STAGES
+
+
+def test_two_data_sets_train_one_model(data, tmp_path, watch):
+    write_tissue_set(tmp_path / "more", 1, 1, size=160)
+    sets = [data, tmp_path / "more"]
+    loop.train(settings("cycles=1"), sets, tmp_path / "run")
+    expected = {f"{folder.name}__{name}" for folder, n in zip(sets, (2, 1), strict=True) for name in _ids(n)}
+    assert {path.stem for path in (tmp_path / "run/cycle_1/maps").iterdir()} == expected
+    assert {name.partition("__")[0] for name in values(tmp_path / "run", "data.json")["val"]} == {data.name, "more"}
+    assert data_folders(tmp_path / "run") == sets
+    with pytest.raises(InputError, match=rf"more: image {data.name}__train_000 was in 'train' when the run began"):
+        loop.train(settings("cycles=1"), sets[1:], tmp_path / "run", resume=True)
+
+
+def _ids(n):
+    return [*(f"train_{k:03}" for k in range(n)), "val_000"]
 
 
 def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cyclic.datasets.augment import augment, flip_turn, load_imgaug, shear_zoom, stain_jitter
+from cyclic.datasets.augment import augment, flip_turn, load_imgaug, other_lab, shear_zoom, stain_jitter
 from cyclic.errors import InputError
 from cyclic.stain import STAIN_VECTORS
 
@@ -187,6 +187,18 @@ def test_stain_jitter_is_tellez_in_hed_space():
     expected = np.clip(256 * np.exp(-(hed * scale + shift) @ STAIN_VECTORS) - 1, 0, 255)
     jittered = stain_jitter(image, np.random.default_rng(4), 0.2)
     assert np.abs(jittered - expected).max() <= 0.51
+
+
+def test_other_labs_differ_in_colour_and_leave_nuclei_where_they_are():
+    image = np.full((48, 48, 3), (200, 150, 190), np.uint8)
+    image[16:32, 16:32] = (90, 60, 140)
+    seen = [other_lab(image, np.random.default_rng(seed)) for seed in range(40)]
+    assert np.array_equal(seen[0], other_lab(image, np.random.default_rng(0)))
+    assert all(each.shape == image.shape and each.dtype == np.uint8 for each in seen)
+    nuclei, tissue = (np.array([each[place, place] for each in seen], float) for place in (24, 4))
+    assert (nuclei.mean(axis=-1) < tissue.mean(axis=-1)).all()
+    # As far apart as labs are: tens of grey levels in each colour, not a few.
+    assert np.ptp(tissue, axis=0).min() > 30
 
 
 def test_shear_zoom_moves_but_keeps_centre_and_size():

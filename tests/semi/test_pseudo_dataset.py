@@ -77,6 +77,21 @@ def test_augmentation_moves_image_labels_and_ignore_together():
     assert len(turned) == 8
 
 
+def test_images_may_be_drawn_several_times():
+    images = {name: np.full((8, 8, 3), value, np.uint8) for name, value in (("a", 1), ("b", 2))}
+    masks = PseudoMasks(np.zeros((8, 8), np.int32), np.zeros(0, np.float32), np.zeros((8, 8), bool))
+    dataset = PseudoDataset(images, dict.fromkeys(images, masks), drawn=["b", "a", "b"])
+    assert [int(dataset.load_image(i)[0, 0, 0]) for i in dataset.image_ids] == [2, 1, 2]
+    assert list(PseudoDataset(images, dict.fromkeys(images, masks)).image_ids) == [0, 1]
+
+
+def test_many_labs_change_the_image_alone():
+    image, labels = np.full((8, 8, 3), 150, np.uint8), np.eye(8, dtype=np.int32)
+    changed, same, ignore = CropAugmentation(0, many_labs=True)(image, labels, labels > 0, np.random.default_rng(0))
+    assert changed.dtype == np.uint8 and (changed != image).any()
+    assert same.sum() == 8 and (ignore == (same > 0)).all()
+
+
 def test_stain_jitter_changes_the_image_alone():
     image, labels = np.full((8, 8, 3), 150, np.uint8), np.zeros((8, 8), np.int32)
     changed, same, ignore = CropAugmentation(0.2)(image, labels, labels > 0, np.random.default_rng(0))

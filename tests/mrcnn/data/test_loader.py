@@ -232,6 +232,15 @@ def test_enlarged_labels_lie_on_their_nuclei(dataset):
         assert (inside & dark).sum() < 0.02 * inside.sum() and inside.any()
 
 
+def test_things_may_appear_larger_or_smaller_than_usual(dataset):
+    config = CropConfig()
+    config.IMAGE_SCALE_JITTER = 0.5
+    samples = [load_sample(dataset, config, 0, None, np.random.default_rng(seed)) for seed in range(40)]
+    scales = np.array([sample.meta[11] for sample in samples])
+    assert 2 / 1.5 <= scales.min() < 1.5 and 2.7 < scales.max() <= 2 * 1.5
+    assert {sample.image.shape for sample in samples} == {(128, 128, 3)}
+
+
 # --- order and seeds ---
 
 
