@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import rich.console
 import typer
@@ -51,6 +51,9 @@ Data = Annotated[
         **FOLDER,
     ),
 ]
+DataSet = Literal["monuseg", "monusac", "consep", "ccrcc", "pannuke"]
+PublishedSplit = Literal["16/14", "37/14"]
+Stain = Literal["macenko", "reinhard"]
 Run = Annotated[Path, typer.Option(help="Run directory.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. mask_rcnn.steps=100; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
@@ -127,6 +130,36 @@ def tiles(
         pairs = ImageLabelPairs(images, labels)
         counts = cut_tiles(pairs, out, size, stride, min_coverage, max_coverage_negative, balance, seed, count)
     print(f"{counts.positive} positive and {counts.negative} negative tiles in {images if labels is None else out}")
+
+
+@app.command()
+def prepare(
+    data_set: Annotated[DataSet, typer.Argument(help="What was downloaded.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the download.", **FOLDER)],
+    out: Annotated[Path, typer.Argument(help="New folder for images/, labels/, types/ and split.json.")],
+    split: Annotated[
+        PublishedSplit | None,
+        typer.Option(help="Of MoNuSeg: 16 of 30 images train (Kumar et al. 2017), or 37; default: as the folders say."),
+    ] = None,
+    crop: Annotated[int | None, typer.Option(help="Cut images into squares of this side; 250 in the paper.")] = None,
+    stain: Annotated[
+        Stain | None, typer.Option(help="Give all images the stain of one; needs torchstain. Default: leave it.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="The image that --stain goes by; default: the first to train on.", **FILE)
+    ] = None,
+) -> None:
+    """Write a published data set as folders that every other command reads: images, labels, classes, splits.
+
+    It reads the official downloads, and the folders of the paper's own program.
+
+    Example: cyclic prepare monuseg downloads/monuseg data/monuseg --split 16/14
+    """
+    from cyclic.datasets.prepare import prepare
+
+    prepared = prepare(data_set, source, out, split, crop, stain, reference)
+    splits = "".join(f", {count} to {name}" for name, count in prepared.splits.items())
+    print(f"{prepared.images} images with {prepared.nuclei} nuclei{splits}: {out}")
 
 
 @app.command()

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -227,6 +228,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that is renamed to `path` when the block ends without an error.
+
+    Raises:
+        InputError: `path` is a file or a folder with something in it, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: a file lies where a folder is to be written; choose another folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{path}: not empty; choose a new folder or remove what is in it")
+    make_folder(path.parent)
+    temporary = None
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
+        temporary.chmod(0o755)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); {cure(error)}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:

@@ -11,3 +11,7 @@ class CcrccDataset(SplitFoldersDataset):
     """Images of one split: "train", "val" and "test" are `Train/`, `Valid/` and `Test/`."""
 
     label_key = "instance_map"
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        return {1: "tumour, grade 1", 2: "tumour, grade 2", 3: "tumour, grade 3", 4: "endothelial"}

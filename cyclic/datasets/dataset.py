@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cyclic.datasets.class_maps import read_class_map
 from cyclic.errors import InputError
 from cyclic.files import read_json
 from cyclic.images import read_image, read_shape
@@ -94,6 +95,10 @@ class NucleiDataset:
         """Return the image, `[H, W, 3]` uint8 RGB. Raises InputError for a missing or truncated file."""
         return read_image(self.image_path(image_id))
 
+    def shape(self, image_id: str) -> tuple[int, int]:
+        """Return height and width of an image in pixels. Raises InputError as `image`."""
+        return read_shape(self.image_path(image_id))
+
     def has_labels(self, image_id: str) -> bool:
         """Return whether instance labels of this image exist; does not read them."""
         return image_id in self._labels
@@ -108,21 +113,39 @@ class NucleiDataset:
     def label_map(self, image_id: str) -> np.ndarray:
         """Return the GROUND-TRUTH INSTANCES, `[H, W]` int32, 0 background.
 
-        THE ONLY METHOD THAT READS INSTANCE LABELS. Only `cyclic tiles` (which lets only yes/no out) and evaluation
-        may call it: a training or selection step that does has left the image-level setting. `supervision: instance`,
-        the upper bound, leaves it on purpose.
+        THE ONLY METHOD THAT READS INSTANCE LABELS. Only `cyclic tiles` (which lets only yes/no out), `cyclic prepare`
+        (which copies them) and evaluation may call it: a training or selection step that does has left the image-level
+        setting. `supervision: instance`, the upper bound, leaves it on purpose.
 
         Raises:
             InputError: no labels for this image, an unreadable file, or a size other than the image's.
         """
-        source = self.label_path(image_id)
-        return self.read_labels(source, read_shape(self.image_path(image_id)))
+        return self.read_labels(self.label_path(image_id), self.shape(image_id))
 
     def read_labels(self, source: Path, shape: tuple[int, int]) -> np.ndarray:
         """Return the label map that `source` holds, `[H, W]` int32; `shape` is (H, W) of its image."""
         labels = read_label_map(source)
         check_shape(source, labels.shape, shape)
         return labels
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """`{class: name}` of the classes of nuclei; empty where the data set names none."""
+        return {}
+
+    def type_map(self, image_id: str) -> np.ndarray | None:
+        """Return the class of each pixel's nucleus, `[H, W]` int32, 0 no class; None where the labels hold no classes.
+
+        It tells as much as `label_map`, and the same holds for who may call it.
+
+        Raises:
+            InputError: as `label_map`, or what is there is no class map of the image.
+        """
+        return self.read_types(self.label_path(image_id), self.shape(image_id))
+
+    def read_types(self, source: Path, shape: tuple[int, int]) -> np.ndarray | None:
+        """Return the class map that belongs to the label file `source`, or None; `shape` is (H, W) of its image."""
+        return read_class_map(source, shape)
 
 
 def check_shape(path: Path, shape: tuple[int, ...], expected: tuple[int, int]) -> None:

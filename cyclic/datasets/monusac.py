@@ -1,6 +1,7 @@
 """MoNuSeg / MoNuSAC images, in this project's layout or in Matterport's nucleus layout.
 
 root/images/<id>.png  root/labels/<id>.tif  root/split.json          labels/ and split.json are optional
+root/images/<id>.png  root/Instance_mask/<id>/*.png                  the paper's: one mask for each nucleus
 root/stage1_train/<id>/images/<id>.png  .../<id>/masks/*.png         one mask for each nucleus
 """
 
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.datasets.dataset import NucleiDataset, check_shape
+from cyclic.datasets.class_maps import LABELS
+from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.mask_folders import INSTANCE_MASKS, mask_folders, merge_masks
 from cyclic.errors import InputError
-from cyclic.files import IMAGE_SUFFIXES, image_files, is_litter, label_files
-from cyclic.label_maps import read_mask
+from cyclic.files import image_files, is_litter, label_files
 
 
 class MonusacDataset(NucleiDataset):
@@ -24,8 +26,9 @@ class MonusacDataset(NucleiDataset):
 
     def find_files(self) -> tuple[dict[str, Path], dict[str, Path]]:
         if (self.root / "images").is_dir():
-            labels = self.root / "labels"
-            return image_files(self.root / "images"), label_files(labels) if labels.is_dir() else {}
+            labels = self.root / LABELS
+            masks = mask_folders(self.root / INSTANCE_MASKS)
+            return image_files(self.root / "images"), label_files(labels) if labels.is_dir() else masks
         stage = self.root / "stage1_train"
         stage = stage if stage.is_dir() else self.root
         folders = [path for path in sorted(stage.iterdir()) if not is_litter(path) and (path / "images").is_dir()]
@@ -36,7 +39,7 @@ class MonusacDataset(NucleiDataset):
         return {folder.name: _find_only_image(folder / "images") for folder in folders}, masks
 
     def read_labels(self, source: Path, shape: tuple[int, int]) -> np.ndarray:
-        return _merge_masks(source, shape) if source.is_dir() else super().read_labels(source, shape)
+        return merge_masks(source, shape) if source.is_dir() else super().read_labels(source, shape)
 
 
 def _find_only_image(folder: Path) -> Path:
@@ -44,26 +47,3 @@ def _find_only_image(folder: Path) -> Path:
     if len(paths) != 1:
         raise InputError(f"{folder}: {len(paths)} images; keep one image in this folder")
     return paths[0]
-
-
-def _mask_files(folder: Path) -> list[Path]:
-    """Return the masks of one image, in the order of their names; files that systems leave behind are passed over.
-
-    Raises:
-        InputError: a file that is no picture, so that no mask is left out in silence.
-    """
-    paths = [path for path in sorted(folder.iterdir()) if not is_litter(path)]
-    for path in paths:
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            raise InputError(f"{path}: no mask ({', '.join(IMAGE_SUFFIXES)}); convert it or move it elsewhere")
-    return paths
-
-
-def _merge_masks(folder: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Return a label map that numbers the masks in the order of their files; of two that overlap the later one wins."""
-    labels = np.zeros(shape, np.int32)
-    for number, path in enumerate(_mask_files(folder), start=1):
-        mask = read_mask(path)
-        check_shape(path, mask.shape, shape)
-        labels[mask] = number
-    return labels

@@ -1,13 +1,16 @@
 """The layout that CoNSeP and the ccRCC grading set share: a folder for each split, a .mat file for each image.
 
 root/{Train,Valid,Test}/Images/<id>.png  .../Labels/<id>.mat         Valid/, Test/ and Labels/ are optional
+                        .../Instance_mask/<id>/*.png                 in the place of Labels/: a mask for each nucleus
 """
 
 from pathlib import Path
 
+import numpy as np
 import scipy.io
 
 from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.mask_folders import INSTANCE_MASKS, mask_folders, merge_masks
 from cyclic.errors import InputError
 from cyclic.files import image_files, label_files
 
@@ -30,14 +33,17 @@ class SplitFoldersDataset(NucleiDataset):
             for image_id in paths.keys() & images.keys():
                 raise InputError(f"{paths[image_id]}: same id as {images[image_id]}; keep one file for each image id")
             images |= paths
-            if (folder / "Labels").is_dir():
-                labels |= label_files(folder / "Labels")
+            masks = mask_folders(folder / INSTANCE_MASKS)
+            labels |= label_files(folder / "Labels") if (folder / "Labels").is_dir() else masks
         if not images:
             raise InputError(f"{self.root}: no Train/Images/ (nor Valid/, Test/); give the data set's folder")
         return images, labels
 
     def folder_splits(self) -> dict[str, list[str]]:
         return {split: list(image_files(folder / "Images")) for split, folder in self._folders().items()}
+
+    def read_labels(self, source: Path, shape: tuple[int, int]) -> np.ndarray:
+        return merge_masks(source, shape) if source.is_dir() else super().read_labels(source, shape)
 
     def _folders(self) -> dict[str, Path]:
         folders = {split: self.root / name for split, name in FOLDERS.items()}

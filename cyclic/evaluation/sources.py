@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclic.datasets.class_maps import read_class_map
 from cyclic.errors import InputError
 from cyclic.evaluation.coco_masks import BadAnnotation, check_number, compress, decode, first_reasons
 from cyclic.files import HEAD, carries_mark, label_files, read_json
-from cyclic.label_maps import read_label_map, read_mat
+from cyclic.label_maps import read_label_map
 
-MAT_CLASS_KEYS = ("type_map", "class_map")
 # Pixels of an image that a COCO file may claim: a side of 60,000.
 MAX_PIXELS = 60_000**2
 
@@ -46,7 +46,8 @@ def open_source(path: str | Path) -> Source:
 
     The image id is the file name without its suffix; in a COCO file it is that of `file_name`. Scores come from a COCO
     file, or from the GeoJSON files that `cyclic predict` writes beside the label maps, if each map has one. Classes
-    come from `type_map` or `class_map` of .mat files, or from COCO categories if there are at least two.
+    come from `type_map` or `class_map` of .mat files, from a folder `types/` beside a folder `labels/`, or from COCO
+    categories if there are at least two.
 
     Raises:
         InputError: there is no such folder or file, or it holds no label maps. The readers raise it, too.
@@ -69,20 +70,7 @@ def _holds_scores(path: Path) -> bool:
 def _read_file(path: Path, scored: bool) -> Nuclei:
     labels = read_label_map(path)
     confidence = _geojson_scores(path.with_suffix(".geojson"), labels) if scored else None
-    classes = _mat_classes(path, labels) if path.suffix.lower() == ".mat" else None
-    return Nuclei(labels, str(path), confidence, classes)
-
-
-def _mat_classes(path: Path, labels: np.ndarray) -> np.ndarray | None:
-    classes = read_mat(path, MAT_CLASS_KEYS)
-    if classes is None:
-        return None
-    if classes.shape != labels.shape or classes.dtype.kind not in "buif" or (classes < 0).any() or (classes % 1).any():
-        raise InputError(
-            f"{path}: {' or '.join(MAT_CLASS_KEYS)} is no map of classes 0, 1, ... in the shape {labels.shape}; "
-            "repair or remove it"
-        )
-    return classes.astype(np.int32)
+    return Nuclei(labels, str(path), confidence, read_class_map(path, labels.shape))
 
 
 def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:

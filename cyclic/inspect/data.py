@@ -15,7 +15,6 @@ from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, ne
 from cyclic.draw.colours import OUTLINE_COLORS, neighbour_colors
 from cyclic.draw.overlays import contour_overlay
 from cyclic.evaluation.classes import nucleus_classes
-from cyclic.evaluation.sources import MAT_CLASS_KEYS
 from cyclic.inspect.drawing import crop_middle, show_histograms, show_pictures
 from cyclic.stain import hematoxylin_map
 
@@ -93,11 +92,9 @@ def class_rows(dataset: NucleiDataset, names: Iterable[str]) -> list[dict]:
     """Return the number of nuclei of each class; no row if the labels have no classes."""
     counts: dict[int, int] = {}
     for name in names:
-        path = dataset.label_path(name)
-        content = scipy.io.loadmat(path, variable_names=MAT_CLASS_KEYS) if path.suffix == ".mat" else {}
-        for key in content.keys() & set(MAT_CLASS_KEYS):
-            for class_ in nucleus_classes(dataset.label_map(name), content[key].astype(np.int64)).tolist():
-                counts[class_] = counts.get(class_, 0) + 1
+        types = dataset.type_map(name)
+        for class_ in () if types is None else nucleus_classes(dataset.label_map(name), types).tolist():
+            counts[class_] = counts.get(class_, 0) + 1
     return [{"class": class_, "nuclei": count} for class_, count in sorted(counts.items())]
 
 

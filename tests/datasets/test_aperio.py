@@ -30,7 +30,7 @@ def write(path, *layers):
 
 
 def read(tmp_path, *layers, shape=(30, 40)):
-    return read_outlines(write(tmp_path / "a.xml", *layers), shape)
+    return read_outlines(write(tmp_path / "a.xml", *layers), shape).labels
 
 
 def test_an_outline_holds_the_pixels_between_its_edges(tmp_path):
