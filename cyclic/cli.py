@@ -179,6 +179,32 @@ def train(
 
 
 @app.command()
+def adapt(
+    images: Annotated[list[Path], typer.Argument(help="Folder of the images, with images/ in it.", exists=True)],
+    weights: Annotated[Path, typer.Option(help="best.weights.h5 of the model to adapt.", **FILE)],
+    out: Run,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(help="Folder of some of the images' tiles, sorted into positive/ and negative/.", **FOLDER),
+    ] = None,
+    set_: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Adapt a trained model to images of another lab: it learns from what it is sure of there, and from answers.
+
+    The table tells the scores of cycle 0, the model as it was, where images of val have labels.
+
+    Example: cyclic adapt lab/ --weights runs/labs/best.weights.h5 --out runs/lab
+    """
+    from cyclic.networks import adapting
+
+    answers = [f"tiles.folder={tiles}"] if tiles else []
+    config = adapting(weights, [*answers, *(set_ or ())])
+    _start_run(config, images, out, "adapt", resume=resume, dry=dry_run)
+
+
+@app.command()
 def classifier(data: Data, out: Run, config: Config = None, set_: Settings = None, dry_run: DryRun = False) -> None:
     """Train the classifier of the next cycle: start the run if there is none, else go on with it.
 
@@ -340,7 +366,11 @@ def _run(
 ) -> None:
     """Run or continue a run, wholly or up to the part that `command` names."""
     resume = resume or (command != "train" and RunDirectory.holds_run(out))
-    paths, config = RunPaths(out), _config(files, settings, out if resume else None)
+    _start_run(_config(files, settings, out if resume else None), data, out, command, resume=resume, dry=dry)
+
+
+def _start_run(config: RunConfig, data: list[Path], out: Path, command: str, *, resume: bool, dry: bool) -> None:
+    paths = RunPaths(out)
     open_splits(data)  # a wrong folder is found before the seconds that TensorFlow takes to start
     try:
         _start_keras()
@@ -364,8 +394,8 @@ def _run(
 def _how_to_go_on(command: str, out: Path, resumed: bool) -> str:
     if not RunDirectory.holds_run(out):
         return "nothing was begun, so the same command begins anew"
-    if command == "train" and not resumed:
-        return "add --resume to the same command (cyclic train --resume ...), and it goes on from here"
+    if command in ("train", "adapt") and not resumed:
+        return f"add --resume to the same command (cyclic {command} --resume ...), and it goes on from here"
     return f"the same command (cyclic {command} ...) goes on from here"
 
 

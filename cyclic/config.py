@@ -294,6 +294,11 @@ class RunConfig(_Section):
         5,
         description="Cycles of classifier and Mask R-CNN. A run goes on with more of them: `--resume --set cycles=7`.",
     )
+    start: str | None = Field(
+        None,
+        description="best.weights.h5 of a trained model to go on from: cycle 1 learns from its detections. Answers "
+        "then come from tiles.folder alone; without that, its classifier stays as it is.",
+    )
     scale: Annotated[int, Field(ge=1, le=8)] = Field(2, description="Enlargement of every image before the networks.")
     mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         0.25,
@@ -322,6 +327,16 @@ class RunConfig(_Section):
     def trusts_negative_tiles(self) -> bool:
         """Whether no pseudo mask may lie in a negative tile: with yes/no answers, but for the paper's recipe."""
         return self.supervision == "image" and self.pseudo.recipe != "paper"
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether somebody answers for tiles: a person, or in a run from scratch instance labels in their place."""
+        return self.supervision == "image" and (self.tiles.folder is not None or self.start is None)
+
+    @property
+    def first_cycle(self) -> int:
+        """The number of the first cycle: 0 is the model that a run goes on from."""
+        return 1 if self.start is None else 0
 
     @property
     def has_feedback(self) -> bool:
@@ -358,6 +373,10 @@ class RunConfig(_Section):
             (
                 self.maps.method != "evidence" or self.classifier.hidden is None,
                 "maps.method evidence needs classifier.hidden null; use gradcam or lrp_epsilon",
+            ),
+            (
+                self.start is None or self.supervision == "image",
+                "start goes on with a classifier: supervision has to be image",
             ),
             (self.maps.level in self.classifier.levels, "maps.level has to be one of classifier.levels"),
             (self.rounds.ignore_score <= self.rounds.score, "rounds.ignore_score must not exceed rounds.score"),

@@ -28,6 +28,16 @@ OTHER_SIZES = 0.4
 # The part of a weights file that holds the tile classifier. It has a backbone of its own: Mask R-CNN's was trained on
 # after the classifier's heads had learned from it, and they no longer fit.
 CLASSIFIER = "tile_classifier"
+# The settings of a run that a trained model can go on with: all of each section's keys, or the section itself.
+OF_THE_NETWORK: dict[str, tuple[str, ...]] = {
+    "scale": (),
+    "mean_pixel": (),
+    "backbone": ("name", "norm"),
+    "classifier": ("levels", "hidden"),
+    "mask_rcnn": ("width", "anchor_scales"),
+}
+# How a trained model is adapted to other images, in minutes on two CPU cores.
+ADAPTING = ("cycles=1", "classifier.later_steps=100", "mask_rcnn.later_steps=300", "mask_rcnn.later_learning_rate=1e-4")
 # The settings that a weights file carries: what prediction needs, and nothing else.
 STORED: dict[str, bool | set[str]] = {
     "precision": True,
@@ -125,6 +135,10 @@ class Models:
         """Load weights files into every layer they name, one after the other."""
         for path in paths:
             h5.load_weights(path, _Everything(self.classifier, self.network))
+
+    def load_own_classifier(self, path: str | Path) -> None:
+        """Load the tile classifier that a `best.weights.h5` holds."""
+        h5.load_weights(path, self.classifier, part=CLASSIFIER)
 
     def save_classifier(self, path: str | Path) -> None:
         """Write backbone and classifier heads."""
@@ -241,6 +255,43 @@ def write_finished(path: str | Path, model: str | Path, classifier: str | Path |
         shutil.copyfile(model, temporary)
         if classifier is not None:
             h5.add_part(temporary, CLASSIFIER, classifier)
+
+
+def check_start(path: str | Path, config: RunConfig) -> None:
+    """Look whether a run with these settings can go on from a model.
+
+    Args:
+        path: `best.weights.h5`.
+        config: the run's settings.
+
+    Raises:
+        InputError: the file is missing or unreadable, holds no classifier, or is of a network of other settings.
+    """
+    stored = _stored_config(path)
+    if not h5.has_part(path, CLASSIFIER):
+        raise InputError(f"{path}: holds no tile classifier; give best.weights.h5 of a run with image-level labels")
+    for section, keys in OF_THE_NETWORK.items():
+        ours, theirs = (getattr(each, section) for each in (config, stored))
+        for key in keys or ("",):
+            here, there = (getattr(each, key) if key else each for each in (ours, theirs))
+            if here != there:
+                name = f"{section}.{key}" if key else section
+                raise InputError(f"{path}: trained with {name}={there}, the settings say {here}; set {name} to {there}")
+
+
+def adapting(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the settings of a short run that goes on from a trained model: one cycle of few steps.
+
+    Args:
+        path: `best.weights.h5`.
+        overrides: `section.key=value` strings on top.
+
+    Raises:
+        InputError: see `check_start`; or an override is out of range.
+    """
+    config = merge_overrides(_stored_config(path), [*ADAPTING, f"start={json.dumps(str(path))}", *overrides])
+    check_start(path, config)
+    return config
 
 
 def load_own_classifier(path: str | Path, config: RunConfig) -> keras.Model | None:

@@ -14,6 +14,7 @@ from cyclic.files import digest, read_json, write_json
 from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
 from cyclic.mrcnn.weights.h5 import read_attributes
+from cyclic.networks import check_start
 from cyclic.resolution import read_resolution, same
 
 NAMED = 3
@@ -31,10 +32,14 @@ def check_inputs(inputs: Inputs) -> None:
     config, train = inputs.config, inputs.train
     if config.backbone.weights:
         read_attributes(config.backbone.weights)
+    if config.start:
+        check_start(config.start, config)
     if config.supervision == "none":
         return
     if config.supervision == "image" and config.tiles.folder:
         check_size(given_tiles(inputs), config.tiles.size)
+        return
+    if config.start:
         return
     without = [name for name in train.ids if not train.has_labels(name)]
     if without:

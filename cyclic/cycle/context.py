@@ -50,6 +50,10 @@ class Inputs:
         sets = [self.train, *([self.val] if self.val else [])]
         return {name: dataset.image(name) for dataset in sets for name in dataset.ids}
 
+    def follows_another(self, cycle: int) -> bool:
+        """Whether there is a cycle before this one to learn from."""
+        return cycle > self.config.first_cycle
+
     def size(self, name: str) -> tuple[int, int]:
         """Height and width of an image in pixels."""
         height, width = self.images[name].shape[:2]
@@ -92,8 +96,8 @@ class Context(Inputs):
 
     @cached_property
     def background(self) -> dict[str, np.ndarray]:
-        """`{training image id: [H, W] bool}`, True in its negative tiles; empty if the recipe does not trust them."""
-        if not self.config.trusts_negative_tiles:
+        """`{training image id: [H, W] bool}`, True in its negative tiles; empty if there are none to trust."""
+        if not (self.config.trusts_negative_tiles and self.config.has_answers):
             return {}
         return negative_areas(self.tiles, {name: self.size(name) for name in self.train.ids})
 

@@ -17,7 +17,7 @@ from cyclic.cycle.checks import (
     warn_of_unused_labels,
 )
 from cyclic.cycle.context import Context, Inputs
-from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, tiles
+from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, start, tiles
 from cyclic.datasets.layouts import folders, open_splits
 from cyclic.runs.board import Board
 from cyclic.runs.directory import LAST_STAGE, RunDirectory
@@ -132,15 +132,19 @@ def plan(context: Context) -> Iterator[Stage]:
         return made if show is None else made._replace(show=partial(show, context, *numbers))
 
     paths, students = RunPaths(Path()), config.rounds.students
-    if config.supervision == "image":
+    if config.has_answers:
         yield stage("tiles", tiles.cut_run_tiles, None, writes=() if config.tiles.folder else [paths.tiles])
     if context.scored_ids:
         yield stage("baseline", scores.score_baseline, pictures.show_baseline)
+    if config.start is not None:
+        yield from _start(context, stage)
     for cycle in range(1, config.cycles + 1):
         here, files = f"cycle_{cycle}", paths.cycle(cycle)
         if config.supervision == "image":
-            show = pictures.show_classifier
-            yield stage(f"{here}/classifier", classifier.train, show, cycle, writes=[files.classifier])
+            learn, show = (
+                (classifier.train, pictures.show_classifier) if config.has_answers else (classifier.keep, None)
+            )
+            yield stage(f"{here}/classifier", learn, show, cycle, writes=[files.classifier])
             yield stage(f"{here}/maps", maps.make, pictures.show_maps, cycle, writes=[files.maps])
             if context.scored_ids:
                 yield stage(f"{here}/map_scores", scores.score_maps, pictures.show_map_scores, cycle)
@@ -160,3 +164,15 @@ def plan(context: Context) -> Iterator[Stage]:
             if context.scored_ids:
                 yield stage(f"{there}/scores", scores.score_model, pictures.show_scores, cycle, round_)
     yield stage(LAST_STAGE, finish.finish, None, writes=[paths.best, paths.overlays])
+
+
+def _start(context: Context, stage: Callable[..., Stage]) -> Iterator[Stage]:
+    """Yield the stages of cycle 0: the model that the run goes on from, its maps and detections, and its scores."""
+    students, zero = context.config.rounds.students, RunPaths(Path()).cycle(0)
+    last = zero.round(students)
+    yield stage("cycle_0/start", start.take, None, writes=[zero.weights, zero.classifier, last.weights])
+    yield stage("cycle_0/maps", maps.make, pictures.show_maps, 0, writes=[zero.maps])
+    yield stage(f"cycle_0/round_{students}/detect", start.detect, None, writes=[last.detections, last.predictions])
+    if context.scored_ids:
+        yield stage("cycle_0/map_scores", scores.score_maps, pictures.show_map_scores, 0)
+        yield stage(f"cycle_0/round_{students}/scores", scores.score_model, pictures.show_scores, 0, students)

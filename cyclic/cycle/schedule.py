@@ -50,7 +50,7 @@ class Schedule:
     def classifier(self, cycle: int) -> Training:
         """Return the classifier's training; without `later_steps` it grows with the cycle (paper)."""
         settings = self.config.classifier
-        if cycle == 1:
+        if cycle == 1 and self.config.start is None:
             steps, rate = settings.steps, settings.learning_rate
         else:
             steps, rate = settings.later_steps or settings.steps * cycle, settings.later_learning_rate
@@ -62,7 +62,7 @@ class Schedule:
         Keras trains whole epochs, so they are made as even as the steps allow.
         """
         settings = self.config.mask_rcnn
-        first = (cycle, round_) == (1, 0)
+        first = (cycle, round_) == (1, 0) and self.config.start is None
         steps = settings.steps if first else settings.later_steps
         epochs = -(-steps // STEPS_PER_EPOCH)
         rate = settings.learning_rate if first else settings.later_learning_rate
@@ -70,4 +70,4 @@ class Schedule:
 
     def rounds_before(self, cycle: int, round_: int = 0) -> int:
         """Return how many rounds come before this one: the step of its scores and pictures in TensorBoard."""
-        return (cycle - 1) * self.rounds + round_
+        return (cycle - self.config.first_cycle) * self.rounds + round_

@@ -16,8 +16,8 @@ import scipy.ndimage as ndi
 
 from cyclic.classifier.training import ClassifierReport
 from cyclic.config import load_config
+from cyclic.cycle import checks, loop
 from cyclic.cycle import context as context_module
-from cyclic.cycle import loop
 from cyclic.cycle.stages import classifier, detections, finish, maps
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
@@ -57,7 +57,8 @@ class FakeModels:
 
     def load(self, *paths):
         for path in paths:
-            self.values.update(json.loads(pathlib.Path(path).read_text()))
+            values = json.loads(pathlib.Path(path).read_text())
+            self.values.update(values.get("model", values))  # a finished file holds both networks
 
     def _save(self, path, *names):
         with atomic_path(path) as temporary:
@@ -68,6 +69,9 @@ class FakeModels:
 
     def save_mask_rcnn(self, path):
         self._save(path, "backbone", "mask_rcnn")
+
+    def load_own_classifier(self, path):
+        self.values["classifier"] = json.loads(pathlib.Path(path).read_text())["classifier"]["classifier"]
 
     def load_judge(self, path):
         return FakeJudge(json.loads(pathlib.Path(path).read_text())["classifier"])
@@ -198,6 +202,42 @@ def test_two_data_sets_train_one_model(data, tmp_path, watch):
 
 def _ids(n):
     return [*(f"train_{k:03}" for k in range(n)), "val_000"]
+
+
+@pytest.fixture
+def trained(data, tmp_path, watch, monkeypatch):
+    """The finished weights of a run of one cycle."""
+    monkeypatch.setattr(checks, "check_start", lambda path, config: None)
+    loop.train(settings("cycles=1"), data, tmp_path / "before")
+    watch.ran.clear()
+    watch.reads.clear()
+    return tmp_path / "before/best.weights.h5"
+
+
+def test_a_run_goes_on_from_a_trained_model(data, trained, tmp_path, watch):
+    rows = loop.train(settings("cycles=1", f"start={trained}"), data, tmp_path / "run")
+    before = ["cycle_0/start", "cycle_0/maps", "cycle_0/round_1/detect", "cycle_0/map_scores", "cycle_0/round_1/scores"]
+    assert watch.ran == ["baseline", *before, *[key for key in STAGES if key.startswith("cycle_1")], "finish"]
+    first = read_json(tmp_path / "before/metrics.json")["rows"][-1]
+    assert [row for row in rows if row["cycle"] == 0 and row["source"] == "model"] == [{**first, "cycle": 0}]
+    # No answers, so the classifier stays and no instance label of a training image is read.
+    run = tmp_path / "run"
+    assert values(run, "cycle_1/classifier.weights.h5") == values(run, "cycle_0/classifier.weights.h5")
+    assert {name for _, name in watch.reads} == {"val_000"}
+    # The teacher goes on from the model, and learns from what it was sure of.
+    assert values(run, "cycle_1/round_0/model.weights.h5")["mask_rcnn"] == values(trained)["model"]["mask_rcnn"] + 1
+    assert not np.array_equal(
+        load_pseudo_masks(run / "cycle_1/pseudo", "train_000").labels,
+        load_pseudo_masks(tmp_path / "before/cycle_1/pseudo", "train_000").labels,
+    )
+
+
+def test_a_model_that_goes_on_learns_from_a_few_answers(data, trained, tmp_path, watch):
+    answers = tmp_path / "before/tiles"
+    loop.train(settings("cycles=1", f"start={trained}", f"tiles.folder={answers}"), data, tmp_path / "run")
+    now, before = (values(tmp_path / "run", f"cycle_{c}/classifier.weights.h5")["classifier"] for c in (1, 0))
+    assert watch.ran[0] == "tiles" and now == before + 1
+    assert {name for _, name in watch.reads} == {"val_000"}
 
 
 def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):

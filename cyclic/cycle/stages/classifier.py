@@ -1,5 +1,6 @@
 """Training of the classifier on tiles."""
 
+import shutil
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,6 +17,7 @@ from cyclic.cycle.schedule import Training
 from cyclic.cycle.stages.detections import load_detections, make_missing
 from cyclic.datasets.augment import other_lab, stain_jitter
 from cyclic.datasets.tile_folder import TileFolder, load_tiles, read_tiles, split_tiles
+from cyclic.files import atomic_path
 
 # Share of the tiles that report accuracy and F1.
 HELD_OUT = 0.1
@@ -23,9 +25,9 @@ HELD_OUT = 0.1
 
 def train(context: Context, cycle: int) -> None:
     """Train the classifier; in later cycles it starts from the backbone of the last Mask R-CNN."""
-    config, key = context.config, f"cycle_{cycle}/classifier"
-    known = _known_pixels(context, cycle - 1) if cycle > 1 and config.has_feedback else {}
-    if cycle > 1:
+    config, key, learns = context.config, f"cycle_{cycle}/classifier", context.follows_another(cycle)
+    known = _known_pixels(context, cycle - 1) if learns and config.has_feedback else {}
+    if learns:
         before = context.cycle(cycle - 1)
         # The later file wins: heads of the classifier, backbone of the Mask R-CNN.
         context.models.load(before.classifier, before.weights)
@@ -40,6 +42,12 @@ def train(context: Context, cycle: int) -> None:
     report = fit(context.models.classifier, config, training, train_data, val_data, callbacks)
     context.run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))
     context.models.save_classifier(context.cycle(cycle).classifier)
+
+
+def keep(context: Context, cycle: int) -> None:
+    """Take over the classifier of the cycle before: nobody has answered for tiles that it could learn from."""
+    with atomic_path(context.cycle(cycle).classifier) as temporary:
+        shutil.copyfile(context.cycle(cycle - 1).classifier, temporary)
 
 
 def _known_pixels(context: Context, cycle: int) -> dict[str, np.ndarray]:

@@ -49,7 +49,7 @@ def _load_start(context: Context, cycle: int, round_: int) -> None:
     if round_ > 0:
         context.models.load(context.round(cycle, round_ - 1).weights)
         return
-    if cycle > 1:
+    if context.follows_another(cycle):
         context.models.load(context.cycle(cycle - 1).weights)
     if context.config.supervision == "image":
         context.models.load(context.cycle(cycle).classifier)

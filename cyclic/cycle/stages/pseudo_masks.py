@@ -25,10 +25,11 @@ def make(context: Context, cycle: int) -> None:
         chosen = _choose(context, cycle)
     else:
         chosen = {name: load_pseudo_masks(context.cycle(1).pseudo(), name) for name in context.images}
-    if cycle > 1:
+    learns = context.follows_another(cycle)
+    if learns:
         make_missing(context, cycle - 1)
     for name, pseudo in chosen.items():
-        if cycle > 1 and name in context.train.ids:
+        if learns and name in context.train.ids:
             detected = load_detections(context.last_round(cycle - 1).detections, name)
             pseudo = join_detections(
                 pseudo, *detected, context.images[name], context.config, context.background.get(name)
