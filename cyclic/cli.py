@@ -315,11 +315,15 @@ def evaluate(
     mpp: Annotated[
         float | None, typer.Option(help="Micrometres per pixel of all images, for false nuclei per mm²; default: 0.25.")
     ] = None,
+    paper_metrics: Annotated[
+        bool, typer.Option("--paper-metrics", help="Also the scores of the paper's program, on masks of all nuclei.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Score predicted label maps: AJI, AJI+, Dice, Dice2, DQ, SQ, PQ, F1, Hausdorff, and AP where there are scores.
 
-    False nuclei per mm² are counted where no true nucleus is near.
+    False nuclei per mm² are counted where no true nucleus is near. Where both sides have classes (.mat files, or types/
+    beside labels/), nuclei are also paired by their centroids: F_d, and F_c of each class.
 
     Means come with a 95 % bootstrap interval; several predictions are compared image by image (Wilcoxon).
 
@@ -329,7 +333,7 @@ def evaluate(
     from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, USUAL_MPP
 
     assumed = USUAL_MPP if mpp is None else mpp
-    tables = evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite, assumed)
+    tables = evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite, assumed, paper_metrics)
     for rows in tables:
         _print_table(rows)
     if mpp is None and any(row.get(FALSE_PER_MM2) is not None for row in tables[0]):

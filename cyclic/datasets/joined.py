@@ -39,6 +39,10 @@ class JoinedDataset(NucleiDataset):
         dataset, rest = self._find(image_id)
         return dataset.image_path(rest)
 
+    def image(self, image_id: str) -> np.ndarray:
+        dataset, rest = self._find(image_id)
+        return dataset.image(rest)
+
     def has_labels(self, image_id: str) -> bool:
         dataset, rest = self._find(image_id)
         return dataset.has_labels(rest)
@@ -50,6 +54,10 @@ class JoinedDataset(NucleiDataset):
     def label_map(self, image_id: str) -> np.ndarray:
         dataset, rest = self._find(image_id)
         return dataset.label_map(rest)
+
+    def type_map(self, image_id: str) -> np.ndarray | None:
+        dataset, rest = self._find(image_id)
+        return dataset.type_map(rest)
 
     @property
     def even_ids(self) -> list[str]:

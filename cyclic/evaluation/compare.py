@@ -46,6 +46,7 @@ def compare(
     iou_threshold: float = 0.5,
     seed: int = 0,
     mpp: float = USUAL_MPP,
+    paper: bool = False,
 ) -> tuple[dict[str, dict], list[dict]]:
     """Evaluate predictions of the same images and how they differ.
 
@@ -56,6 +57,7 @@ def compare(
         iou_threshold: nuclei match over this IoU, in [0, 1).
         seed: seed of the bootstrap.
         mpp: micrometres per pixel of all images, over 0.
+        paper: also the scores of `paper_metrics`.
 
     Returns:
         `{name: evaluation}` as `evaluate_folders` gives them, the baseline first; and the differences. There is one
@@ -68,9 +70,9 @@ def compare(
     named = name_predictions(pred)
     evaluations = {}
     if baseline is not None:
-        evaluations[BASELINE] = folders.evaluate_baseline(baseline, gt, iou_threshold, seed, mpp)
+        evaluations[BASELINE] = folders.evaluate_baseline(baseline, gt, iou_threshold, seed, mpp, paper)
     for name, path in named.items():
-        evaluations[name] = folders.evaluate_folders(path, gt, iou_threshold, seed, mpp)
+        evaluations[name] = folders.evaluate_folders(path, gt, iou_threshold, seed, mpp, paper)
     differences = []
     for first, second in itertools.combinations(evaluations, 2):
         rows = _differences(evaluations[first]["images"], evaluations[second]["images"], seed)
@@ -131,6 +133,7 @@ def evaluate_and_write(
     markdown: str | Path | None = None,
     overwrite: bool = False,
     mpp: float = USUAL_MPP,
+    paper: bool = False,
 ) -> list[list[dict]]:
     """Compare, write the files asked for, and return the rows of the tables: the scores, then any differences.
 
@@ -148,7 +151,7 @@ def evaluate_and_write(
         raise InputError(f"{written[0]}: two outputs in one file; give each a name of its own")
     read = [path for source in (*pred, gt) for path in input_files(source)]
     check_outputs(written, read, overwrite)
-    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed, mpp)
+    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed, mpp, paper)
     tables = [score_rows(evaluations)] + ([difference_rows(differences)] if differences else [])
     if json is not None:
         write_json(json, json_document(evaluations, differences))

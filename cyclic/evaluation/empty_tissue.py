@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cyclic.evaluation.distances import centroids
 from cyclic.evaluation.matching import check_label_maps
 
 # Tissue is empty where the nearest true nucleus is farther than this, in micrometres: about the width of a nucleus.
@@ -50,7 +51,8 @@ def false_per_mm2(true: np.ndarray, pred: np.ndarray, mpp: float = USUAL_MPP) ->
     empty = find_empty_tissue(true, mpp)
     pixels = np.count_nonzero(empty)
     area = float(pixels * mpp**2 / 1e6)
-    count = np.count_nonzero(empty[tuple(_centroids(pred).T)]) if pixels else 0
+    nearest = np.rint(centroids(pred)).astype(np.int64)
+    count = np.count_nonzero(empty[tuple(nearest.T)]) if pixels else 0
     return {FALSE_PER_MM2: float(count / area) if pixels else None, EMPTY_MM2: area}
 
 
@@ -77,11 +79,3 @@ def pooled_false_per_mm2(images: Iterable[Mapping[str, Any]]) -> float | None:
     if not known:
         return None
     return float(np.average([row[FALSE_PER_MM2] for row in known], weights=[row[EMPTY_MM2] for row in known]))
-
-
-def _centroids(labels: np.ndarray) -> np.ndarray:
-    """Return the pixel nearest to each nucleus' centroid, `[N, 2]` int64 (y, x)."""
-    y, x = np.nonzero(labels)
-    _, index, counts = np.unique(labels[y, x], return_inverse=True, return_counts=True)
-    means = [np.bincount(index, axis, len(counts)) / counts for axis in (y, x)]
-    return np.rint(np.stack(means, axis=1)).astype(np.int64)

@@ -1,6 +1,7 @@
 """Evaluate predicted label maps against true ones, image by image and on average."""
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,22 @@ from cyclic.evaluation.coco_ap import coco_average_precision
 from cyclic.evaluation.empty_tissue import EMPTY_MM2, FALSE_PER_MM2, USUAL_MPP, false_per_mm2
 from cyclic.evaluation.matching import Overlaps, contingency
 from cyclic.evaluation.metrics import evaluate_pair
+from cyclic.evaluation.paper_metrics import MaskCounts, count_masks, paper_scores, pooled_paper_scores
 from cyclic.evaluation.sources import Nuclei, Source, first_few, open_source
 from cyclic.evaluation.statistics import bootstrap_interval
+from cyclic.evaluation.type_scores import Pairing, class_f, detection_scores, pair_by_centroid
 from cyclic.files import image_files
 from cyclic.images import read_image
 from cyclic.label_maps import is_foreground
 
 
 def evaluate_folders(
-    pred_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
+    pred_dir: str | Path,
+    gt_dir: str | Path,
+    iou_threshold: float = 0.5,
+    seed: int = 0,
+    mpp: float = USUAL_MPP,
+    paper: bool = False,
 ) -> dict[str, Any]:
     """Return the metrics of each image and their mean.
 
@@ -34,26 +42,33 @@ def evaluate_folders(
         gt_dir: folder of true label maps, or a COCO .json file.
         iou_threshold: nuclei match over this IoU, in [0, 1).
         seed: seed of the bootstrap.
-        mpp: micrometres per pixel of all images, over 0; `false_per_mm2` alone needs it.
+        mpp: micrometres per pixel of all images, over 0; `false_per_mm2` and the pairing by centroids need it.
+        paper: also the scores of `paper_metrics`.
 
     Returns:
         `{"images": {id: {metric: value}}, "mean": {metric: value}, "interval": {metric: [low, high]}}`. The interval is
         a 95 % bootstrap interval of the mean. A value is None where it is not defined; a mean is over the others. That
         of `false_per_mm2` is all false nuclei over all empty tissue.
 
-        `"mpp"` is the resolution that was taken. With scores also `"pooled": {"coco_ap50", "coco_map"}`: all images
-        ranked together, as COCO does. With classes also the metric `mpq` and `"classes": {class: {"images", "mean",
-        "interval"}}`, each over the images that hold the class on either side.
+        `"mpp"` is the resolution that was taken. `"pooled"` holds figures of all images together: with scores
+        `coco_ap50` and `coco_map`, with classes `f_d` and `type_accuracy`, with `paper` those of `pooled_paper_scores`.
+        With classes also the metric `mpq` and `"classes": {class: {"images", "mean", "interval", "f_c"}}`, each over
+        the images that hold the class on either side; `f_c` is of all images together.
 
     Raises:
         InputError: a folder or file cannot be read, the ids of the two sides differ, a pair differs in shape, or
             `iou_threshold` or `mpp` is out of range.
     """
-    return evaluate_sources(open_source(pred_dir), open_source(gt_dir), iou_threshold, seed, mpp)
+    return evaluate_sources(open_source(pred_dir), open_source(gt_dir), iou_threshold, seed, mpp, paper)
 
 
 def evaluate_baseline(
-    images_dir: str | Path, gt_dir: str | Path, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
+    images_dir: str | Path,
+    gt_dir: str | Path,
+    iou_threshold: float = 0.5,
+    seed: int = 0,
+    mpp: float = USUAL_MPP,
+    paper: bool = False,
 ) -> dict[str, Any]:
     """Return what `evaluate_folders` does, for the predictions of `no_label_baseline`.
 
@@ -67,7 +82,7 @@ def evaluate_baseline(
             f"{images_dir}: no image for {first_few(missing)}; the baseline needs the image of each label map"
         )
     readers = {name: partial(_segment_without_labels, images[name]) for name in gt.readers}
-    return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed, mpp)
+    return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed, mpp, paper)
 
 
 def _segment_without_labels(path: Path) -> Nuclei:
@@ -75,7 +90,12 @@ def _segment_without_labels(path: Path) -> Nuclei:
 
 
 def evaluate_sources(
-    pred: Source, gt: Source, iou_threshold: float = 0.5, seed: int = 0, mpp: float = USUAL_MPP
+    pred: Source,
+    gt: Source,
+    iou_threshold: float = 0.5,
+    seed: int = 0,
+    mpp: float = USUAL_MPP,
+    paper: bool = False,
 ) -> dict[str, Any]:
     """Return what `evaluate_folders` does, for label maps from anywhere."""
     if not 0 <= iou_threshold < 1:
@@ -86,6 +106,8 @@ def evaluate_sources(
     images: dict[str, dict] = {}
     classes: dict[str, dict[int, dict]] = {}
     ranked: list[tuple[Overlaps, np.ndarray]] = []
+    pairings: list[Pairing] = []
+    counts: list[MaskCounts] = []
     masks: list[str] = []
     for name, read_true in gt.readers.items():
         true, predicted = read_true(), pred.readers[name]()
@@ -99,6 +121,10 @@ def evaluate_sources(
         if true.classes is not None and predicted.classes is not None:
             class_maps = (true.classes, predicted.classes)
             classes[name] = evaluate_classes(*pair, *class_maps, confidence, iou_threshold, overlaps)
+            pairings.append(pair_by_centroid(*pair, *class_maps, mpp))
+        if paper:
+            images[name] |= paper_scores(*pair)
+            counts.append(count_masks(*pair))
     if len(classes) == len(images):
         images = {name: scores | {"mpq": multi_class_pq(classes[name])} for name, scores in images.items()}
     if masks:
@@ -107,15 +133,25 @@ def evaluate_sources(
             stacklevel=2,
         )
     evaluation: dict[str, Any] = summarise(images, seed) | {"mpp": mpp}
-    if len(ranked) == len(images):
-        evaluation["pooled"] = coco_average_precision(ranked)
+    pooled: dict[str, float | None] = {}
+    pooled |= coco_average_precision(ranked) if len(ranked) == len(images) else {}
     if len(classes) == len(images):
-        present = sorted({class_ for of_image in classes.values() for class_ in of_image})
-        evaluation["classes"] = {
-            str(class_): summarise({name: row[class_] for name, row in classes.items() if class_ in row}, seed)
-            for class_ in present
-        }
-    return evaluation
+        pooled |= detection_scores(pairings)
+        evaluation["classes"] = _summarise_classes(classes, pairings, seed)
+    pooled |= pooled_paper_scores(counts) if counts else {}
+    return evaluation | ({"pooled": pooled} if pooled else {})
+
+
+def _summarise_classes(
+    classes: dict[str, dict[int, dict]], pairings: Sequence[Pairing], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return `{class: summary}` of `{image id: {class: metrics}}`."""
+    present = sorted({class_ for of_image in classes.values() for class_ in of_image})
+    return {
+        str(class_): summarise({name: row[class_] for name, row in classes.items() if class_ in row}, seed)
+        | {"f_c": class_f(pairings, class_)}
+        for class_ in present
+    }
 
 
 def summarise(images: dict[str, dict], seed: int = 0) -> dict[str, dict]:

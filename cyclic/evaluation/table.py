@@ -33,9 +33,18 @@ HEADINGS = {
     "false_per_mm2": "False / mm²",
     "empty_mm2": "Empty mm²",
     "mpq": "mPQ",
+    "f_d": "F_d",
+    "type_accuracy": "Type accuracy",
+    "f_c": "F_c",
     "ap50": "AP50",
     "coco_ap50": "COCO AP50",
     "coco_map": "COCO mAP",
+    "merged_mask_aji": "Merged-mask AJI",
+    "merged_object_f1": "Merged-object F1",
+    "pixel_accuracy": "Pixel accuracy",
+    "merged_mask_hausdorff": "Merged-mask Hausdorff",
+    "pooled_dice": "Pooled Dice",
+    "pooled_merged_object_f1": "Pooled merged-object F1",
     "n_true": "True",
     "n_pred": "Predicted",
     "difference": "Difference",
@@ -61,7 +70,11 @@ def image_rows(evaluation: dict) -> list[dict]:
     if "pooled" in evaluation:
         rows.append({"image": "all images", **evaluation["pooled"]})
     classes = evaluation.get("classes", {})
-    return rows + [{"image": f"class {name}", **of_class["mean"]} for name, of_class in classes.items()]
+    for name, of_class in classes.items():
+        rows.append({"image": f"class {name}", **of_class["mean"]})
+        if "f_c" in of_class:  # not in scores that an earlier version wrote
+            rows[-1]["f_c"] = of_class["f_c"]
+    return rows
 
 
 def difference_rows(differences: Sequence[dict]) -> list[dict]:
