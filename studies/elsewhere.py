@@ -1,0 +1,99 @@
+"""Score a model on images of several labs, beside thresholds without any learning.
+
+For each lab: the mean of the images' AJI, Dice, PQ and F1; how large a matched nucleus is, as the median of its area
+over the true one; and false nuclei per mm² of tissue without any. Thresholds are hematoxylin, Otsu and watershed.
+
+Reads instance labels, so it is for looking back at a finished model; nothing is selected by it.
+
+Example:
+    python studies/elsewhere.py RUN/best.weights.h5 --on monuseg=DATA:val --on tnbc=TNBC --json FILE
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cyclic import Predictor
+from cyclic.datasets.dataset import SPLITS, NucleiDataset
+from cyclic.datasets.layouts import open_dataset
+from cyclic.errors import InputError
+from cyclic.evaluation.baseline import no_label_baseline
+from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, false_per_mm2, pooled_false_per_mm2
+from cyclic.evaluation.matching import contingency, match
+from cyclic.evaluation.metrics import evaluate_pair
+from cyclic.files import digest, write_json
+
+METRICS = ("aji", "dice", "pq", "f1")
+
+
+def area_ratio(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
+    """Return predicted over true area of each matched nucleus (IoU over 0.5), `[M]` float64."""
+    overlaps = contingency(true, pred)
+    pairs = match(overlaps).pairs
+    return overlaps.pred_areas[overlaps.cols[pairs]] / overlaps.true_areas[overlaps.rows[pairs]]
+
+
+def score(dataset: NucleiDataset, segment: Callable[[np.ndarray], np.ndarray]) -> dict[str, float | None]:
+    """Return the scores of `segment`, `[H, W, 3]` uint8 -> `[H, W]` label map, on a data set."""
+    scores, ratios = [], []
+    for name in dataset.ids:
+        true, pred = dataset.label_map(name), segment(dataset.image(name))
+        scores.append(evaluate_pair(true, pred) | false_per_mm2(true, pred))
+        ratios.append(area_ratio(true, pred))
+    every = np.concatenate(ratios)
+    means = {metric: float(np.mean([row[metric] for row in scores])) for metric in METRICS}
+    return means | {
+        "area_ratio": float(np.median(every)) if len(every) else None,
+        FALSE_PER_MM2: pooled_false_per_mm2(scores),
+    }
+
+
+def open_named(text: str) -> tuple[str, NucleiDataset]:
+    """Return name and data set of `NAME=FOLDER` or `NAME=FOLDER:SPLIT`.
+
+    Raises:
+        InputError: it is written otherwise, or the folder holds no labelled images.
+    """
+    name, separator, place = text.partition("=")
+    if not (name and separator and place):
+        raise InputError(f"--on {text}: write it as NAME=FOLDER or NAME=FOLDER:SPLIT")
+    folder, colon, split = place.rpartition(":")
+    dataset = open_dataset(folder, split) if colon and split in SPLITS else open_dataset(place)
+    for image_id in dataset.ids:
+        dataset.label_path(image_id)
+    return name, dataset
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path, help="best.weights.h5 of a run")
+    parser.add_argument("--on", action="append", required=True, metavar="NAME=FOLDER", help="a lab's labelled images")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="a setting, as cyclic predict")
+    parser.add_argument("--mpp", type=float, default=0.25, help="micrometres per pixel of all images (0.25)")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    try:
+        sets = dict(map(open_named, options.on))
+        predictor = Predictor.load(options.weights, options.overrides)
+        labs = {}
+        for name, dataset in sets.items():
+            model = score(dataset, lambda image: predictor.predict(image, mpp=options.mpp).labels)
+            labs[name] = {"images": len(dataset.ids), "model": model, "thresholds": score(dataset, no_label_baseline)}
+            for source in ("model", "thresholds"):
+                figures = (f"{key} {value:.3f}" for key, value in labs[name][source].items() if value is not None)
+                print(f"{name}, {len(dataset.ids)} images, {source}:", *figures, flush=True)
+        if options.json:
+            command = shlex.join(["python", "studies/elsewhere.py", *sys.argv[1:]])
+            write_json(options.json, {"command": command, "weights": digest(options.weights), "labs": labs})
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

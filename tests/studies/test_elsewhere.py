@@ -1,0 +1,60 @@
+"""What `studies/elsewhere.py` counts on a lab's images."""
+
+import json
+import types
+
+import elsewhere
+import numpy as np
+import pytest
+
+from cyclic.datasets.monusac import MonusacDataset
+from cyclic.datasets.synthetic import write_tissue_set
+from cyclic.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("lab")
+    write_tissue_set(root, 1, 1, size=96)
+    return root
+
+
+def test_the_truth_scores_one(data):
+    dataset = MonusacDataset(data)
+    by_image = {dataset.image(name).tobytes(): dataset.label_map(name) for name in dataset.ids}
+    found = elsewhere.score(dataset, lambda image: by_image[image.tobytes()])
+    expected = {"aji": 1, "dice": 1, "pq": 1, "f1": 1, "area_ratio": 1, "false_per_mm2": 0}
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_mask_that_is_too_large_shows_in_the_ratio():
+    true, pred = np.zeros((2, 40, 40), np.int32)
+    true[10:20, 10:20], pred[10:22, 10:20] = 1, 7
+    assert elsewhere.area_ratio(true, pred).tolist() == [1.2]
+    assert elsewhere.area_ratio(true, np.zeros_like(true)).tolist() == []
+
+
+def test_a_set_is_named_and_may_be_one_split(data):
+    name, dataset = elsewhere.open_named(f"lab={data}:val")
+    assert name == "lab" and dataset.ids == ["val_000"]
+    assert len(elsewhere.open_named(f"lab={data}")[1].ids) == 2
+    with pytest.raises(InputError, match="write it as NAME=FOLDER"):
+        elsewhere.open_named(str(data))
+
+
+def test_figures_of_model_and_thresholds_are_written(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "weights.h5").write_bytes(b"weights")
+
+    class EmptyPredictor:
+        def predict(self, image, mpp):
+            return types.SimpleNamespace(labels=np.zeros(image.shape[:2], np.int32))
+
+    monkeypatch.setattr(elsewhere.Predictor, "load", lambda path, overrides: EmptyPredictor())
+    target = tmp_path / "found.json"
+    monkeypatch.setattr(
+        "sys.argv", ["x", str(tmp_path / "weights.h5"), "--on", f"lab={data}:val", "--json", str(target)]
+    )
+    assert elsewhere.main() == 0
+    figures = json.loads(target.read_text())["labs"]["lab"]
+    assert figures["model"]["aji"] == 0 < figures["thresholds"]["aji"] and figures["images"] == 1
+    assert "lab, 1 images, thresholds:" in capsys.readouterr().out
