@@ -28,6 +28,9 @@ Colour = Annotated[float, Field(ge=0, le=255)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Level = Literal["C2", "C3", "C4", "C5"]
 Optimizer = Literal["adamw", "sgd"]
+MapMethod = Literal[
+    "evidence", "gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta", "lrp_composite"
+]  # fmt: skip
 
 # Of smaller tiles, or of tiles that lie nearer, an image has so many that its prediction does not end.
 SMALLEST_TILE, SMALLEST_STEP = 16, 8
@@ -138,10 +141,10 @@ class ClassifierConfig(_Section):
 class MapsConfig(_Section):
     """Activation maps of whole images."""
 
-    method: Literal["evidence", "gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta"] = Field(
+    method: MapMethod = Field(
         "evidence",
         description="What the map shows: the probability of a nucleus by each position's own logits (evidence), class "
-        "activation, or layer-wise relevance (lrp_...).",
+        "activation, or layer-wise relevance (lrp_...). lrp_composite is the paper's.",
     )
     level: Level = Field("C2", description="Backbone level whose head is explained; one of classifier.levels.")
 

@@ -9,7 +9,8 @@ from cyclic.classifier.model import head_layers
 class LevelHead:
     """Score of `target_class` under the head of one level, and its gradient.
 
-    The score is the target's logit minus the mean of the other logits: a softmax only knows the difference. Because the
+    The score is the target's logit minus the mean of the other logits: a softmax only knows the difference. Without
+    `contrast`, it is the target's logit. Because the
     head is global average pooling followed by dense layers, its gradient with respect to a feature map is the same
     at every position, and known from the weights.
 
@@ -17,6 +18,7 @@ class LevelHead:
         classifier: what `cyclic.classifier.build_classifier` returned.
         level: pyramid level with a head.
         target_class: class whose evidence is wanted.
+        contrast: whether the other logits count against it.
 
     Attributes:
         hidden: (kernel `[C, U]`, bias `[U]`) of the hidden layer, or None.
@@ -27,14 +29,14 @@ class LevelHead:
         InputError: `level` carries no head.
     """
 
-    def __init__(self, classifier: keras.Model, level: str, target_class: int = 1):
+    def __init__(self, classifier: keras.Model, level: str, target_class: int = 1, contrast: bool = True):
         hidden, logits = head_layers(classifier, level)
         self.hidden: tuple[np.ndarray, np.ndarray] | None = None
         if hidden is not None:
             kernel, bias = (np.asarray(weight, np.float32) for weight in hidden.get_weights())
             self.hidden = kernel, bias
         kernel, bias = logits.get_weights()
-        direction = np.full(bias.size, -1 / (bias.size - 1), np.float32)
+        direction = np.full(bias.size, -1 / (bias.size - 1) if contrast else 0, np.float32)
         direction[target_class] = 1
         self.kernel = kernel @ direction
         self.bias = float(bias @ direction)

@@ -2,8 +2,8 @@
 
 The backbone's layers are walked from the level back to the input. ReLU passes relevance on unchanged, max pooling gives
 it to the winner, a residual sum splits it by absolute value; convolutions, dense layers and average pooling follow the
-chosen rule. Batch and group normalisation are folded into the convolution before them (for a group norm with the
-statistics of the image at hand, taken as constants).
+chosen rule, of which "composite" is one for dense layers and another for the rest. Batch and group normalisation are
+folded into the convolution before them (for a group norm with the statistics of the image at hand, taken as constants).
 """
 
 import functools
@@ -24,16 +24,23 @@ from cyclic.activation.lrp_rules import (
 )
 from cyclic.activation.networks import level_network, trace_network
 from cyclic.backbones import LEVELS
+from cyclic.classifier.model import head_layers
 from cyclic.errors import InputError
 
-RULES: dict[str, Callable] = {"epsilon": epsilon_rule, "alphabeta": alphabeta_rule}
+# The rule of dense layers, and that of convolutions and average pooling. The composite is the paper's: its stabiliser
+# only keeps the division finite, and convolutions hand on what speaks for the score alone.
+RULES: dict[str, tuple[Callable, Callable]] = {
+    "epsilon": (epsilon_rule, epsilon_rule),
+    "alphabeta": (alphabeta_rule, alphabeta_rule),
+    "composite": (functools.partial(epsilon_rule, epsilon=1e-6), alphabeta_rule),
+}
 
 
 def lrp(
     classifier: keras.Model,
     images: np.ndarray,
     level: str,
-    target_class: int = 1,
+    target_class: int | None = 1,
     rule: str = "epsilon",
     to: str = "image",
     **options,
@@ -44,10 +51,11 @@ def lrp(
         classifier: what `cyclic.classifier.build_classifier` returned.
         images: `[B, H, W, 3]` float32 after `preprocess`, H and W divisible by 32.
         level: pyramid level whose head is explained.
-        target_class: class whose score (see `LevelHead`) is explained.
-        rule: "epsilon" or "alphabeta".
+        target_class: class whose score (see `LevelHead`) is explained; None explains the logit of the class that the
+            head predicts for each image, as the paper does.
+        rule: "epsilon", "alphabeta", or "composite" (epsilon for dense layers, alpha-beta for convolutions).
         to: where relevance is read: "image" (h, w = H, W) or a pyramid level not above `level`.
-        **options: passed to the rule: `epsilon`, or `alpha` and `beta`.
+        **options: passed to both parts of the rule: `epsilon`, or `alpha` and `beta`; none for the composite.
 
     Raises:
         InputError: unknown rule, a level without head, a target above the level, or a layer without a rule.
@@ -56,8 +64,28 @@ def lrp(
         raise InputError(f"unknown LRP rule {rule!r}: use one of {', '.join(RULES)}")
     if to != "image" and (to not in LEVELS or LEVELS[to] > LEVELS.get(level, LEVELS["C2"])):
         raise InputError(f"LRP from {level!r} cannot reach {to!r}: use image or a pyramid level not above the head's")
-    head = LevelHead(classifier, level, target_class)
-    propagate = functools.partial(RULES[rule], **options)
+    dense, convolution = (functools.partial(part, **options) for part in RULES[rule])
+    if target_class is not None:
+        head = LevelHead(classifier, level, target_class)
+        return _relevance(classifier, images, level, head, dense, convolution, to)
+    heads = _predicted_heads(classifier, images, level)
+    each = [
+        _relevance(classifier, image[None], level, head, dense, convolution, to)
+        for image, head in zip(images, heads, strict=True)
+    ]
+    return np.concatenate(each)
+
+
+def _predicted_heads(classifier, images, level):
+    """Return the head that gives the logit of the class that `level` predicts, for each image."""
+    pooled = level_network(classifier, level).predict_on_batch(images).astype(np.float32).mean((1, 2))
+    classes = range(head_layers(classifier, level)[1].units)
+    heads = [LevelHead(classifier, level, class_, contrast=False) for class_ in classes]
+    return [heads[index] for index in np.argmax([head.score(pooled) for head in heads], axis=0)]
+
+
+def _relevance(classifier, images, level, head, dense, convolution, to):
+    """Return the relevance for the score of one head, see `lrp`."""
     network, backbone = level_network(classifier, level), classifier.get_layer("backbone")
     target = backbone.input if to == "image" else backbone.outputs[LEVELS[to][0]]
     outputs = trace_network(classifier, level).predict_on_batch(images)
@@ -66,30 +94,30 @@ def lrp(
         for layer, value in zip(network.layers, outputs, strict=True)
     }
     makers = {id(layer.output): layer for layer in network.layers}
-    relevance = {id(network.output): _propagate_through_head(head, values[id(network.output)], propagate)}
+    relevance = {id(network.output): _propagate_through_head(head, values[id(network.output)], dense, convolution)}
     for layer in reversed(network.layers):
         if layer.output is target:
             break
         # A convolution folded into its normalisation layer has handed on its relevance already.
         if id(layer.output) in relevance:
             received = relevance.pop(id(layer.output))
-            for tensor, share in _propagate_through_layer(layer, values, makers, received, propagate):
+            for tensor, share in _propagate_through_layer(layer, values, makers, received, convolution):
                 relevance[id(tensor)] = relevance.get(id(tensor), 0.0) + share
     return keras.ops.convert_to_numpy(keras.ops.sum(relevance[id(target)], -1))
 
 
-def _propagate_through_head(head, features, propagate):
+def _propagate_through_head(head, features, dense, average):
     """Return the relevance `[B, h, w, C]` of the level's features; it starts as the head's score."""
     pooling = average_layer(features, lambda x: keras.ops.mean(x, (1, 2)))
     kernel = head.kernel[:, None]
     if head.hidden is None:
         score = dense_layer(pooling.output, kernel, head.bias)
-        pooled = propagate(score, score.output)
+        pooled = dense(score, score.output)
     else:
         hidden = dense_layer(pooling.output, *head.hidden)
         score = dense_layer(keras.ops.relu(hidden.output), kernel, head.bias)
-        pooled = propagate(hidden, propagate(score, score.output))
-    return propagate(pooling, pooled)
+        pooled = dense(hidden, dense(score, score.output))
+    return average(pooling, pooled)
 
 
 def _propagate_through_layer(layer, values, makers, relevance, propagate):

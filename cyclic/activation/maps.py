@@ -18,7 +18,13 @@ from cyclic.errors import InputError
 from cyclic.tiling import even_starts
 
 GRADIENT_METHODS = {"gradcam": gradcam, "gradcampp": gradcampp, "layercam": layercam}
-METHODS = ("evidence", *GRADIENT_METHODS, "lrp_epsilon", "lrp_alphabeta")
+# Of the composite rule, the paper's, relevance is read at the image and is that of the predicted class.
+LRP_TARGETS: dict[str, dict] = {
+    "lrp_epsilon": {"to": "C2"},
+    "lrp_alphabeta": {"to": "C2"},
+    "lrp_composite": {"to": "image", "target_class": None},
+}
+METHODS = ("evidence", *GRADIENT_METHODS, *LRP_TARGETS)
 # Side of the tiles in image pixels, and what neighbouring tiles share.
 TILE, OVERLAP = 256, 64
 # Evidence runs from about -16 to 8. Divided by this, it keeps its steps in a picture of 8 bits.
@@ -100,7 +106,7 @@ def activation_map(
         else:
             # One tile at a time: LRP holds every layer's output.
             rule = method.removeprefix("lrp_")
-            relevance = [lrp(classifier, x[None], level, rule=rule, to="C2") for x in inputs]
+            relevance = [lrp(classifier, x[None], level, rule=rule, **LRP_TARGETS[method]) for x in inputs]
             raw = np.maximum(np.concatenate(relevance), 0)
         window = round(context * features.shape[1] / tile) | 1
         probability = _sigmoid(head.score(scipy.ndimage.uniform_filter(features, (1, window, window, 1))))

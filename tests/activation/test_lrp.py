@@ -123,7 +123,11 @@ def test_residual_branches_that_cancel_stay_bounded():
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [({"rule": "gamma"}, "epsilon, alphabeta"), ({"to": "C5"}, "cannot reach"), ({"level": "C2"}, "heads on C3, C4")],
+    [
+        ({"rule": "gamma"}, "epsilon, alphabeta, composite"),
+        ({"to": "C5"}, "cannot reach"),
+        ({"level": "C2"}, "heads on C3, C4"),
+    ],
 )
 def test_wrong_arguments(classifier, images, arguments, message):
     with pytest.raises(InputError, match=message):
