@@ -193,13 +193,11 @@ def test_a_logit_without_contrast_is_that_of_its_class(classifier, images):
     np.testing.assert_allclose(np.stack(scores, 1), classifier.predict_on_batch(images), rtol=1e-4, atol=1e-5)
 
 
-def test_the_map_of_an_image_is_the_positive_part_and_nothing_where_the_score_is_negative(classifier):
+def test_the_map_of_an_image_is_the_positive_part(classifier):
     image = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
     head = classifier.get_layer("head_c5_logits")
     kernel, bias = head.get_weights()
-    for logit, present in ((1e6, True), (-1e6, False)):
-        head.set_weights([kernel, np.array([-2e6, logit])])
-        found = activation_map(classifier, image, (120.0,) * 3, "lrp_composite", "C5", scale=1, tile=SIDE, overlap=0)
-        assert found.shape == (SIDE, SIDE) and found.min() >= 0 and found.max() <= 1
-        assert (found.std() > 0) == present
+    head.set_weights([kernel, np.array([-1e6, 1e6])])  # sure that there are nuclei, so nothing is silenced
+    found = activation_map(classifier, image, (120.0,) * 3, "lrp_composite", "C5", scale=1, tile=SIDE, overlap=0)
     head.set_weights([kernel, bias])
+    assert found.shape == (SIDE, SIDE) and found.min() >= 0 and 0.99 < found.max() <= 1 and found.std() > 0
