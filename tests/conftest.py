@@ -1,5 +1,7 @@
 """What every test shares: a quiet default backend, a bounded hypothesis, and the folder of shared data."""
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -12,9 +14,16 @@ from types import SimpleNamespace
 # Before any test module imports Keras, which reads these once.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Workers share the processor: a thread each, also in the processes that their tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 import hypothesis
 import pytest
+
+from cyclic.datasets.augment import load_imgaug
+from cyclic.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -22,6 +31,16 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 hypothesis.settings.register_profile("local", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_configure(config):
+    """Where workers run the tests, import imgaug in the process that collects their warnings.
+
+    pytest-xdist imports the module of a warning's class there, and a plain `import imgaug` fails on NumPy 2.
+    """
+    if config.getoption("numprocesses", None):
+        with contextlib.suppress(InputError):
+            load_imgaug()
 
 
 @pytest.fixture(autouse=True)
@@ -78,14 +97,29 @@ def command():
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory, command):
+def tiny_run(tmp_path_factory, command, request):
     """A real run by `cyclic train`, killed in the middle and resumed: `.data`, `.run`, `.config`, `.stdout`, `.killed`.
 
-    `killed` are the stages that had ended when the process was killed.
+    `killed` are the stages that had ended when the process was killed. The first worker that asks makes the run, and
+    the others read it.
     """
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if hasattr(request.config, "workerinput") else base) / "tiny"
+    root.mkdir(exist_ok=True)
+    made = root / "made.json"
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_file():
+            made.write_text(json.dumps(_make_tiny_run(root, command)))
+    stdout, stderr, killed = json.loads(made.read_text())
+    return SimpleNamespace(
+        data=root / "data", run=root / "run", config=root / "tiny.yaml", stdout=stdout, stderr=stderr, killed=killed
+    )
+
+
+def _make_tiny_run(root, command):
     from cyclic.datasets.synthetic import write_tissue_set
 
-    root = tmp_path_factory.mktemp("tiny")
     data, run, config = root / "data", root / "run", root / "tiny.yaml"
     write_tissue_set(data, 2, 1, size=128)
     config.write_text(json.dumps(TINY))  # JSON is YAML
@@ -101,7 +135,7 @@ def tiny_run(tmp_path_factory, command):
     killed = json.loads((run / "state.json").read_text())["finished"]
     code, stdout, stderr = command(*arguments, "--resume")
     assert code == 0, stderr
-    return SimpleNamespace(data=data, run=run, config=config, stdout=stdout, stderr=stderr, killed=killed)
+    return stdout, stderr, killed
 
 
 @pytest.fixture(scope="session")
