@@ -1,16 +1,24 @@
-"""The `cyclic` command: one function a subcommand. Exit code 0: done, 2: bad input or wrong use, 1: a defect."""
+"""The `cyclic` command: one function a subcommand.
+
+Exit code 0: done, 2: bad input or wrong use, 130 or 143: stopped by Ctrl-C or SIGTERM, 1: a defect.
+"""
 
 from cyclic.allocator import keep_freed_memory
 
 # Before NumPy and TensorFlow start their threads, each of which would get a heap of its own, out of reach of this.
 keep_freed_memory()
 
+import contextlib
 import errno
 import faulthandler
+import logging
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal, TextIO
 
 import rich.console
@@ -20,7 +28,7 @@ from cyclic.config import SMALLEST_TILE, RunConfig, load_config, merge_overrides
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, cut_tiles
 from cyclic.errors import InputError
-from cyclic.files import cure
+from cyclic.files import FULL, cure
 from cyclic.runs.directory import RunDirectory, read_run_config
 from cyclic.runs.paths import RunPaths
 
@@ -35,7 +43,11 @@ UsageError: Any = typer.BadParameter.__base__
 TILES = RunConfig().tiles
 DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
 # Disk full, no right to write, a file where a folder should be: the user's to repair, not a defect.
-USERS_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+USERS_ERRNO = {*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+# What was there a moment ago, and a disk or network drive that fails.
+VANISHED_ERRNO = {errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN}
+# What the backends raise where memory ends.
+OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 
 FOLDER = {"exists": True, "file_okay": False}
 FILE = {"exists": True, "dir_okay": False}
@@ -64,8 +76,20 @@ Overwrite = Annotated[
 ]
 
 
+class Stopped(BaseException):
+    """The process got a signal to stop, Ctrl-C (SIGINT) or SIGTERM."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
 class Interrupted(Exception):
-    """The user stopped a command (Ctrl-C); the message says how to go on."""
+    """The user stopped a command; the message says how to go on, and `code` is the exit code."""
+
+    def __init__(self, message: str, cause: BaseException):
+        super().__init__(message)
+        self.code = cause.code if isinstance(cause, Stopped) else 128 + signal.SIGINT
 
 
 @app.command()
@@ -386,8 +410,9 @@ def _start_run(config: RunConfig, data: list[Path], out: Path, command: str, *, 
             return
         until = command if command in loop.PARTS else None
         _print_table(loop.train(config, data, out, resume=resume, until=until))
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(f"{out}: stopped; {_how_to_go_on(command, out, resume)}") from interrupt
+    except (KeyboardInterrupt, Stopped) as stop:
+        how = "nothing was written" if dry else _how_to_go_on(command, out, resume)
+        raise Interrupted(f"{out}: stopped; {how}", stop) from stop
     if paths.best.is_file():
         from cyclic.report.html import write_report
 
@@ -428,6 +453,8 @@ def _start_keras() -> None:
     import keras  # noqa: F401
 
     absl.logging.set_verbosity(absl.logging.ERROR)
+    # It warns where one network sees images of several sizes, which is meant.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _mute_native_code() -> None:
@@ -449,7 +476,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _signals_stop():
             warnings.showwarning = _show_warning
             return app(arguments, prog_name="cyclic", standalone_mode=False) or 0
     except UsageError as error:
@@ -458,11 +485,39 @@ def _exit_code(arguments: list[str]) -> int:
     except (InputError, FloatingPointError) as error:
         return _fail(str(error))
     except Interrupted as error:
-        return _fail(str(error), 130)
+        return _fail(str(error), error.code)
+    except (Stopped, KeyboardInterrupt, typer.Abort) as error:
+        anew = "stopped; no file is half written, and the same command begins anew"
+        return _fail(anew, Interrupted(anew, error).code)
     except OSError as error:
+        if error.errno in VANISHED_ERRNO and error.filename:
+            return _fail(f"{error.filename}: {error.strerror}; restore it, and run the command again")
         if error.errno not in USERS_ERRNO:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; {cure(error)}")
+    except Exception as error:
+        if type(error).__name__ not in OUT_OF_MEMORY:
+            raise
+        return _fail("not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like")
+
+
+@contextlib.contextmanager
+def _signals_stop() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into `Stopped`, unless whoever started the process wants them ignored."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Stopped(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    chosen = [number for number in numbers if before[number] is not signal.SIG_IGN]
+    for number in chosen:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in chosen:
+            signal.signal(number, before[number])
 
 
 def _show_warning(

@@ -2,11 +2,13 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -33,7 +35,14 @@ SIGNS = (
 HEAD = 4096  # bytes
 # Lists what was written into a folder, in the format of sha256sum, so that an edit by hand can be told.
 SUMS = ".cyclic.sums"
+# How a line of that list begins that names a file about to be written.
+PENDING = "# writing"
 LITTER = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
+
+# What a file that is being written is called until it is whole.
+UNFINISHED = ".tmp-"
+# A full disk, a used up quota, and a file larger than the system lets it become.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -129,20 +138,46 @@ def is_our_label_map(path: Path) -> bool:
     return software is not None and software.value == MARK
 
 
+def announce(path: Path) -> None:
+    """Note beside a file that this program is about to write it: after a kill before `claim`, its mark decides."""
+    _note(path, PENDING)
+
+
 def claim(path: Path) -> None:
     """Note beside a file that this program wrote it just now; see `check_outputs`."""
-    with (path.parent / SUMS).open("a", encoding="utf-8") as file:
-        file.write(f"{digest(path)}  {path.name}\n")
+    _note(path, digest(path))
 
 
-def _claimed(folder: Path) -> dict[str, set[str]]:
-    """Return `{file name: digests}` of what was claimed in a folder."""
-    claimed = defaultdict(set)
-    path = folder / SUMS
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        written, _, name = line.partition("  ")
-        claimed[name].add(written)
-    return claimed
+def _note(path: Path, what: str) -> None:
+    sums = path.parent / SUMS
+    try:
+        with sums.open("ab+") as file:
+            torn = file.tell() > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"  # by a kill
+            file.write((torn * "\n" + f"{what}  {path.name}\n").encode())
+    except OSError as error:
+        raise InputError(f"{sums}: cannot be written ({error.strerror}); {cure(error)}") from error
+
+
+class _Claims:
+    """What the list in a folder says: `{file name: digests}`, and the names that were announced and not claimed."""
+
+    def __init__(self, folder: Path):
+        self.digests: dict[str, set[str]] = defaultdict(set)
+        self.pending: set[str] = set()
+        path = folder / SUMS
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+            written, _, name = line.partition("  ")
+            if written == PENDING:
+                self.pending.add(name)
+            else:
+                self.digests[name].add(written)
+                self.pending.discard(name)
+
+    def knows(self, path: Path) -> bool:
+        """Whether what lies at `path` was written by this program and not edited since."""
+        if path.name in self.digests and digest(path) in self.digests[path.name]:
+            return True
+        return (path.name not in self.digests or path.name in self.pending) and carries_mark(path)
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrite: bool = False) -> list[Path]:
@@ -163,16 +198,16 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
     for folder in {path.parent for path in outputs}:
         _check_folder(folder)
     there = [path for path in outputs if path.exists()]
-    claimed = {folder: _claimed(folder) for folder in {path.parent for path in there}}
+    claims = {folder: _Claims(folder) for folder in {path.parent for path in there}}
     for path in there:
         if path.resolve() in read:
             raise InputError(f"{path}: would be replaced by its own result; choose another folder or file")
         if path.is_dir():
             raise InputError(f"{path}: a folder lies where a file is to be written; remove it or choose another place")
-        written = claimed[path.parent].get(path.name)
-        if overwrite or (carries_mark(path) if written is None else digest(path) in written):
+        known = claims[path.parent]
+        if overwrite or known.knows(path):
             continue
-        reason = "cyclic did not write it" if written is None else "was edited since cyclic wrote it"
+        reason = "was edited since cyclic wrote it" if path.name in known.digests else "cyclic did not write it"
         raise InputError(f"{path}: exists, and {reason}; choose another folder or file, or add --overwrite")
     return there
 
@@ -183,7 +218,9 @@ def cure(error: OSError) -> str:
         return "a file lies where a folder is needed; choose another folder"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "choose a folder that you may write to"
-    return "free space or choose another folder"
+    if error.errno in FULL:
+        return "free space or choose another folder"
+    return "choose another folder"
 
 
 def make_folder(path: Path) -> None:
@@ -196,6 +233,45 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path}: no folder can be made here; {cure(error)}") from error
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes of this program from writing to a folder, which is made; the lock leaves no file.
+
+    What a killed process left unfinished there is removed.
+
+    Raises:
+        InputError: another process writes there.
+    """
+    make_folder(folder)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        take_lock(handle, folder, "another process writes to this folder; wait for its end or choose another folder")
+        remove_unfinished(folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def take_lock(handle: int, folder: Path, message: str) -> None:
+    """Lock an open file, or warn where the file system has no locks.
+
+    Raises:
+        InputError: another process holds the lock; `message` says so.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"{folder}: {message}") from error
+    except OSError as error:
+        warnings.warn(f"{folder}: cannot be locked ({error.strerror}); let one process alone write to it", stacklevel=2)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files of killed processes in a folder that is locked, and in those within it."""
+    for path in folder.rglob(f"{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
 
 
 def _check_folder(folder: Path) -> None:
@@ -217,13 +293,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     make_folder(path.parent)
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="".join(path.suffixes[-2:]))
         os.close(handle)
         os.chmod(name, 0o644)
         temporary = Path(name)
         yield temporary
         temporary.replace(path)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and str(error.filename) not in (str(path), str(temporary)):
+            raise InputError(f"{error.filename}: no such file; check the path") from error
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {cure(error)}") from error
     finally:
         if temporary is not None:
@@ -286,7 +364,7 @@ def read_json(path: str | Path, keys_once: bool = False) -> dict:
     path = require_file(path)
     try:
         return json.loads(path.read_text(), object_pairs_hook=_unique if keys_once else None)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); repair or remove the file") from error
 
 

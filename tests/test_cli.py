@@ -2,8 +2,11 @@
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import h5py
 import keras  # noqa: F401  # before any command mutes native code in this process
@@ -218,6 +221,60 @@ def test_interrupted_training_says_how_to_go_on(call, data, tmp_path, monkeypatc
     assert code == 130 and "the same command (cyclic train ...) goes on from here" in err
     code, _, err = call("pseudo-masks", "--data", data, "--out", tmp_path / "run")
     assert code == 130 and "the same command (cyclic pseudo-masks ...) goes on from here" in err
+
+
+def test_a_stopped_dry_run_wrote_nothing(call, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("cyclic.cycle.dry_run.dry_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, _, err = call("train", "--data", data, "--out", tmp_path / "run", "--dry-run")
+    assert code == 130 and err == f"error: {tmp_path / 'run'}: stopped; nothing was written\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_every_command_with_one_line(call, data, tmp_path, monkeypatch, number, code):
+    before = signal.getsignal(number)
+    labels = ("--labels", data / "labels", "--out", tmp_path / "tiles")
+    commands = {
+        "cyclic.datasets.tile_sources.ImageLabelPairs": ("tiles", "--images", data / "images", *labels),
+        "cyclic.evaluation.compare.evaluate_and_write": (
+            "evaluate",
+            "--pred",
+            data / "labels",
+            "--gt",
+            data / "labels",
+        ),
+        "cyclic.inference.folder.predict_folder": (
+            "predict",
+            data / "images",
+            "--weights",
+            __file__,
+            "--out",
+            tmp_path,
+        ),
+        "cyclic.report.html.write_report": ("report", tmp_path),
+    }
+    for function, arguments in commands.items():
+        monkeypatch.setattr(function, lambda *_, **__: os.kill(os.getpid(), number) or time.sleep(60))
+        found, _, err = call(*arguments)
+        assert found == code and err.count("\n") == 1 and "stopped; no file is half written" in err
+    monkeypatch.setattr("cyclic.cycle.loop.train", lambda *_, **__: os.kill(os.getpid(), number) or time.sleep(60))
+    found, _, err = call("train", "--data", data, "--out", tmp_path / "run")
+    assert found == code and err.count("\n") == 1 and "run: stopped; nothing was begun" in err
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.png"), ("a.png: No such", "restore it")),
+        (OSError(errno.EIO, "Input/output error", "a.png"), ("a.png: Input/output error", "run the command again")),
+        (OSError(errno.EFBIG, "File too large", "a.tif"), ("a.tif: File too large", "free space")),
+        (MemoryError("Unable to allocate 9 GiB"), ("not enough memory", "lower detection.tile")),
+        (type("ResourceExhaustedError", (Exception,), {})("OOM"), ("not enough memory", "mask_rcnn.batch")),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line(call, data, monkeypatch, error, parts):
+    monkeypatch.setattr(cli, "_print_table", lambda *_: (_ for _ in ()).throw(error))
+    assert_refused(call("evaluate", "--pred", data / "labels", "--gt", data / "labels"), *parts)
 
 
 def test_long_message_of_a_broken_file_stays_one_line(call, monkeypatch, data):

@@ -5,7 +5,18 @@ import pytest
 import tifffile
 
 from cyclic.errors import InputError
-from cyclic.files import SUMS, check_outputs, claim, image_files, read_json, write_image, write_json
+from cyclic.files import (
+    SUMS,
+    announce,
+    atomic_path,
+    check_outputs,
+    claim,
+    image_files,
+    lock_folder,
+    read_json,
+    write_image,
+    write_json,
+)
 from cyclic.label_maps import write_label_map
 
 
@@ -33,6 +44,47 @@ def test_an_edited_file_stays_although_it_carries_our_mark(scores, edited):
     with pytest.raises(InputError, match="scores.json: exists, and was edited since cyclic wrote it"):
         check_outputs([scores])
     assert check_outputs([scores], overwrite=True) == [scores]
+
+
+def test_a_file_written_anew_before_a_kill_may_be_replaced(scores):
+    announce(scores)
+    write_json(scores, {"info": "made by cyclic", "more": 1})
+    assert check_outputs([scores]) == [scores]
+    scores.write_text("mine")
+    with pytest.raises(InputError, match="scores.json: exists, and was edited"):
+        check_outputs([scores])
+
+
+def test_a_line_torn_by_a_kill_spoils_no_other(scores):
+    with (scores.parent / SUMS).open("a") as file:
+        file.write("0123abc")
+    write_json(scores, {"other": 1})
+    claim(scores)
+    assert check_outputs([scores]) == [scores]
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path):
+    with (
+        lock_folder(tmp_path / "out"),
+        pytest.raises(InputError, match="out: another process writes to this folder"),
+        lock_folder(tmp_path / "out"),
+    ):
+        pytest.fail("two at a time")
+    (tmp_path / "out/.tmp-left.png").write_text("half")
+    with lock_folder(tmp_path / "out"):
+        assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_source_that_is_missing_is_named_and_not_the_space(tmp_path):
+    with pytest.raises(InputError, match="gone.h5: no such file; check the path"), atomic_path(tmp_path / "a.h5"):
+        (tmp_path / "gone.h5").read_bytes()
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="a.json: not valid JSON"):
+        read_json(tmp_path / "a.json")
 
 
 def test_without_our_list_the_mark_decides(scores):

@@ -1,5 +1,6 @@
 """What is looked at before a run starts or goes on: is all there, is the data the same, which labels will not count?"""
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,16 +11,19 @@ from cyclic.cycle.context import Context, Inputs
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_folder import check_size, count_placed, load_tiles, tiles_of
 from cyclic.errors import InputError
-from cyclic.files import digest, read_json, write_json
+from cyclic.files import digest, is_litter, read_json, write_json
 from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
 from cyclic.mrcnn.weights.h5 import read_attributes
 from cyclic.networks import check_start
 from cyclic.resolution import read_resolution, same
+from cyclic.runs.directory import RunDirectory
 
 NAMED = 3
-# The name in `data.json` of the tiles that a user gives.
-TILES = "tiles"
+# The names in `data.json` of the tiles that a user gives, and of the labels.
+TILES, LABELS = "tiles", "labels"
+# What messages call a file of the splits and of these.
+KINDS = {TILES: "tile", LABELS: "label map"}
 
 
 def check_inputs(inputs: Inputs) -> None:
@@ -76,7 +80,7 @@ def given_tiles(inputs: Inputs) -> list[Path]:
 def check_same_data(
     path: Path, data: str, train: NucleiDataset, val: NucleiDataset | None, tiles: Sequence[Path] = ()
 ) -> None:
-    """Remember which images a run was given, or compare them with those that it was given before.
+    """Remember which images and labels a run was given, or compare them with those that it was given before.
 
     Args:
         path: `data.json` of the run.
@@ -85,24 +89,54 @@ def check_same_data(
         tiles: the tiles that a user gives.
 
     Raises:
-        InputError: an image or tile was added, taken out, changed, or moved to another split; or `path` is broken.
+        InputError: an image, label map or tile was added, taken out, changed, or moved to another split; or `path` is
+            broken.
     """
-    now = {
-        split: {name: digest(dataset.image_path(name)) for name in dataset.ids}
-        for split, dataset in (("train", train), ("val", val))
+    now = _images(train, val)
+    labels = {
+        name: _digest_labels(dataset.label_path(name))
+        for dataset in (train, val)
         if dataset is not None
+        for name in dataset.ids
+        if dataset.has_labels(name)
     }
+    if labels:
+        now[LABELS] = labels
     if tiles:
         now[TILES] = {f"{tile.parent.name}/{tile.name}": digest(tile) for tile in tiles}
     if not path.is_file():
         write_json(path, now)
         return
     before = _read_data(path)
+    # A run of an earlier version knows neither.
+    before |= {kind: now[kind] for kind in KINDS if kind in now and kind not in before}
+    _compare(data, before, now)
+
+
+def check_same_images(path: Path, data: str, train: NucleiDataset, val: NucleiDataset | None) -> None:
+    """Compare images with those that a run was given: who looks at a run may have corrected labels since.
+
+    Raises:
+        InputError: as `check_same_data`, or there is no such file.
+    """
+    before = {split: files for split, files in _read_data(path).items() if split not in KINDS}
+    _compare(data, before, _images(train, val))
+
+
+def _images(train: NucleiDataset, val: NucleiDataset | None) -> dict[str, dict[str, str]]:
+    """Return `{split: {image id: digest}}`."""
+    return {
+        split: {name: digest(dataset.image_path(name)) for name in dataset.ids}
+        for split, dataset in (("train", train), ("val", val))
+        if dataset is not None
+    }
+
+
+def _compare(data: str, before: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> None:
     cure = "restore the data set, or start a new run with another --out"
-    for split in sorted({*before, *now}):
-        if split == TILES and split not in before:  # a run of an earlier version
-            continue
-        old, new, what = before.get(split, {}), now.get(split, {}), "tile" if split == TILES else "image"
+    # First the images: where one has gone, so have its labels.
+    for split in sorted({*before, *now}, key=lambda name: (name in KINDS, name)):
+        old, new, what = before.get(split, {}), now.get(split, {}), KINDS.get(split, "image")
         for name in [*old, *new]:
             if name not in new:
                 raise InputError(f"{data}: {what} {name} was in {split!r} when the run began; {cure}")
@@ -112,11 +146,28 @@ def check_same_data(
                 raise InputError(f"{data}: {what} {name} is another one than when the run began; {cure}")
 
 
+def _digest_labels(path: Path) -> str:
+    """Return one digest of a label file, or of the files of a folder of masks."""
+    if path.is_file():
+        return digest(path)
+    masks = sorted(mask for mask in path.iterdir() if mask.is_file() and not is_litter(mask))
+    return hashlib.sha256("".join(f"{mask.name} {digest(mask)}\n" for mask in masks).encode()).hexdigest()
+
+
 def _read_data(path: Path) -> dict[str, dict[str, str]]:
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(files, dict) for files in content.values()):
         raise InputError(f"{path}: not the images of a run; restore it, or start again with another --out")
     return content
+
+
+def warn_of_lost_data(run: RunDirectory) -> None:
+    """Warn where stages have ended, and nothing tells any more which images they were made of."""
+    if run.seconds:
+        warnings.warn(
+            f"{run.paths.data}: missing, so the data set can't be compared with that of the run; taken for the same",
+            stacklevel=2,
+        )
 
 
 def check_run_tiles(context: Context) -> None:

@@ -13,6 +13,7 @@ from cyclic.cycle.checks import (
     check_run_tiles,
     check_same_data,
     given_tiles,
+    warn_of_lost_data,
     warn_of_resolution,
     warn_of_unused_labels,
 )
@@ -97,6 +98,7 @@ def train(
         check_data()
     with RunDirectory(out, config.model_dump(mode="json"), seed=config.seed, resume=resume) as run:
         if not known.is_file():
+            warn_of_lost_data(run)
             check_data()
         run.log("data", folders=[str(folder.resolve()) for folder in folders(data)])
         shown = [*(val_set.ids if val_set else [])[:SHOWN], *train_set.ids[:SHOWN]]

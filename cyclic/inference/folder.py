@@ -9,7 +9,18 @@ import numpy as np
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay
 from cyclic.errors import InputError
 from cyclic.evaluation.sources import first_few
-from cyclic.files import IMAGE_SUFFIXES, check_outputs, claim, image_files, is_our_label_map, read_json, write_image
+from cyclic.files import (
+    IMAGE_SUFFIXES,
+    announce,
+    check_outputs,
+    claim,
+    image_files,
+    is_our_label_map,
+    lock_folder,
+    make_folder,
+    read_json,
+    write_image,
+)
 from cyclic.images import read_image
 from cyclic.inference.export.coco import CocoFile
 from cyclic.inference.export.geojson import export_geojson
@@ -78,7 +89,7 @@ def predict_folder(
         enlargement(mpp, model_mpp)
     resolutions = _read_resolutions(paths, model_mpp) if mpp is None else dict.fromkeys(paths, check_mpp(mpp, "mpp"))
     coco, counts, failed = CocoFile(), {}, []
-    with progress or Progress() as display:
+    with lock_folder(out), progress or Progress() as display:
         for name, path in display.track(paths.items(), "predict", len(paths)):
             known = resolutions[name]
             try:
@@ -92,12 +103,9 @@ def predict_folder(
             counts[name] = len(prediction)
             _write(out, name, image, prediction, formats, known)
             coco.add(path.name, prediction.labels, prediction.scores)
-    if "coco" in formats and counts:
-        coco.write(out / COCO)
-        claim(out / COCO)
-    if "coco-results" in formats and counts:
-        coco.write_results(out / COCO_RESULTS)
-        claim(out / COCO_RESULTS)
+        for format_, name, write in (("coco", COCO, coco.write), ("coco-results", COCO_RESULTS, coco.write_results)):
+            if format_ in formats and counts:
+                _write_ours(out / name, write)
     if failed:
         named = "; ".join(failed[:NAMED]) + (" ..." if len(failed) > NAMED else "")
         raise InputError(f"{len(failed)} of {len(paths)} images not predicted: {named}")
@@ -192,8 +200,15 @@ def _write(
     }
     for format_, (path, write) in writers.items():
         if format_ in formats:
-            write(path)
-            claim(path)
+            _write_ours(path, write)
+
+
+def _write_ours(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file that the next prediction may replace, unless somebody edits it."""
+    make_folder(path.parent)
+    announce(path)
+    write(path)
+    claim(path)
 
 
 def find_images(path: str | Path) -> dict[str, Path]:

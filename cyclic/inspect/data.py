@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import scipy.io
 import scipy.spatial
 from skimage.measure import regionprops_table
 
@@ -14,7 +13,9 @@ from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, negative_stride, tile_coverage
 from cyclic.draw.colours import OUTLINE_COLORS, neighbour_colors
 from cyclic.draw.overlays import contour_overlay
+from cyclic.errors import InputError
 from cyclic.evaluation.classes import nucleus_classes
+from cyclic.images import read_shape
 from cyclic.inspect.drawing import crop_middle, show_histograms, show_pictures
 from cyclic.stain import hematoxylin_map
 
@@ -61,7 +62,7 @@ def show_labels(dataset: NucleiDataset, name: str) -> plt.Figure:
 
 def measure_nuclei(dataset: NucleiDataset, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Return measures of all nuclei: the shapes in `SHAPES`, and `nearest`, the distance to the next centre in px."""
-    collected: dict[str, list[np.ndarray]] = {}
+    collected: dict[str, list[np.ndarray]] = {key: [np.zeros(0)] for key in (*SHAPES, "nearest")}
     for name in names:
         labels = dataset.label_map(name)
         measured = regionprops_table(labels, properties=("centroid", *SHAPES))
@@ -69,7 +70,7 @@ def measure_nuclei(dataset: NucleiDataset, names: Iterable[str]) -> dict[str, np
         if len(centres) > 1:
             measured["nearest"] = scipy.spatial.cKDTree(centres).query(centres, k=2)[0][:, 1]
         for key, values in measured.items():
-            collected.setdefault(key, []).append(values)
+            collected[key].append(values)
     return {key: np.concatenate(values) for key, values in collected.items()}
 
 
@@ -80,10 +81,14 @@ def show_measurements(measured: dict[str, np.ndarray]) -> plt.Figure:
 
 
 def size_rows(measured: dict[str, np.ndarray]) -> list[dict]:
-    """Return quantiles of the nuclei's sizes. `min_area`, `max_area` and the anchors have to fit them."""
+    """Return quantiles of the nuclei's sizes. `min_area`, `max_area` and the anchors have to fit them.
+
+    Without nuclei they are None.
+    """
     rows = []
     for share in (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99):
-        quantiles = {SHAPES[key]: float(np.quantile(measured[key], share)) for key in list(SHAPES)[:2]}
+        sizes = {SHAPES[key]: measured[key] for key in list(SHAPES)[:2]}
+        quantiles = {name: float(np.quantile(values, share)) if len(values) else None for name, values in sizes.items()}
         rows.append({"share of nuclei below": f"{share:.0%}", **quantiles})
     return rows
 
@@ -103,22 +108,30 @@ def show_stain(dataset: NucleiDataset, names: Iterable[str]) -> plt.Figure:
 
     The less the two overlap, the better stain alone parts nuclei from the rest.
     """
-    inside, outside = [], []
+    inside, outside = [np.zeros(0)], [np.zeros(0)]
     for name in names:
         stain, nuclei = hematoxylin_map(dataset.image(name)), dataset.label_map(name) > 0
         inside.append(stain[nuclei])
         outside.append(stain[~nuclei])
     figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
     for values, label, color in ((inside, "nuclei", "#0072b2"), (outside, "the rest", "#e69f00")):
-        ax.hist(np.concatenate(values), bins=60, range=(0, 1), density=True, alpha=0.6, label=label, color=color)
+        pixels = np.concatenate(values)
+        if len(pixels):  # a density of nothing is not defined
+            ax.hist(pixels, bins=60, range=(0, 1), density=True, alpha=0.6, label=label, color=color)
     ax.set_xlabel("hematoxylin")
     ax.set_ylabel("density")
-    ax.legend()
+    if ax.patches:
+        ax.legend()
     return figure
 
 
 def show_tiles(dataset: NucleiDataset, name: str, settings: TilesConfig, shown: int = 8) -> plt.Figure:
-    """Show tiles of an image as the annotator sorts them: with nuclei, and without."""
+    """Show tiles of an image as the annotator sorts them: with nuclei, and without.
+
+    Raises:
+        InputError: the image is smaller than a tile.
+    """
+    _check_side(dataset, name, settings)
     image, nuclei, size = dataset.image(name), dataset.label_map(name) > 0, settings.size
     corners, coverage = tile_coverage(nuclei, size, negative_stride(settings.stride))
     rng, pictures = np.random.default_rng(0), []
@@ -134,15 +147,29 @@ def show_tiles(dataset: NucleiDataset, name: str, settings: TilesConfig, shown: 
 
 
 def tile_rows(dataset: NucleiDataset, names: Iterable[str], settings: TilesConfig) -> list[dict]:
-    """Return how many tiles of each image are positive, negative, and neither, before they are balanced."""
+    """Return how many tiles of each image are positive, negative, and neither, before they are balanced.
+
+    Raises:
+        InputError: an image is smaller than a tile.
+    """
     rows = []
     for name in names:
+        _check_side(dataset, name, settings)
         coverage = tile_coverage(dataset.label_map(name) > 0, settings.size, settings.stride)[1]
         positive = int((coverage >= MIN_COVERAGE).sum())
         negative = int((coverage <= MAX_COVERAGE_NEGATIVE).sum())
         counts = {"positive": positive, "negative": negative, "neither": len(coverage) - positive - negative}
         rows.append({"image": name, **counts})
     return rows
+
+
+def _check_side(dataset: NucleiDataset, name: str, settings: TilesConfig) -> None:
+    shape = read_shape(dataset.image_path(name))
+    if min(shape) < settings.size:
+        raise InputError(
+            f"{dataset.image_path(name)}: {shape[0]} x {shape[1]} pixels, smaller than a tile of {settings.size}; "
+            "choose a smaller size"
+        )
 
 
 def show_augmentations(dataset: NucleiDataset, name: str, size: int = 128, sigma: float = 0.05) -> plt.Figure:

@@ -12,6 +12,7 @@ from cyclic.mrcnn.matterport.charts import display_table
 
 # Width of one picture at most, in inches.
 LARGEST = 6.0
+NOTHING = "nothing to show"
 
 
 def show_pictures(pictures: Sequence[tuple[str, np.ndarray]], columns: int = 4, width: float = 14.0) -> plt.Figure:
@@ -21,7 +22,11 @@ def show_pictures(pictures: Sequence[tuple[str, np.ndarray]], columns: int = 4, 
         pictures: (title, `[H, W, 3]` uint8 or `[H, W]` float in [0, 1], drawn in the colours of magma) pairs.
         columns: pictures in a row.
         width: of the whole at most, in inches.
+
+    Without pictures the figure says so.
     """
+    if not pictures:
+        return empty_figure()
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     ratio = max(picture.shape[0] / picture.shape[1] for _, picture in pictures)
@@ -38,7 +43,9 @@ def show_pictures(pictures: Sequence[tuple[str, np.ndarray]], columns: int = 4, 
 
 
 def show_histograms(values: dict[str, np.ndarray], columns: int = 4, bins: int = 30) -> plt.Figure:
-    """Draw a histogram of each array, with its median as a line."""
+    """Draw a histogram of each array, with its median as a line. Without arrays the figure says so."""
+    if not values:
+        return empty_figure()
     rows = -(-len(values) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(14, 2.8 * rows), squeeze=False, layout="constrained")
     for ax in axes.flat[len(values) :]:
@@ -48,6 +55,14 @@ def show_histograms(values: dict[str, np.ndarray], columns: int = 4, bins: int =
         if len(numbers):
             ax.hist(numbers, bins=bins, color="#0072b2", histtype="stepfilled")  # drawn as one shape, not as bars
             ax.axvline(np.median(numbers), color="#d55e00")
+    return figure
+
+
+def empty_figure() -> plt.Figure:
+    """Return a figure that says that there is nothing to show."""
+    figure, ax = plt.subplots(figsize=(LARGEST, 1), layout="constrained")
+    ax.axis("off")
+    ax.text(0.5, 0.5, NOTHING, ha="center", va="center", fontsize=10)
     return figure
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.config import RunConfig
+from cyclic.cycle.checks import check_same_images
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.layouts import folders, open_splits
 from cyclic.errors import InputError
 from cyclic.files import read_json
 from cyclic.pseudo.recipe import recipe_of
@@ -47,6 +48,17 @@ class Run:
         return self.paths.cycles()
 
     @property
+    def last_cycle(self) -> int:
+        """The last cycle that has begun.
+
+        Raises:
+            InputError: the run stopped before its first cycle.
+        """
+        if not self.cycles:
+            raise InputError(f"{self.paths.root}: no cycle has begun; cyclic train --resume goes on with the run")
+        return self.cycles[-1]
+
+    @property
     def cut(self) -> float | None:
         """The confidence that the share of all images' candidates came to; None if each image has its own."""
         path = self.paths.cycle(1).cut
@@ -72,10 +84,13 @@ def open_run(path: str | Path, data: str | Path | Sequence[str | Path] | None = 
         data: folder of its data set, or those of several; None: where the run read them.
 
     Raises:
-        InputError: no run, or no data set.
+        InputError: no run, or no data set, or not the images that the run was given.
     """
     if not RunDirectory.holds_run(path):
         raise InputError(f"{path}: no run here; give the folder that cyclic train wrote to (--out)")
     paths = RunPaths(Path(path))
-    train, val = open_splits(data_folders(paths.root) if data is None else data)
+    given = data_folders(paths.root) if data is None else data
+    train, val = open_splits(given)
+    if paths.data.is_file():
+        check_same_images(paths.data, ", ".join(map(str, folders(given))), train, val)
     return Run(paths, read_run_config(paths.root), train, val)

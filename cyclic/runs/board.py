@@ -9,21 +9,29 @@ far. Pictures are in `pictures`: of a few images the map, the pseudo masks, the 
 
 import itertools
 import os
+import time
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
-FLUSH_S = 10
 # Longest side of a picture in px.
 SIDE = 800
 
 
 class Board:
     """Writes the events of one run. Use as a context manager.
+
+    Each event is written at once. tensorboardX's own `SummaryWriter` hands them to a thread, and where that dies of a
+    full disk, the run waits for it for ever. Events are for people: those that can't be written are dropped, with one
+    warning, and the run goes on.
 
     Args:
         folder: where to write, `RUN/tensorboard`.
@@ -32,8 +40,9 @@ class Board:
 
     def __init__(self, folder: str | Path, names: Collection[str] = ()):
         self.root, self.names = Path(folder), names
-        self._writers: dict[str, SummaryWriter] = {}
+        self._writers: dict[str, EventsWriter] = {}
         self._files = itertools.count()
+        self._is_broken = False
 
     def __enter__(self) -> "Board":
         return self
@@ -42,19 +51,18 @@ class Board:
         self.flush()
 
     def flush(self) -> None:
-        """Bring all events to disk: what a stage wrote must outlast a kill, since the stage is not run again.
-
-        Writers are closed, as their own `flush` does not wait for events that are on their way.
-        """
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        """Bring all events to disk: what a stage wrote must outlast a kill, since the stage is not run again."""
+        for folder in list(self._writers):
+            try:
+                self._writers.pop(folder).close()
+            except OSError as error:
+                self._drop_events(error)
 
     def scalars(self, folder: str, values: Mapping[str, float | None], step: int) -> None:
         """Add a point to the curve of each name; None is left out."""
         for name, value in values.items():
             if value is not None:
-                self._writer(folder).add_scalar(name, float(value), step)
+                self._write(folder, summary.scalar(name, float(value)), step)
 
     def picture(self, image_id: str, what: str, step: int, image: np.ndarray) -> None:
         """Add `image` (`[H, W, 3]` uint8) to the pictures of the image `image_id`.
@@ -64,7 +72,7 @@ class Board:
         factor = SIDE / max(image.shape[:2])
         if factor < 1:
             image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        self._writer("pictures").add_image(f"{image_id}/{what}", image, step, dataformats="HWC")
+        self._write("pictures", summary.image(f"{image_id}/{what}", image, dataformats="HWC"), step)
 
     def losses(self, stage: str, network: str) -> keras.callbacks.Callback:
         """Return a Keras callback that adds the losses of one `fit` after each epoch.
@@ -75,15 +83,40 @@ class Board:
         """
         return _Losses(self, stage, network)
 
-    def _writer(self, folder: str, purge_step: int | None = None) -> SummaryWriter:
+    def take_back(self, folder: str) -> None:
+        """Tell TensorBoard that the curves in `folder` begin anew."""
+        self._write_event(folder, Event(step=0, session_log=SessionLog(status=SessionLog.START)))
+
+    def _write(self, folder: str, values: Summary, step: int) -> None:
+        self._write_event(folder, Event(step=step, summary=values))
+
+    def _write_event(self, folder: str, event: Event) -> None:
+        if self._is_broken:
+            return
+        event.wall_time = time.time()
+        try:
+            writer = self._writer(folder)
+            writer.write_event(event)
+            writer.flush()  # TensorBoard shows the run while it is at work
+        except OSError as error:
+            self._drop_events(error)
+
+    def _writer(self, folder: str) -> EventsWriter:
         if folder not in self._writers:
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
             # A name alone holds the second only, and a second file of this name would replace the first.
             suffix = f".{os.getpid()}.{next(self._files)}"
-            path = str(self.root / folder)
-            self._writers[folder] = SummaryWriter(
-                path, purge_step=purge_step, flush_secs=FLUSH_S, filename_suffix=suffix
-            )
+            self._writers[folder] = EventsWriter(str(self.root / folder / "events"), suffix)
         return self._writers[folder]
+
+    def _drop_events(self, error: OSError) -> None:
+        if not self._is_broken:
+            self._is_broken = True
+            reason = error.strerror or error
+            warnings.warn(
+                f"{self.root}: cannot be written ({reason}); TensorBoard lacks what follows, and the run goes on",
+                stacklevel=2,
+            )
 
 
 class _Losses(keras.callbacks.Callback):
@@ -92,7 +125,7 @@ class _Losses(keras.callbacks.Callback):
         self.board, self.stage, self.network = board, stage, network
 
     def on_train_begin(self, logs=None):
-        self.board._writer(self.stage, purge_step=0)
+        self.board.take_back(self.stage)
 
     def on_epoch_end(self, epoch, logs=None):
         losses = {f"{self.network}/{name}": loss for name, loss in (logs or {}).items()}

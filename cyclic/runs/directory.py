@@ -11,7 +11,6 @@ only once its block has ended; whatever an interrupted stage left behind is over
 
 import contextlib
 import datetime
-import fcntl
 import json
 import math
 import time
@@ -24,7 +23,7 @@ import yaml
 
 from cyclic.config import RunConfig, read_stored, read_stored_strictly
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, cure, is_litter, make_folder, write_json
+from cyclic.files import atomic_path, cure, is_litter, make_folder, remove_unfinished, take_lock, write_json
 from cyclic.retired import modernise
 from cyclic.runs.paths import RunPaths
 from cyclic.runs.state import SCORING, State, damage, digests, name_faults, read_metrics, read_state, row_identity
@@ -63,7 +62,8 @@ class RunDirectory:
         with _writing(self.root):
             self._lock = self.paths.lock.open("a")
         try:
-            self._take_lock()
+            take_lock(self._lock.fileno(), self.root, "another process writes this run; stop it or change --out")
+            remove_unfinished(self.root)
             if resume:
                 self._continue(config)
             else:
@@ -108,11 +108,18 @@ class RunDirectory:
 
     def _read_rows(self) -> None:
         """Take the scores from `state.json` where `metrics.json` lacks them, and write it again."""
-        written, state = read_metrics(self.paths), self._state
+        state = self._state
+        try:
+            written = read_metrics(self.paths)
+        except InputError:
+            if state.rows is None:  # an earlier version kept no second copy
+                raise
+            written = None
         self._rows = {row_identity(row): row for row in [*(written or ()), *(state.rows or ())]}
-        if not state.finished or (written is not None and not state.lacks(written)):
+        nothing_yet = not state.finished and not self.paths.metrics.exists()
+        if nothing_yet or (written is not None and not state.lacks(written)):
             return
-        if state.rows is None:  # an earlier version kept no second copy
+        if state.rows is None:
             self._drop([key for key in state.finished if key.endswith(SCORING)])
         warnings.warn(f"{self.paths.metrics}: lacks scores of this run; written again", stacklevel=2)
         self._write_metrics()
@@ -122,12 +129,6 @@ class RunDirectory:
         """Whether a run was started in the folder `path`."""
         paths = RunPaths(Path(path))
         return paths.config.exists() or paths.state.exists()
-
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{self.root}: another process writes this run; stop it or change --out") from error
 
     def close(self) -> None:
         """Give the lock back; the run can then be resumed, here or in another process."""

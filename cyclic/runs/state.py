@@ -117,10 +117,8 @@ def read_metrics(paths: RunPaths) -> list[dict] | None:
         rows = read_json(paths.metrics)["rows"]
         if any(name not in row for row in rows for name in NEEDED):
             raise KeyError("source")
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{paths.metrics}: not the metrics of a run; remove it, and --resume writes it again"
-        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{paths.metrics}: not the metrics of a run; cyclic train --resume writes it again") from error
     return rows
 
 

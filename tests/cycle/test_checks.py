@@ -10,7 +10,13 @@ import pytest
 import tifffile
 
 from cyclic.config import load_config
-from cyclic.cycle.checks import check_same_data, warn_of_masks, warn_of_resolution, warn_of_unused_labels
+from cyclic.cycle.checks import (
+    check_same_data,
+    warn_of_lost_data,
+    warn_of_masks,
+    warn_of_resolution,
+    warn_of_unused_labels,
+)
 from cyclic.cycle.context import Context
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.synthetic import write_tissue_set
@@ -18,6 +24,7 @@ from cyclic.errors import InputError
 from cyclic.files import write_image, write_json
 from cyclic.images import read_image
 from cyclic.label_maps import write_label_map
+from cyclic.runs.directory import RunDirectory
 from cyclic.runs.paths import RunPaths
 
 
@@ -154,7 +161,59 @@ def test_tiles_of_unknown_place_are_counted(tmp_path, data, names, unplaced):
 def test_the_file_of_a_run_says_which_images(tmp_path, data):
     check(tmp_path, data)
     content = json.loads((tmp_path / "data.json").read_text())
-    assert list(content) == ["train", "val"] and list(content["val"]) == ["val_000", "val_001"]
+    assert list(content) == ["train", "val", "labels"] and list(content["val"]) == ["val_000", "val_001"]
+    assert len(content["labels"]) == 4
+
+
+@pytest.mark.parametrize("change", ["other", "gone", "later"])
+def test_other_labels_are_named(tmp_path, data, change):
+    path = data / "labels/val_000.png"
+    content = path.read_bytes()
+    if change == "later":
+        path.unlink()
+    check(tmp_path, data)
+    if change == "gone":
+        path.unlink()
+    elif change == "later":
+        path.write_bytes(content)
+    else:
+        write_label_map(path, np.ones((64, 64), np.int32))
+    message = {"other": "is another one than", "gone": "was in 'labels' when", "later": "came to 'labels' after"}[
+        change
+    ]
+    with pytest.raises(InputError, match=f"label map val_000 {message}"):
+        check(tmp_path, data)
+
+
+def test_a_mask_that_left_its_folder_changes_the_labels(tmp_path):
+    for name in ("a", "b"):
+        write_image(tmp_path / f"data/stage1_train/x/masks/{name}.png", np.eye(8, dtype=np.uint8) * 255)
+    write_image(tmp_path / "data/stage1_train/x/images/x.png", np.zeros((8, 8, 3), np.uint8))
+    check(tmp_path, tmp_path / "data")
+    (tmp_path / "data/stage1_train/x/masks/.DS_Store").write_text("litter")
+    check(tmp_path, tmp_path / "data")
+    (tmp_path / "data/stage1_train/x/masks/b.png").unlink()
+    with pytest.raises(InputError, match="label map x is another one"):
+        check(tmp_path, tmp_path / "data")
+
+
+def test_a_run_of_an_earlier_version_knows_no_labels(tmp_path, data):
+    check(tmp_path, data)
+    content = json.loads((tmp_path / "data.json").read_text())
+    del content["labels"]
+    write_json(tmp_path / "data.json", content)
+    check(tmp_path, data)
+
+
+def test_lost_digests_are_warned_of_where_stages_have_ended(tmp_path):
+    with RunDirectory(tmp_path, {}) as run:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warn_of_lost_data(run)
+        with run.stage("tiles"):
+            pass
+        with pytest.warns(UserWarning, match="data.json: missing, so the data set can't be compared"):
+            warn_of_lost_data(run)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"train": ["train_000"]}', "3"])

@@ -8,12 +8,16 @@ import pytest
 import yaml
 
 from cyclic.config import TilesConfig
+from cyclic.cycle.checks import check_same_data
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_cutting import MIN_COVERAGE
 from cyclic.errors import InputError
 from cyclic.files import write_image, write_json
 from cyclic.inspect import data, pseudo
+from cyclic.inspect.drawing import show_histograms
 from cyclic.inspect.run import open_run
+from cyclic.label_maps import write_label_map
+from cyclic.pseudo.candidates import Candidates
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.recipe import RECIPES
 from cyclic.pseudo.score import BORDER_FACTOR
@@ -152,3 +156,71 @@ def test_a_pooled_share_shows_as_the_confidence_it_came_to(run, tmp_path):
     assert pooled.cut == 0.5
     paper = run.config.model_copy(update={"pseudo": run.config.pseudo.model_copy(update={"recipe": "paper"})})
     assert dataclasses.replace(pooled, config=paper).cut is None
+
+
+# --- nothing to show ---
+
+
+def says_so(figure):
+    return [text.get_text() for ax in figure.axes for text in ax.texts] == ["nothing to show"]
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Two images without a nucleus."""
+    for name in ("a", "b"):
+        write_image(tmp_path / f"data/images/{name}.png", np.full((64, 64, 3), 230, np.uint8))
+        write_label_map(tmp_path / f"data/labels/{name}.tif", np.zeros((64, 64), np.int32))
+    return open_splits(tmp_path / "data")[0]
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b"]])
+def test_images_without_nuclei_and_no_images(bare, names):
+    measured = data.measure_nuclei(bare, names)
+    assert {len(values) for values in measured.values()} == {0}
+    assert len(data.show_measurements(measured).axes) == 5
+    assert all(row["area, px"] is None for row in data.size_rows(measured))
+    assert data.class_rows(bare, names) == []
+    data.show_stain(bare, names)
+    assert says_so(data.show_images(bare, [])) and says_so(show_histograms({}))
+    assert len(data.tile_rows(bare, names, TilesConfig(size=32))) == len(names)
+
+
+def test_a_tile_larger_than_the_image_is_named(bare):
+    for ask in (data.tile_rows, lambda images, names, settings: data.show_tiles(images, names[0], settings)):
+        with pytest.raises(InputError, match="a.png: 64 x 64 pixels, smaller than a tile of 96; choose a smaller size"):
+            ask(bare, ["a"], TilesConfig(size=96))
+
+
+def test_a_run_that_stopped_at_its_tiles(fake_run, tmp_path):
+    shutil.copytree(fake_run.run, tmp_path / "run")
+    for cycle in (tmp_path / "run").glob("cycle_*"):
+        shutil.rmtree(cycle)
+    stopped = open_run(tmp_path / "run", fake_run.data)
+    with pytest.raises(InputError, match="run: no cycle has begun; cyclic train --resume goes on"):
+        _ = stopped.last_cycle
+    with pytest.raises(InputError, match="val_000.png: no such file"):
+        pseudo.find_run_candidates(stopped, 1, "val_000")
+    assert pseudo.show_precision(stopped, ["val_000"]) is None
+    assert pseudo.show_errors(stopped, 1, "val_000") is None
+
+
+def test_an_image_without_candidates(run):
+    image = run.images.image("val_000")
+    scores = pseudo.find_run_candidates(run, 1, "val_000").scores.take(np.zeros(0, int))
+    none = Candidates(np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.int32), scores)
+    assert pseudo.candidate_rows(run, none) == []
+    assert says_so(pseudo.show_ranking(run, "val_000", none))
+    pseudo.show_selection(run, "val_000", none)
+    pseudo.show_levels(image, none, run)
+
+
+def test_a_run_is_not_opened_with_other_images(fake_run, tmp_path):
+    shutil.copytree(fake_run.run, tmp_path / "run")
+    shutil.copytree(fake_run.data, tmp_path / "data")
+    check_same_data(tmp_path / "run/data.json", tmp_path / "data", *open_splits(tmp_path / "data"))
+    write_label_map(tmp_path / "data/labels/val_000.png", np.ones((192, 192), np.int32))
+    assert open_run(tmp_path / "run", tmp_path / "data").last_cycle == 2  # labels may be corrected
+    write_image(tmp_path / "data/images/val_000.png", np.zeros((96, 96, 3), np.uint8))
+    with pytest.raises(InputError, match="data: image val_000 is another one than when the run began"):
+        open_run(tmp_path / "run", tmp_path / "data")

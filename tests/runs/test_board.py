@@ -1,5 +1,6 @@
 """TensorBoard events, read back with TensorBoard itself."""
 
+import errno
 import io
 import json
 import subprocess
@@ -96,6 +97,30 @@ def test_flushed_events_are_on_disk_and_writing_goes_on(tmp_path):
     assert [event.step for event in read(tmp_path / "tensorboard/pictures").Images("a/map")] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("broken", ["write_event", "flush", "close"])
+def test_a_full_disk_costs_events_and_not_the_run(tmp_path, monkeypatch, broken):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Board(tmp_path / "tensorboard", ["a"]) as board:
+        board.scalars("model", {"val/aji": 0.5}, 0)
+        monkeypatch.setattr(f"cyclic.runs.board.EventsWriter.{broken}", full)
+        with pytest.warns(UserWarning, match="cannot be written .No space left on device.*the run goes on") as caught:
+            for step in range(1, 30):
+                board.scalars("model", {"val/aji": 0.5}, step)
+                board.picture("a", "map", step, np.zeros((8, 8, 3), np.uint8))
+            board.flush()
+        fit(board, epochs=1)
+    assert len(caught) == 1
+    assert curve(tmp_path / "tensorboard/model", "val/aji")[0] == (0, 0.5)
+
+
+def test_a_folder_that_cannot_be_made_costs_events_and_not_the_run(tmp_path):
+    (tmp_path / "tensorboard").write_text("a file")
+    with Board(tmp_path / "tensorboard") as board, pytest.warns(UserWarning, match="the run goes on"):
+        fit(board, epochs=1)
+
+
 def test_nothing_is_written_without_events(tmp_path):
     with Board(tmp_path / "tensorboard"):
         pass
@@ -105,8 +130,12 @@ def test_nothing_is_written_without_events(tmp_path):
 def test_writing_needs_no_tensorflow(tmp_path):
     script = (
         "import sys; sys.modules.update(tensorflow=None, tensorboard=None, torch=None)\n"
-        "from tensorboardX import SummaryWriter\n"
-        f"with SummaryWriter({str(tmp_path)!r}) as writer: writer.add_scalar('a', 1.0, 0)"
+        "from tensorboardX import summary\n"
+        "from tensorboardX.event_file_writer import EventsWriter\n"
+        "from tensorboardX.proto.event_pb2 import Event\n"
+        f"writer = EventsWriter({str(tmp_path / 'events')!r})\n"
+        "writer.write_event(Event(step=0, summary=summary.scalar('a', 1.0)))\n"
+        "writer.close()"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert curve(tmp_path, "a") == [(0, 1.0)]

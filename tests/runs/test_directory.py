@@ -1,5 +1,6 @@
 """The run directory: what survives a kill, and what is refused."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -226,12 +227,50 @@ def test_corrupt_state_is_refused(tmp_path, content):
         RunDirectory(tmp_path / "run", CONFIG, resume=True)
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"rows": [{"aji": 1}]}', "no"])
-def test_corrupt_metrics_are_refused(tmp_path, content):
-    RunDirectory(tmp_path / "run", CONFIG).close()
-    (tmp_path / "run/metrics.json").write_text(content)
+@pytest.mark.parametrize(
+    "content", [None, "", "{}", "[]", "3", '{"rows": 3}', '{"rows": [{"aji": 1}]}', '{"rows": [{"']
+)
+def test_missing_or_corrupt_metrics_are_written_again(tmp_path, content):
+    with RunDirectory(tmp_path / "run", CONFIG) as run, run.stage("cycle_1/scores"):
+        run.add_rows([row(1, 0.5)])
+    path = tmp_path / "run/metrics.json"
+    before = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.warns(UserWarning, match="metrics.json: lacks scores of this run; written again"):
+        RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
+    assert path.read_bytes() == before
+
+
+def test_corrupt_metrics_of_an_earlier_version_are_refused(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG) as run, run.stage("cycle_1/scores"):
+        pass
+    state = json.loads((tmp_path / "run/state.json").read_text())
+    (tmp_path / "run/state.json").write_text(json.dumps({"finished": state["finished"]}))
+    (tmp_path / "run/metrics.json").write_text('{"rows": [{"')
     with pytest.raises(InputError, match="metrics.json"):
         RunDirectory(tmp_path / "run", CONFIG, resume=True)
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
+    with RunDirectory(tmp_path / "run", CONFIG):
+        pass
+    left = [tmp_path / "run/.tmp-abc.json", tmp_path / "run/cycle_1/maps/.tmp-x.png"]
+    left[1].parent.mkdir(parents=True)
+    for path in left:
+        path.write_text("half")
+    RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
+    assert not any(path.exists() for path in left)
+
+
+def test_a_place_without_locks_is_warned_of(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    with pytest.warns(UserWarning, match="run: cannot be locked .No locks available.; let one process alone"):
+        RunDirectory(tmp_path / "run", CONFIG).close()
 
 
 @pytest.mark.parametrize("content", [None, "a: [", "\udcff"])

@@ -103,7 +103,7 @@ def save_weights(path, model, attributes=None, groups=None):
         attributes: `{name: str or number}` stored with the file.
         groups: `{group: {name: array}}` stored beside the layers; `load_weights` passes over them.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, _in_memory(temporary, "w") as file:
         stored: dict[str, dict] = {}
         for name, layer in leaf_layers(model).items():
             weights = {f"{name}/{weight.name}:0": weight for weight in _weights_to_save(layer)}
@@ -117,6 +117,19 @@ def save_weights(path, model, attributes=None, groups=None):
             _write_names(_write_group(file, group_name, arrays), "weight_names", arrays)
         for group_name, arrays in (groups or {}).items():
             _write_group(file, group_name, {name: np.asarray(array) for name, array in arrays.items()})
+
+
+@contextlib.contextmanager
+def _in_memory(path, mode):
+    """Yield an h5 file that lies in memory, and write it to `path` when the block ends.
+
+    HDF5 by itself writes to the disk bit by bit. Where that is full, it ends the whole process.
+    """
+    with h5py.File(path, mode, driver="core", backing_store=False) as file:
+        yield file
+        file.flush()
+        content = file.id.get_file_image()
+    path.write_bytes(content)
 
 
 def _write_group(file, name, arrays):
@@ -166,7 +179,7 @@ def add_part(path, name, source):
 
     A part may hold layers of the same names as the file itself, with other weights.
     """
-    with _open(source) as given, h5py.File(path, "r+") as file:
+    with _open(source) as given, _in_memory(Path(path), "r+") as file:
         file.copy(given, file, name)
 
 

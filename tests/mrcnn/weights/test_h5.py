@@ -1,6 +1,8 @@
 """Weights files: what was saved comes back, whatever the layout, and a wrong file says what is wrong."""
 
 import json
+import subprocess
+import sys
 
 import h5py
 import keras
@@ -395,3 +397,26 @@ def test_every_layer_of_a_saved_network_lies_where_matterport_looks_for_it(tmp_p
             for group in groups
         }
     assert saved == json.loads((PARITY / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, part):
+    """HDF5 itself ends a process that it could not write for, with a fault at its exit."""
+    script = f"""if True:
+        import resource, signal, sys, keras
+        from cyclic.errors import InputError
+        from cyclic.mrcnn.weights.h5 import add_part, save_weights
+        model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(256, name="fc")])
+        save_weights("a.h5", model)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        try:
+            add_part("a.h5", "part", "a.h5") if {part} else save_weights("a.h5", model)
+        except (InputError, OSError) as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "File too large" in done.stdout and "Traceback" not in done.stderr, done.stderr
+    assert part or ("a.h5: cannot be written" in done.stdout and "free space" in done.stdout)
+    assert part or read_attributes(tmp_path / "a.h5") == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
