@@ -35,12 +35,20 @@ MapMethod = Literal[
 # Of smaller tiles, or of tiles that lie nearer, an image has so many that its prediction does not end.
 SMALLEST_TILE, SMALLEST_STEP = 16, 8
 _NOTHING = object()
+# Values of a configuration, its aliases written out. All settings of a run are about 90.
+MOST_VALUES = 10_000
 # The key of a configuration file that names the file below it.
 BASE = "base"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once; by itself PyYAML takes the last one without a word."""
+    """YAML in which a key stands once, and aliases stay small; PyYAML by itself takes the last key without a word."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _count_nodes(node, {})
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: set[str] = set()
@@ -49,6 +57,41 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Return how many values a node has once its aliases are written out.
+
+    Raises:
+        yaml.YAMLError: more than `MOST_VALUES`, or a node lies within itself.
+    """
+    if id(node) in counted:
+        if counted[id(node)] == 0:  # still being counted
+            raise yaml.constructor.ConstructorError(None, None, "an alias of what it lies in", node.start_mark)
+        return counted[id(node)]
+    counted[id(node)] = 0
+    inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+    children = [child for each in inner for child in (each if isinstance(each, tuple) else (each,))]
+    total = 1 + sum(_count_nodes(child, counted) for child in children)
+    if total > MOST_VALUES:
+        raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_VALUES} values", node.start_mark)
+    counted[id(node)] = total
+    return total
+
+
+def read_yaml(text: str) -> object:
+    """Return what YAML says.
+
+    Raises:
+        yaml.YAMLError: it is no valid YAML, a key stands twice, or its aliases grow too large.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise
+    # PyYAML's own constructors raise these for values that are none of their type, and for nesting without end.
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
 
 
 class _Section(pydantic.BaseModel):
@@ -504,7 +547,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
             if not isinstance(section, dict):
                 raise InputError(f"--set {override}: {name} holds a value, not further keys")
         try:
-            section[last] = yaml.load(value, _Loader)
+            section[last] = read_yaml(value)
         except yaml.YAMLError as error:
             raise InputError(f"--set {override}: the value is not valid YAML") from error
     return content
@@ -545,7 +588,7 @@ def _read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[str, di
         raise InputError(f"{path}: no such configuration file; see configs/ for examples")
     try:
         text = path.read_text()
-        content = yaml.load(text, _Loader) or {}
+        content = read_yaml(text) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
     if not text.strip():  # what a full disk leaves of a file; defaults would start quite another run

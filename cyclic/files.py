@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -43,6 +44,9 @@ LITTER = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
 UNFINISHED = ".tmp-"
 # A full disk, a used up quota, and a file larger than the system lets it become.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+# Pixels of a picture at most, a side of 32,768: a file of a few bytes can claim any number of them.
+MAX_PIXELS = 2**30
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -109,6 +113,20 @@ def require_file(path: str | Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     return path
+
+
+def check_pixels(path: Path, *sides: int) -> None:
+    """Refuse a picture of more than `MAX_PIXELS`, before memory is taken for it.
+
+    Args:
+        path: its file, for the message.
+        sides: what its header says, without channels.
+
+    Raises:
+        InputError: it is larger.
+    """
+    if math.prod(sides) > MAX_PIXELS:
+        raise InputError(f"{path}: {' x '.join(map(str, sides))} pixels, and {MAX_PIXELS} are the most; cut it up")
 
 
 def digest(path: Path) -> str:

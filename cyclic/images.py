@@ -10,9 +10,9 @@ import tifffile
 from PIL import Image, ImageOps
 
 from cyclic.errors import InputError
-from cyclic.files import require_file
+from cyclic.files import check_pixels, require_file
 
-# Whole-slide crops are larger than the size Pillow warns about.
+# Whole-slide crops are larger than the size Pillow warns about; `check_pixels` looks at every size.
 Image.MAX_IMAGE_PIXELS = None
 # The EXIF tag for how a photo is to be turned, and its values that swap height and width.
 ORIENTATION, QUARTER_TURNED = 0x0112, (5, 6, 7, 8)
@@ -39,7 +39,10 @@ def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
     Raises:
         InputError: another shape or type, an empty image, or float values that are not in [0, 1].
     """
-    image = np.asarray(image)
+    try:
+        image = np.asarray(image)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{name}: no array; {RULE}") from error
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[-1] not in (1, 2, 3, 4) or image.size == 0:
@@ -74,8 +77,8 @@ def read_image(path: str | Path) -> np.ndarray:
     Palettes are looked up, a photo is turned as its EXIF tag asks, and channels come last whatever the file's order.
 
     Raises:
-        InputError: the file is missing, truncated, no image, or one of several pages or frames, or its pixels are of
-            another kind than `as_rgb` takes.
+        InputError: the file is missing, truncated, no image, one of several pages or frames, or too large
+            (`files.MAX_PIXELS`), or its pixels are of another kind than `as_rgb` takes.
     """
     path = require_file(path)
     try:
@@ -123,6 +126,7 @@ def _read_picture(path: Path) -> np.ndarray:
         frames = getattr(opened, "n_frames", 1)
         if frames > 1:
             raise InputError(f"{path}: {frames} frames; export one of them as an image of its own")
+        check_pixels(path, opened.height, opened.width)
         picture = ImageOps.exif_transpose(opened)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):  # grey of more than 8 bits
             return _narrow(np.asarray(picture), str(path))
@@ -143,6 +147,8 @@ def _read_tiff(path: Path) -> np.ndarray:
     """Return the pixels of a TIFF's first series, rows, columns and colours in this order."""
     with tifffile.TiffFile(path) as tiff:
         series, page = tiff.series[0], tiff.series[0].keyframe
+        axes = zip(series.axes, series.shape, strict=True)
+        check_pixels(path, *(side for axis, side in axes if axis not in COLOUR_AXES))
         pixels = _order_axes(series.asarray(), series.axes, path)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
             return np.moveaxis(page.colormap[:, pixels[..., 0] if pixels.ndim == 3 else pixels], 0, -1)

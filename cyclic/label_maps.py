@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclic.errors import InputError
-from cyclic.files import MARK, atomic_path, require_file
+from cyclic.files import MARK, atomic_path, check_pixels, require_file
 
 MAT_LABEL_KEYS = ("inst_map", "instance_map")
 
@@ -24,13 +24,14 @@ def read_label_map(path: str | Path) -> np.ndarray:
     (ccRCC). Axes of length 1 are dropped.
 
     Raises:
-        InputError: the file is missing, unreadable, not two-dimensional, not integer or has negative labels.
+        InputError: the file is missing, unreadable, too large (`files.MAX_PIXELS`), not two-dimensional, not integer or
+            has negative labels.
     """
     path = require_file(path)
     readers: dict[str, Callable[[Path], np.ndarray]] = {
-        ".tif": tifffile.imread,
-        ".tiff": tifffile.imread,
-        ".npy": lambda file: np.load(file, allow_pickle=False),
+        ".tif": _read_tiff,
+        ".tiff": _read_tiff,
+        ".npy": _read_npy,
         ".mat": _read_mat_labels,
     }
     try:
@@ -76,7 +77,9 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     path = require_file(path)
     try:
-        pixels = tifffile.imread(path) if path.suffix.lower() in (".tif", ".tiff") else _read_drawing(path)
+        pixels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_drawing(path)
+    except InputError:
+        raise
     except Exception as error:  # each decoder raises its own types for a broken file
         raise InputError(f"{path}: not a readable mask ({error}); replace or remove the file") from error
     if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
@@ -96,6 +99,7 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 def _read_drawing(path: Path) -> np.ndarray:
     with Image.open(path) as opened:
+        check_pixels(path, opened.height, opened.width)
         if opened.mode not in ("P", "PA"):
             return np.asarray(opened)
         # What the palette shows, not its indices.
@@ -129,8 +133,23 @@ def write_label_map(path: str | Path, labels: np.ndarray, mpp: float | None = No
             tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib", software=MARK, **density)
 
 
+def _read_tiff(path: Path) -> np.ndarray:
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        check_pixels(path, *(side for axis, side in zip(series.axes, series.shape, strict=True) if axis != "S"))
+        return series.asarray()
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    # Mapped, so that a header that claims too much costs no memory.
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    check_pixels(path, *mapped.shape)
+    return np.array(mapped)
+
+
 def _read_picture(path: Path) -> np.ndarray:
     with Image.open(path) as opened:
+        check_pixels(path, opened.height, opened.width)
         return np.asarray(opened)  # a palette's indices are its labels
 
 

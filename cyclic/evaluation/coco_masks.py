@@ -113,7 +113,8 @@ def check_number(value: object, what: str, whole: bool = False) -> float:
         BadAnnotation: it is none.
     """
     good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if not good or not math.isfinite(value):  # type: ignore[arg-type]
+    # 2^31: a class has to fit a class map.
+    if not good or not math.isfinite(value) or abs(value) >= 2**31:  # type: ignore[arg-type]
         raise BadAnnotation(f"{what} {value!r}")
     return float(value)  # type: ignore[arg-type]
 

@@ -81,7 +81,7 @@ def _geojson_scores(path: Path, labels: np.ndarray) -> np.ndarray:
         scores = {int(properties["name"]): _score(properties["measurements"]) for properties in features}
         for score in scores.values():
             check_number(score, "score")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: a feature lacks its label or score ({error!r}); export the file again") from error
     present = np.unique(labels[labels > 0]).tolist()
     unscored = [str(label) for label in present if label not in scores]
@@ -105,7 +105,7 @@ def _coco_readers(path: Path) -> dict[str, Callable[[], Nuclei]]:
         names = {image: Path(images[image]["file_name"]).stem for image in images}
         sizes = {image: (int(images[image]["height"]), int(images[image]["width"])) for image in images}
         with_classes = len(content.get("categories", ())) > 1
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         cure = "give a COCO data set (images, annotations, categories), not a bare list of results"
         raise InputError(f"{path}: not COCO's layout ({error!r}); {cure}") from error
     if not images or len(set(names.values())) < len(names):

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from cyclic.config import RunConfig, read_stored, read_stored_strictly
+from cyclic.config import RunConfig, read_stored, read_stored_strictly, read_yaml
 from cyclic.errors import InputError
 from cyclic.files import atomic_path, cure, is_litter, make_folder, remove_unfinished, take_lock, write_json
 from cyclic.retired import modernise
@@ -311,7 +311,7 @@ def _flat(config: object, prefix: str = "") -> dict[str, object]:
 
 def _read_config(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_text())
+        return read_yaml(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: missing or not valid YAML; restore it, or start again with another --out") from error
 
