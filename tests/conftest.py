@@ -14,10 +14,6 @@ from types import SimpleNamespace
 # Before any test module imports Keras, which reads these once.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Workers share the processor: a thread each, also in the processes that their tests start.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
 
 import hypothesis
 import pytest

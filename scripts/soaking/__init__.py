@@ -1,0 +1,1 @@
+"""What `scripts/soak.py` does, a module for each part."""
