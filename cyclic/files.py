@@ -161,6 +161,14 @@ def announce(path: Path) -> None:
     _note(path, PENDING)
 
 
+@contextlib.contextmanager
+def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF whose pages are counted: where they are chained in a circle, tifffile would go round for ever."""
+    with tifffile.TiffFile(path) as tiff:
+        len(tiff.pages)
+        yield tiff
+
+
 def claim(path: Path) -> None:
     """Note beside a file that this program wrote it just now; see `check_outputs`."""
     _note(path, digest(path))

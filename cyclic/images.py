@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from cyclic.errors import InputError
-from cyclic.files import check_pixels, require_file
+from cyclic.files import check_pixels, open_tiff, require_file
 
 # Whole-slide crops are larger than the size Pillow warns about; `check_pixels` looks at every size.
 Image.MAX_IMAGE_PIXELS = None
@@ -145,7 +145,7 @@ def _narrow(grey: np.ndarray, name: str) -> np.ndarray:
 
 def _read_tiff(path: Path) -> np.ndarray:
     """Return the pixels of a TIFF's first series, rows, columns and colours in this order."""
-    with tifffile.TiffFile(path) as tiff:
+    with open_tiff(path) as tiff:
         series, page = tiff.series[0], tiff.series[0].keyframe
         axes = zip(series.axes, series.shape, strict=True)
         check_pixels(path, *(side for axis, side in axes if axis not in COLOUR_AXES))

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclic.errors import InputError
-from cyclic.files import MARK, atomic_path, check_pixels, require_file
+from cyclic.files import MARK, atomic_path, check_pixels, open_tiff, require_file
 
 MAT_LABEL_KEYS = ("inst_map", "instance_map")
 
@@ -134,7 +134,7 @@ def write_label_map(path: str | Path, labels: np.ndarray, mpp: float | None = No
 
 
 def _read_tiff(path: Path) -> np.ndarray:
-    with tifffile.TiffFile(path) as tiff:
+    with open_tiff(path) as tiff:
         series = tiff.series[0]
         check_pixels(path, *(side for axis, side in zip(series.axes, series.shape, strict=True) if axis != "S"))
         return series.asarray()

@@ -9,7 +9,7 @@ from PIL import Image
 from tifffile.tifffile import svs_description_metadata
 
 from cyclic.errors import InputError
-from cyclic.files import require_file
+from cyclic.files import open_tiff, require_file
 
 # What a microscope makes. Files that were never near one say 72, 96 or 300 dpi, which is 350 to 85 µm a pixel.
 SMALLEST, LARGEST = 0.05, 5.0
@@ -86,7 +86,7 @@ def read_resolution(path: str | Path) -> Resolution:
     path = require_file(path)
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
-            with tifffile.TiffFile(path) as tiff:
+            with open_tiff(path) as tiff:
                 sides = _ome(tiff) or _aperio(tiff) or _imagej(tiff) or _tags(tiff)
         else:
             sides = _density(path)
