@@ -53,7 +53,7 @@ def check_labels(labels: np.ndarray, name: str) -> np.ndarray:
     Raises:
         InputError: not two-dimensional, not whole numbers, or negative ones.
     """
-    if labels.ndim > 2:
+    if labels.ndim > 2 and labels.size:
         labels = labels.reshape([side for side in labels.shape if side > 1] or [1, 1])
     if labels.ndim != 2:
         raise InputError(f"{name}: shape {labels.shape}; a label map is H x W, one integer a pixel")

@@ -477,7 +477,7 @@ def test_demo_continues_or_shows_its_run(call, tmp_path, monkeypatch):
         calls.append((resume, until, config.mask_rcnn.steps))
         out.mkdir(exist_ok=True)
         (out / "config.yaml").write_text("")
-        assert len(MonusacDataset(data, "train").ids) > 1
+        assert len(MonusacDataset(data[0], "train").ids) > 1
         return [{"source": "model", "cycle": 1, "aji": 0.5}]
 
     monkeypatch.setattr("cyclic.cycle.loop.train", train)

@@ -233,14 +233,16 @@ def read_events(path: Path) -> list[dict]:
     """Return the lines of a `log.jsonl`; a last line without its end, from a kill or a run at work, is left out.
 
     Raises:
-        InputError: a line is not JSON.
+        InputError: a line is no JSON object with an event.
     """
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    lines = text[: text.rfind("\n") + 1].splitlines()
+    content = path.read_bytes() if path.is_file() else b""
     try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
+        events = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: line is not JSON ({error}); repair or remove the file") from error
+    if not all(isinstance(event, dict) and isinstance(event.get("event"), str) for event in events):
+        raise InputError(f"{path}: a line without its event; repair or remove the file")
+    return events
 
 
 def data_folders(run: Path) -> list[Path]:
