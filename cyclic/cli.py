@@ -25,7 +25,8 @@ import rich.console
 import typer
 
 from cyclic.config import SMALLEST_TILE, RunConfig, load_config, merge_overrides
-from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.answers import answer_settings
+from cyclic.datasets.layouts import open_dataset, open_splits
 from cyclic.datasets.tile_cutting import MAX_COVERAGE_NEGATIVE, MIN_COVERAGE, cut_tiles
 from cyclic.errors import InputError
 from cyclic.files import FULL, cure
@@ -58,8 +59,9 @@ Config = Annotated[
 Data = Annotated[
     list[Path],
     typer.Option(
-        help="Folder with images/ and, where there are any, labels/ and split.json; or a download of MoNuSeg, MoNuSAC, "
-        "CoNSeP or ccRCC as it is. Repeat it to train one model on several. README shows an example.",
+        help="Folder with images/ and, where there are any, labels/ and split.json; or a folder of images alone; or a "
+        "download of MoNuSeg, MoNuSAC, CoNSeP or ccRCC as it is. Repeat it to train one model on several. README shows "
+        "an example.",
         **FOLDER,
     ),
 ]
@@ -112,7 +114,7 @@ def tiles(
     images: Annotated[
         Path,
         typer.Option(
-            help="Folder of the images to cut. Without --labels: folder of tiles to check, which holds positive/ and "
+            help="Folder of the images to cut. Without --out: folder of tiles to check, which holds positive/ and "
             "negative/.",
             **FOLDER,
         ),
@@ -124,7 +126,10 @@ def tiles(
             **FOLDER,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="New folder for the tiles: positive/ and negative/.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for the tiles: positive/ and negative/, or unsorted/ without --labels."),
+    ] = None,
     size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = TILES.size,
     stride: Annotated[int, typer.Option(min=1, help="Distance from tile to tile in pixels.")] = TILES.stride,
     min_coverage: Annotated[
@@ -139,21 +144,25 @@ def tiles(
 ) -> None:
     """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
 
-    Of the labels only yes or no is kept. Train on the tiles with `--set tiles.folder=TILES`; those of val and test
-    images are left out there.
+    Of the labels only yes or no is kept. Without labels the tiles are cut into unsorted/: move each into positive/ or
+    negative/. Train on the tiles with `--set tiles.folder=TILES`; those of val and test images are left out there.
 
     Example: cyclic tiles --images data/images --labels data/labels --out tiles
     """
+    from cyclic.datasets.tile_grid import cut_unsorted
     from cyclic.datasets.tile_sources import ImageLabelPairs, check_tiles
 
-    if labels is None:
-        counts = check_tiles(images)
-    elif out is None:
+    if out is None and labels is not None:
         raise UsageError("Missing option '--out'")
+    if out is None:
+        counts = check_tiles(images)
+    elif labels is None:
+        counts = cut_unsorted(open_dataset(images), out, size, stride, count, seed)
     else:
         pairs = ImageLabelPairs(images, labels)
         counts = cut_tiles(pairs, out, size, stride, min_coverage, max_coverage_negative, balance, seed, count)
-    print(f"{counts.positive} positive and {counts.negative} negative tiles in {images if labels is None else out}")
+    also = f", {counts.unsorted} to sort in unsorted/" if counts.unsorted else ""
+    print(f"{counts.positive} positive and {counts.negative} negative tiles in {out or images}{also}")
 
 
 @app.command()
@@ -192,6 +201,9 @@ def train(
     out: Run,
     config: Config = None,
     set_: Settings = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="File of yes/no answers for tiles of the images, from cyclic label.", **FILE)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -199,6 +211,8 @@ def train(
 
     Example: cyclic train --config configs/monusac_cpu.yaml --data monusac/ --out runs/monusac
     """
+    if answers is not None:
+        set_ = [*answer_settings(answers), *(set_ or ())]
     _run(config, data, out, set_, "train", resume=resume, dry=dry_run)
 
 

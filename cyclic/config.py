@@ -128,6 +128,11 @@ class TilesConfig(_Section):
     folder: str | None = Field(
         None, description="Folder with positive/ and negative/. null cuts tiles from labelled training images."
     )
+    answers: str | None = Field(
+        None,
+        description="File of yes/no answers for tiles of the training images, as cyclic label writes it; "
+        "`cyclic train --answers FILE` sets it, and the size with it.",
+    )
     size: Side = Field(64, description="Side of a tile; set it to the side of your own tiles.")
     stride: Side = Field(48, description="Distance of positive tiles. Negative ones lie four times as dense.")
     count: Annotated[int, Field(ge=4)] | None = Field(
@@ -401,6 +406,10 @@ class RunConfig(_Section):
             (
                 self.supervision != "none" or self.pseudo.recipe != "paper",
                 "supervision none has no activation map: it needs another pseudo.recipe than paper",
+            ),
+            (
+                self.tiles.folder is None or self.tiles.answers is None,
+                "tiles.folder and tiles.answers exclude each other",
             ),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
             (

@@ -88,6 +88,9 @@ POOLED_DEFAULTS: dict[str, dict[str, object]] = {
     "pseudo": {"recipe": "stain"},
 }
 
+# Keys that came later, with the value that runs without them mean.
+LATER: dict[str, object] = {"tiles.answers": None}
+
 
 def modernise(content: dict) -> tuple[dict, list[str], list[str]]:
     """Return settings of any version as settings of this one.

@@ -342,6 +342,31 @@ def test_images_without_labels_option(call, data, tmp_path):
     assert_refused(result, "--out", "cyclic tiles --help")
 
 
+def test_images_without_labels_are_cut_to_be_sorted(call, data, tmp_path):
+    options = ("tiles", "--images", data / "images", "--out", tmp_path, "--size", 32, "--count", 5)
+    expected = f"0 positive and 0 negative tiles in {tmp_path}, 5 to sort in unsorted/\n"
+    assert call(*options) == call(*options) == (0, expected, "")
+    refused = call("tiles", "--images", tmp_path)
+    assert_refused(refused, "no positive/ and negative/ in it; move the 5 tiles of unsorted/")
+    for kind, path in zip(("positive", "negative"), list((tmp_path / "unsorted").iterdir()), strict=False):
+        (tmp_path / kind).mkdir()
+        path.rename(tmp_path / kind / path.name)
+    expected = f"1 positive and 1 negative tiles in {tmp_path}, 3 to sort in unsorted/\n"
+    assert call("tiles", "--images", tmp_path) == (0, expected, "")
+
+
+def test_answers_say_how_large_a_tile_is(call, data, monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr("cyclic.cycle.loop.train", lambda config, *_, **__: ran.append(config) or [])
+    path = tmp_path / "answers.csv"
+    path.write_text("image,y,x,size,answer,time,who\nimage_0,0,0,48,yes,t,me\n")
+    assert call("train", "--data", data, "--out", tmp_path / "run", "--answers", path)[0] == 0
+    assert (ran[0].tiles.answers, ran[0].tiles.size) == (str(path), 48)
+    other = ("--set", f"tiles.folder={tmp_path}")
+    refused = call("train", "--data", data, "--out", tmp_path / "run", "--answers", path, *other)
+    assert_refused(refused, "tiles.folder and tiles.answers exclude each other")
+
+
 def test_truncated_image_in_training(call, data, tmp_path):
     for name in ("image_0", "image_1"):
         content = (data / f"images/{name}.png").read_bytes()

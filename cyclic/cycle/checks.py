@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.cycle.context import Context, Inputs
+from cyclic.datasets.answers import read_answers, training_answers
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_folder import check_size, count_placed, load_tiles, tiles_of
 from cyclic.errors import InputError
-from cyclic.files import digest, is_litter, read_json, write_json
+from cyclic.files import digest, is_litter, read_json, require_file, write_json
 from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
 from cyclic.mrcnn.weights.h5 import read_attributes
@@ -20,18 +21,18 @@ from cyclic.resolution import read_resolution, same
 from cyclic.runs.directory import RunDirectory
 
 NAMED = 3
-# The names in `data.json` of the tiles that a user gives, and of the labels.
-TILES, LABELS = "tiles", "labels"
+# The names in `data.json` of the tiles, or the file of answers, that a user gives, and of the labels.
+TILES, ANSWERS, LABELS = "tiles", "answers", "labels"
 # What messages call a file of the splits and of these.
-KINDS = {TILES: "tile", LABELS: "label map"}
+KINDS = {TILES: "tile", ANSWERS: "file", LABELS: "label map"}
 
 
 def check_inputs(inputs: Inputs) -> None:
     """Look for what would stop a new run in its first stages, before its folder is made.
 
     Raises:
-        InputError: no weights or tiles where the settings say, tiles of another size than they say, no labels to cut
-            tiles from or to train on, or an image smaller than a tile.
+        InputError: no weights, tiles or answers where the settings say, tiles of another size than they say, no labels
+            to cut tiles from or to train on, or an image smaller than a tile.
     """
     config, train = inputs.config, inputs.train
     if config.backbone.weights:
@@ -42,6 +43,9 @@ def check_inputs(inputs: Inputs) -> None:
         return
     if config.supervision == "image" and config.tiles.folder:
         check_size(given_tiles(inputs), config.tiles.size)
+        return
+    if config.supervision == "image" and config.tiles.answers:
+        training_answers(config.tiles.answers, train, config.tiles.size)
         return
     if config.start:
         return
@@ -58,8 +62,11 @@ def _labels_missing(supervision: str, without: list[str], names: list[str]) -> s
     if supervision == "instance":
         return f"not every training image has labels; add them or choose another supervision: {_name(without)}"
     if len(without) == len(names):
-        return "no labels to cut tiles from; set tiles.folder to a folder with positive/ and negative/"
-    return f"not every training image has labels; add them or set tiles.folder: {_name(without)}"
+        return (
+            "no labels to cut tiles from; set tiles.folder to a folder with positive/ and negative/, or give --answers "
+            "FILE from cyclic label"
+        )
+    return f"not every training image has labels; add them or set tiles.folder, or give --answers: {_name(without)}"
 
 
 def given_tiles(inputs: Inputs) -> list[Path]:
@@ -77,8 +84,23 @@ def given_tiles(inputs: Inputs) -> list[Path]:
         raise InputError(f"tiles.folder = {folder}: {error}") from error
 
 
+def given_answers(inputs: Inputs) -> Path | None:
+    """Return the file of answers of a run that learns from one.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    answers = inputs.config.tiles.answers
+    return require_file(answers) if inputs.config.supervision == "image" and answers else None
+
+
 def check_same_data(
-    path: Path, data: str, train: NucleiDataset, val: NucleiDataset | None, tiles: Sequence[Path] = ()
+    path: Path,
+    data: str,
+    train: NucleiDataset,
+    val: NucleiDataset | None,
+    tiles: Sequence[Path] = (),
+    answers: Path | None = None,
 ) -> None:
     """Remember which images and labels a run was given, or compare them with those that it was given before.
 
@@ -87,10 +109,11 @@ def check_same_data(
         data: folder of the data set, or of several, for messages.
         train, val: its images.
         tiles: the tiles that a user gives.
+        answers: the file of answers that a user gives.
 
     Raises:
-        InputError: an image, label map or tile was added, taken out, changed, or moved to another split; or `path` is
-            broken.
+        InputError: an image, label map or tile was added, taken out, changed, or moved to another split; the answers
+            are others; or `path` is broken.
     """
     now = _images(train, val)
     labels = {
@@ -104,6 +127,8 @@ def check_same_data(
         now[LABELS] = labels
     if tiles:
         now[TILES] = {f"{tile.parent.name}/{tile.name}": digest(tile) for tile in tiles}
+    if answers is not None:
+        now[ANSWERS] = {answers.name: digest(answers)}
     if not path.is_file():
         write_json(path, now)
         return
@@ -187,6 +212,8 @@ def warn_of_unused_labels(context: Context) -> None:
     without = [name for name in context.val_ids if name not in scored]
     if scored and without:
         warnings.warn(f"{context.data}: {_name(without)} of val have no labels and are not scored", stacklevel=2)
+    if context.config.supervision == "image" and context.config.tiles.answers:
+        _warn_of_unused_answers(context, context.config.tiles.answers)
     if context.config.supervision == "image" and context.config.tiles.folder:
         _warn_of_held_tiles(context)
         if context.config.trusts_negative_tiles:
@@ -226,6 +253,16 @@ def _warn_of_held_tiles(context: Context) -> None:
     if held:
         warnings.warn(
             f"{context.tiles}: {sum(held.values())} tiles are of val or test and do not train: {_name([*held])}",
+            stacklevel=3,
+        )
+
+
+def _warn_of_unused_answers(context: Context, path: str) -> None:
+    others = [line.tile.image_id for line in read_answers(path) if line.tile.image_id not in context.train.ids]
+    if others:
+        warnings.warn(
+            f"{path}: {len(others)} answers are not for training images of {context.data} and do not train: "
+            f"{_name(sorted(set(others)))}",
             stacklevel=3,
         )
 

@@ -65,6 +65,11 @@ class Inputs:
         return self.val.ids if self.val else []
 
     @property
+    def shown_ids(self) -> list[str]:
+        """Ids of the images that the last model is shown on: the val images, or without any the training images."""
+        return self.val_ids or self.train.ids
+
+    @property
     def held_ids(self) -> set[str]:
         """Ids of the val and test images: no tile of theirs may train."""
         return {name for split, names in self.train.splits.items() if split != "train" for name in names}

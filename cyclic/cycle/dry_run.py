@@ -123,7 +123,7 @@ def _detection(inputs: Inputs) -> dict:
     def windows(names: Iterable[str]) -> int:
         return sum(len(cover_with_windows(*inputs.size(name), settings.tile, settings.overlap)) for name in names)
 
-    units = (len(_rounds(inputs)) - 1) * windows(inputs.images) + windows(inputs.val_ids)
+    units = (len(_rounds(inputs)) - 1) * windows(inputs.images) + windows(inputs.shown_ids)
     return _row("detection, tile", crop, labels.shape, _parameters(model.network), seconds, units)
 
 

@@ -12,13 +12,25 @@ from cyclic.cycle.checks import (
     check_inputs,
     check_run_tiles,
     check_same_data,
+    given_answers,
     given_tiles,
     warn_of_lost_data,
     warn_of_resolution,
     warn_of_unused_labels,
 )
 from cyclic.cycle.context import Context, Inputs
-from cyclic.cycle.stages import classifier, detections, finish, maps, mask_rcnn, pseudo_masks, scores, start, tiles
+from cyclic.cycle.stages import (
+    agreement,
+    classifier,
+    detections,
+    finish,
+    maps,
+    mask_rcnn,
+    pseudo_masks,
+    scores,
+    start,
+    tiles,
+)
 from cyclic.datasets.layouts import folders, open_splits
 from cyclic.runs.board import Board
 from cyclic.runs.directory import LAST_STAGE, RunDirectory
@@ -32,7 +44,7 @@ SHOWN = 2
 PARTS = {
     "classifier": ("tiles", "baseline", "classifier"),
     "pseudo-masks": ("maps", "map_scores", "pseudo", "pseudo_scores"),
-    "mask-rcnn": ("train", "detect", "scores", LAST_STAGE),
+    "mask-rcnn": ("train", "detect", "scores", "agreement", LAST_STAGE),
 }
 
 
@@ -92,7 +104,8 @@ def train(
     inputs, known = Inputs(config, named, train_set, val_set), RunPaths(Path(out)).data
     if not resume:
         check_inputs(inputs)
-    check_data = partial(check_same_data, known, named, train_set, val_set, given_tiles(inputs))
+    given = given_tiles(inputs), given_answers(inputs)
+    check_data = partial(check_same_data, known, named, train_set, val_set, *given)
     # What a run was given is compared before a line of it is written.
     if resume and known.is_file():
         check_data()
@@ -165,6 +178,8 @@ def plan(context: Context) -> Iterator[Stage]:
             yield stage(f"{there}/detect", detections.make, pictures.show_detections, cycle, round_, writes=found)
             if context.scored_ids:
                 yield stage(f"{there}/scores", scores.score_model, pictures.show_scores, cycle, round_)
+        if not context.scored_ids:
+            yield stage(f"{here}/agreement", agreement.score_cycle, None, cycle)
     yield stage(LAST_STAGE, finish.finish, None, writes=[paths.best, paths.overlays])
 
 

@@ -7,6 +7,7 @@ from cyclic.datasets.aperio import AperioDataset
 from cyclic.datasets.ccrcc import CcrccDataset
 from cyclic.datasets.consep import ConsepDataset
 from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.image_folder import ImageFolderDataset
 from cyclic.datasets.joined import JoinedDataset, name_sets
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.split_folders import FOLDERS, SplitFoldersDataset
@@ -19,7 +20,7 @@ def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
     Args:
         root: `images/` or `stage1_train/` in it: `MonusacDataset`; `Train/Images/` or the like: `CcrccDataset` or
             `ConsepDataset`, as the variables of the label files say; `Tissue Images/` or
-            `MoNuSAC_images_and_annotations/`: `AperioDataset`.
+            `MoNuSAC_images_and_annotations/`: `AperioDataset`; images in it and none of these: `ImageFolderDataset`.
         split: "train", "val", "test", or None for every image.
 
     Raises:
@@ -30,7 +31,10 @@ def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
         kinds: tuple[type[SplitFoldersDataset], ...] = (CcrccDataset, ConsepDataset)
         # Without labels the two are alike.
         return next((kind for kind in kinds if kind.holds(root)), SplitFoldersDataset)(root, split)
-    return AperioDataset(root, split) if AperioDataset.holds(root) else MonusacDataset(root, split)
+    if AperioDataset.holds(root):
+        return AperioDataset(root, split)
+    is_plain = ImageFolderDataset.holds(root) and not MonusacDataset.holds(root)
+    return ImageFolderDataset(root, split) if is_plain else MonusacDataset(root, split)
 
 
 def open_splits(data: str | Path | Sequence[str | Path]) -> tuple[NucleiDataset, NucleiDataset | None]:

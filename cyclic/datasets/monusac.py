@@ -24,22 +24,33 @@ class MonusacDataset(NucleiDataset):
         split: "train", "val", "test", or None for every image.
     """
 
+    @staticmethod
+    def holds(root: Path) -> bool:
+        """Whether one of the two layouts is there."""
+        return (root / "images").is_dir() or bool(_image_folders(root))
+
     def find_files(self) -> tuple[dict[str, Path], dict[str, Path]]:
         if (self.root / "images").is_dir():
             labels = self.root / LABELS
             masks = mask_folders(self.root / INSTANCE_MASKS)
             return image_files(self.root / "images"), label_files(labels) if labels.is_dir() else masks
-        stage = self.root / "stage1_train"
-        stage = stage if stage.is_dir() else self.root
-        folders = [path for path in sorted(stage.iterdir()) if not is_litter(path) and (path / "images").is_dir()]
+        folders = _image_folders(self.root)
         if not folders:
-            layouts = "no images/ and no stage1_train/<id>/images/, nor Train/Images/"
+            layouts = "no image in it, no images/ and no stage1_train/<id>/images/, nor Train/Images/"
             raise InputError(f"{self.root}: {layouts}; give the data set's folder")
         masks = {folder.name: folder / "masks" for folder in folders if (folder / "masks").is_dir()}
         return {folder.name: _find_only_image(folder / "images") for folder in folders}, masks
 
     def read_labels(self, source: Path, shape: tuple[int, int]) -> np.ndarray:
         return merge_masks(source, shape) if source.is_dir() else super().read_labels(source, shape)
+
+
+def _image_folders(root: Path) -> list[Path]:
+    """Return the folders, one for each image, of Matterport's layout; none where it is not there."""
+    stage = root / "stage1_train" if (root / "stage1_train").is_dir() else root
+    if not stage.is_dir():
+        return []
+    return [path for path in sorted(stage.iterdir()) if not is_litter(path) and (path / "images").is_dir()]
 
 
 def _find_only_image(folder: Path) -> Path:

@@ -4,54 +4,26 @@
 so, and yes (folder `positive/`) or no (`negative/`) is all that leaves it.
 """
 
-import json
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from cyclic.datasets.tile_folder import CLASSES, tile_name
+from cyclic.datasets.tile_folder import CLASSES
+from cyclic.datasets.tile_writing import Images, Tile, TileCounts, count_files, find_cut, other_tiles, write_tiles
 from cyclic.errors import InputError
-from cyclic.files import read_json, write_json
 from cyclic.tiling import flush_starts
 
 # A tile is positive from this share of nucleus pixels on, and negative up to that one.
 MIN_COVERAGE, MAX_COVERAGE_NEGATIVE = 0.1, 0.0
-RECORD, PARTIAL = "tiles.json", ".partial"
 
 
-class LabelledImages(Protocol):
+class LabelledImages(Images, Protocol):
     """Images and their label maps, read one at a time, such as `NucleiDataset` and `ImageLabelPairs`."""
-
-    ids: list[str]
-
-    def image(self, image_id: str, /) -> np.ndarray:
-        """Return the image, `[H, W, 3]` uint8."""
 
     def label_map(self, image_id: str, /) -> np.ndarray:
         """Return its instances, `[H, W]` integer, 0 background."""
-
-
-@dataclass(frozen=True)
-class TileCounts:
-    """Number of tiles in each folder, and whether an earlier run had already cut them."""
-
-    positive: int
-    negative: int
-    reused: bool = False
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """Where a tile lies: the image's id and the tile's top-left corner."""
-
-    image_id: str
-    y: int
-    x: int
 
 
 def cut_tiles(
@@ -102,10 +74,12 @@ def cut_tiles(
         "count": count,
         "images": list(dataset.ids),
     }
-    earlier = _find_earlier_counts(out, settings)
+    earlier = find_cut(out, CLASSES, settings)
     if earlier is not None:
-        return earlier
-    tiles: dict[str, list[_Tile]] = {name: [] for name in CLASSES}
+        if earlier != count_files(out, CLASSES):
+            raise other_tiles(out)
+        return TileCounts(earlier["positive"], earlier["negative"], reused=True)
+    tiles: dict[str, list[Tile]] = {name: [] for name in CLASSES}
     for image_id in dataset.ids:
         nuclei = dataset.label_map(image_id) > 0
         if min(nuclei.shape) < size:
@@ -113,7 +87,7 @@ def cut_tiles(
         for name, step in (("negative", negative_stride(stride)), ("positive", stride)):
             corners, coverage = tile_coverage(nuclei, size, step)
             wanted = coverage >= min_coverage if name == "positive" else coverage <= max_coverage_negative
-            tiles[name] += [_Tile(image_id, int(y), int(x)) for y, x in corners[wanted]]
+            tiles[name] += [Tile(image_id, int(y), int(x)) for y, x in corners[wanted]]
     _check_both_classes(tiles)
     rng = np.random.default_rng(seed)
     if balance:
@@ -121,7 +95,7 @@ def cut_tiles(
     if count is not None:
         tiles = _choose(tiles, count, rng)
     counts = {name: len(members) for name, members in tiles.items()}
-    _write_tiles(dataset, tiles, out, size, {"settings": settings, "counts": counts})
+    write_tiles(dataset, tiles, out, size, {"settings": settings, "counts": counts})
     return TileCounts(counts["positive"], counts["negative"])
 
 
@@ -140,26 +114,7 @@ def tile_coverage(nuclei: np.ndarray, size: int, stride: int) -> tuple[np.ndarra
     return corners, inside.ravel() / size**2
 
 
-def _find_earlier_counts(out: Path, settings: dict) -> TileCounts | None:
-    """Return the counts of an earlier run with the same settings, or None where `out` has no tiles."""
-    record = out / RECORD
-    if record.is_file():
-        counts = {name: len(list((out / name).glob("*.png"))) for name in CLASSES}
-        earlier = read_json(record)
-        if isinstance(earlier.get("settings"), dict):
-            earlier["settings"].setdefault("count", None)  # a key that earlier versions did not have
-        if earlier == {"settings": json.loads(json.dumps(settings)), "counts": counts}:
-            return TileCounts(counts["positive"], counts["negative"], reused=True)
-        raise InputError(f"{record}: tiles of other images or settings; remove the folder or choose another one")
-    if (out / PARTIAL).is_dir():  # a cut that was killed: whatever it had moved is cut again
-        for name in CLASSES:
-            shutil.rmtree(out / name, ignore_errors=True)
-    if any((out / name).is_dir() and any((out / name).iterdir()) for name in CLASSES):
-        raise InputError(f"{out}: tiles without tiles.json; remove positive/ and negative/ or choose another folder")
-    return None
-
-
-def _check_both_classes(tiles: dict[str, list[_Tile]]) -> None:
+def _check_both_classes(tiles: dict[str, list[Tile]]) -> None:
     cures = {
         "negative": "use a smaller size or stride, or a larger max_coverage_negative",
         "positive": "use a smaller min_coverage or stride, or check that the label maps hold nuclei",
@@ -169,14 +124,14 @@ def _check_both_classes(tiles: dict[str, list[_Tile]]) -> None:
             raise InputError(f"tiles: no {name} tile in these images, and a classifier needs both classes; {cure}")
 
 
-def _balance(tiles: dict[str, list[_Tile]], rng: np.random.Generator) -> dict[str, list[_Tile]]:
+def _balance(tiles: dict[str, list[Tile]], rng: np.random.Generator) -> dict[str, list[Tile]]:
     """Return as many tiles of one class as of the other, in their order."""
     fewest = min(map(len, tiles.values()))
     chosen = {name: np.sort(rng.choice(len(members), fewest, replace=False)) for name, members in tiles.items()}
     return {name: [tiles[name][index] for index in indices] for name, indices in chosen.items()}
 
 
-def _choose(tiles: dict[str, list[_Tile]], count: int, rng: np.random.Generator) -> dict[str, list[_Tile]]:
+def _choose(tiles: dict[str, list[Tile]], count: int, rng: np.random.Generator) -> dict[str, list[Tile]]:
     """Return at most `count` of all tiles, of each class its share, in their order."""
     total = sum(map(len, tiles.values()))
     chosen = {}
@@ -184,30 +139,3 @@ def _choose(tiles: dict[str, list[_Tile]], count: int, rng: np.random.Generator)
         kept = min(len(members), max(1, round(count * len(members) / total)))
         chosen[name] = [members[index] for index in np.sort(rng.choice(len(members), kept, replace=False))]
     return chosen
-
-
-def _write_tiles(dataset: LabelledImages, tiles: dict[str, list[_Tile]], out: Path, size: int, record: dict) -> None:
-    """Write the tiles into `out/.partial` and move them when all are there, `tiles.json` last.
-
-    As long as `.partial` exists without `tiles.json`, the cut was killed.
-    """
-    partial_folder = out / PARTIAL
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    try:
-        for name in CLASSES:
-            (partial_folder / name).mkdir(parents=True)
-        for image_id in dataset.ids:
-            chosen = [(name, tile) for name in CLASSES for tile in tiles[name] if tile.image_id == image_id]
-            if not chosen:
-                continue
-            image = dataset.image(image_id)
-            for name, tile in chosen:
-                pixels = Image.fromarray(np.ascontiguousarray(image[tile.y : tile.y + size, tile.x : tile.x + size]))
-                path = partial_folder / name / f"{tile_name(image_id, tile.y, tile.x)}.png"
-                pixels.save(path, compress_level=1)
-        for name in CLASSES:
-            (partial_folder / name).replace(out / name)
-        write_json(out / RECORD, record)
-        partial_folder.rmdir()
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from error

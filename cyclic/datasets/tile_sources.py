@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.datasets.tile_cutting import TileCounts
 from cyclic.datasets.tile_folder import CLASSES, load_tiles, read_tiles
+from cyclic.datasets.tile_grid import UNSORTED
+from cyclic.datasets.tile_writing import TileCounts, count_files
 from cyclic.errors import InputError
 from cyclic.files import image_files, label_files
 from cyclic.images import read_image
@@ -51,15 +52,19 @@ class ImageLabelPairs:
 
 
 def check_tiles(folder: str | Path) -> TileCounts:
-    """Count the tiles in `folder/positive` and `folder/negative`, and read each of them.
+    """Count the tiles in `folder/positive` and `folder/negative`, and read each of them; count those in `unsorted` too.
 
     Raises:
         InputError: no tiles of one class, an unreadable tile, or tiles of different sizes.
     """
     folder = Path(folder)
+    unsorted = count_files(folder, [UNSORTED])[UNSORTED]
     if not any((folder / name).is_dir() for name in CLASSES):
-        raise InputError(f"{folder}: no positive/ and negative/ in it; give --labels to cut tiles from these images")
+        cure = "give --out to cut tiles from these images, with --labels to sort them by label maps"
+        if unsorted:
+            cure = f"move the {unsorted} tiles of {UNSORTED}/ into two folders of these names"
+        raise InputError(f"{folder}: no positive/ and negative/ in it; {cure}")
     tiles = load_tiles(folder)
     read_tiles(tiles.paths)
     positive = int(tiles.labels.sum())
-    return TileCounts(positive, len(tiles.labels) - positive)
+    return TileCounts(positive, len(tiles.labels) - positive, unsorted=unsorted)

@@ -17,6 +17,8 @@ HEADINGS = {
     "split": "Split",
     "comparison": "Comparison",
     "metric": "Metric",
+    "tile_accuracy": "Tiles right",
+    "correlation": "Correlation",
     "auc": "AUC",
     "aji": "AJI",
     "aji_plus": "AJI+",

@@ -37,7 +37,13 @@ SOURCES = {
     "map": "Activation map",
     "pseudo_masks": "Pseudo masks",
     "model": "Mask R-CNN",
+    "held_out_tiles": "Held-out tiles",
+    "map_stability": "Map against that of the cycle before",
+    "agreement": "Nuclei against those of the round before",
 }
+# Sources of rows that compare a run with itself, for want of labels.
+SELF = ("held_out_tiles", "map_stability", "agreement")
+
 STAGES = {
     "tiles": "tiles",
     "baseline": "no-label baseline",
@@ -49,6 +55,7 @@ STAGES = {
     "train": "training",
     "detect": "detection",
     "scores": "scoring",
+    "agreement": "comparison without labels",
     "finish": "weights and overlays",
 }
 
@@ -129,6 +136,7 @@ def write_report(
         rows=rows,
         columns=[name for name in HEADINGS if name not in ROW_HEAD and any(name in row for row in rows)],
         headings=HEADINGS,
+        unlabelled=any(row["source"] in SELF for row in rows),
         best=_best_scores(rows),
         source=_source_name,
         score_charts=score_charts(rows),
@@ -235,7 +243,7 @@ def _stage_name(key: str) -> str:
 
 def _source_name(row: dict) -> str:
     name = SOURCES.get(row["source"], row["source"])
-    return f"{name}, {network_name(row['round'])}" if row["source"] == "model" else name
+    return f"{name}, {network_name(row['round'])}" if row["source"] in ("model", "agreement") else name
 
 
 def _headline(rows: list[dict]) -> list[dict]:

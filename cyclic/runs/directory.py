@@ -24,7 +24,7 @@ import yaml
 from cyclic.config import RunConfig, read_stored, read_stored_strictly, read_yaml
 from cyclic.errors import InputError
 from cyclic.files import atomic_path, cure, is_litter, make_folder, remove_unfinished, take_lock, write_json
-from cyclic.retired import modernise
+from cyclic.retired import LATER, modernise
 from cyclic.runs.paths import RunPaths
 from cyclic.runs.state import SCORING, State, damage, digests, name_faults, read_metrics, read_state, row_identity
 
@@ -320,9 +320,10 @@ def _read_config(path: Path) -> object:
 
 def _check_same_config(path: Path, config: dict) -> object:
     """Compare a configuration with the run's in all but the number of cycles, and return that of the run."""
-    before = _flat(_translated(_read_config(path), path))
     # Through YAML too, so that a tuple equals the list it was written as.
     now = _flat(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))
+    later = {key: value for key, value in LATER.items() if key in now}
+    before = later | _flat(_translated(_read_config(path), path))
     missing = object()
     for key in [*now, *before]:
         old, new = before.get(key, missing), now.get(key, missing)

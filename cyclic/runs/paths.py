@@ -150,11 +150,11 @@ class RunPaths:
 
     @property
     def overlays(self) -> Path:
-        """Folder of the pictures of the val images."""
+        """Folder of the pictures of the images that the last model is shown on."""
         return self.root / "overlays"
 
     def overlay(self, image_id: str) -> Path:
-        """Picture of a val image: tissue, prediction and, with labels, errors."""
+        """Picture of an image: tissue, prediction and, with labels, errors."""
         return self.overlays / f"{image_id}.png"
 
     def cycle(self, number: int) -> CyclePaths:

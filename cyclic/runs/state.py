@@ -16,7 +16,7 @@ from cyclic.runs.paths import RunPaths
 # The fields that tell one row of scores from another; that of a map belongs to no round.
 ROW_IDENTITY, NEEDED = ("source", "cycle", "round", "split"), ("source", "cycle", "split")
 # Last parts of the stages whose result is a row of scores.
-SCORING = ("baseline", "map_scores", "pseudo_scores", "scores")
+SCORING = ("baseline", "map_scores", "pseudo_scores", "scores", "agreement")
 CURE = "restore it, or start again with another --out"
 # This many damaged files of a stage are named.
 NAMED = 3

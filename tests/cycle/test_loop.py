@@ -31,6 +31,7 @@ from cyclic.label_maps import read_label_map
 from cyclic.pseudo.candidates import find_candidates
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.pseudo.select import pseudo_masks_of_one_image
+from cyclic.report.html import write_report
 from cyclic.runs.directory import data_folders
 from cyclic.stain import hematoxylin_map
 
@@ -436,9 +437,51 @@ def test_with_tiles_given_and_unlabelled_val_no_label_is_read(data, tmp_path, wa
     watch.reads.clear()
     monkeypatch.setattr(MonusacDataset, "has_labels", lambda *_: False)
     given = settings(f"tiles.folder={tmp_path / 'first/tiles'}")
-    assert loop.train(given, data, tmp_path / "run") == []
+    rows = loop.train(given, data, tmp_path / "run")
+    assert {row["source"] for row in rows} == {"held_out_tiles", "map_stability", "agreement"}
     assert watch.reads == set() and (tmp_path / "run/best.weights.h5").is_file()
     assert (tmp_path / "run/overlays/val_000.png").is_file()
+
+
+@pytest.fixture
+def answers(data, tmp_path):
+    """A file with the answers for some tiles of the data set `data`."""
+    lines = [("train_000", 0, 0, "yes"), ("train_000", 40, 8, "no"), ("train_001", 9, 90, "yes"),
+             ("train_001", 120, 120, "no"), ("train_001", 0, 60, "skip"), ("val_000", 0, 0, "yes")]  # fmt: skip
+    path = tmp_path / "answers.csv"
+    text = "".join(f"{image},{y},{x},32,{word},2025-01-01,me\n" for image, y, x, word in lines)
+    path.write_text("image,y,x,size,answer,time,who\n" + text)
+    return path
+
+
+def test_answers_train_a_plain_folder_of_images(data, tmp_path, watch, answers):
+    images, run = tmp_path / "plain", tmp_path / "run"
+    images.mkdir()
+    for path in (data / "images").glob("train_*"):
+        shutil.copy(path, images / path.name)
+    given = settings(f"tiles.answers={answers}")
+    with pytest.warns(UserWarning, match=r"1 answers are not for training images of .*: 1 images \(val_000\)"):
+        rows = loop.train(given, images, run)
+    assert watch.reads == set() and len(list((run / "tiles/positive").iterdir())) == 2
+    assert {row["source"] for row in rows} == {"held_out_tiles", "map_stability", "agreement"}
+    # Without val images the last model is shown on those that it learnt from.
+    assert {path.name for path in (run / "overlays").iterdir()} == {"train_000.png", "train_001.png"}
+    assert (run / "cycle_2/round_1/predictions/train_001.tif").is_file()
+    page = write_report(run, images).read_text()
+    assert "no instance labels to score with" in page and "Cycle 2: prediction" in page
+
+
+def test_a_run_goes_on_only_with_the_answers_that_it_began_with(data, tmp_path, watch, answers):
+    given, run = settings(f"tiles.answers={answers}"), tmp_path / "run"
+    with pytest.warns(UserWarning, match="1 answers are not for training images"):
+        loop.train(given, data, run, until="classifier")
+    with answers.open("a") as file:
+        file.write("train_000,64,64,32,no,2025-01-01,me\n")
+    with pytest.raises(InputError, match="file answers.csv is another one than when the run began"):
+        loop.train(given, data, run, resume=True)
+    answers.unlink()
+    with pytest.raises(InputError, match="answers.csv: no such file"):
+        loop.train(given, data, run, resume=True)
 
 
 def test_labels_decide_nothing_but_tiles(data, tmp_path, watch, monkeypatch):
@@ -791,9 +834,8 @@ NO_LABELS = ("supervision=none",)
 def test_without_labels_there_is_no_classifier(data, tmp_path, watch, monkeypatch):
     monkeypatch.setattr(MonusacDataset, "has_labels", lambda *_: False)
     loop.train(settings(*NO_LABELS), data, tmp_path / "run")
-    assert watch.ran == [
-        stage for stage in STAGES if not stage.endswith(("tiles", "classifier", "maps", "scores", "baseline"))
-    ]
+    without = [stage for stage in STAGES if not stage.endswith(("tiles", "classifier", "maps", "scores", "baseline"))]
+    assert [stage for stage in watch.ran if not stage.endswith("agreement")] == without
     assert watch.reads == set() and values(tmp_path / "run", "cycle_2/model.weights.h5")["mask_rcnn"] == 4
 
 

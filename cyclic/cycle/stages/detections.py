@@ -19,11 +19,11 @@ def make(context: Context, cycle: int, round_: int) -> None:
     """Detect nuclei in the images; before another student, let those of the training images join its pseudo masks.
 
     Predictions are what the classifier's verdict leaves of the sure detections; all of them may join. After the last
-    round of all, only the val images are detected.
+    round of all, only the val images are detected; where there are none, the training images, for people to look at.
     """
     config, here = context.config, context.round(cycle, round_)
     last = round_ == config.rounds.students
-    names = context.val_ids if last and cycle == config.cycles else list(context.images)
+    names = context.shown_ids if last and cycle == config.cycles else list(context.images)
     for name in _detect(context, cycle, round_, names):
         if not last and name in context.train.ids:
             image = context.images[name]

@@ -1,4 +1,4 @@
-"""The end of a run: the finished weights, and pictures of the val images."""
+"""The end of a run: the finished weights, and pictures of the val images, or without any of the training images."""
 
 from cyclic.cycle.context import Context
 from cyclic.draw.overlays import PRINT_DPI, contour_overlay, enlarge, error_overlay, print_upscale, side_by_side
@@ -10,12 +10,12 @@ from cyclic.networks import write_finished
 
 
 def finish(context: Context) -> None:
-    """Keep the last model as `best.weights.h5` (selection: last) and draw the overlays of the val images."""
+    """Keep the last model as `best.weights.h5` (selection: last) and draw the overlays of the images shown."""
     cycles = context.config.cycles
     last = context.cycle(cycles)
     context.models.load(last.weights)  # a broken file is named, and never called the best
     write_finished(context.paths.best, last.weights, last.classifier if context.config.supervision == "image" else None)
-    for name in context.val_ids:
+    for name in context.shown_ids:
         labels, image = read_label_map(context.last_round(cycles).prediction(name)), context.images[name]
         scale = print_upscale(image)
         pictures = [("image", enlarge(image, scale)), ("prediction", contour_overlay(image, labels, scale))]

@@ -1,0 +1,170 @@
+"""Answers of a person for tiles, as CSV: a line for each answer, appended in order.
+
+    image,y,x,size,answer,time,who
+    slide_a,96,480,64,yes,2025-03-01T09:12:44+00:00,anna
+
+`image` is the image's file name without suffix; `y`, `x` is the tile's top left corner and `size` its side, in pixels.
+`answer` is yes (shows a nucleus), no, skip, or undo, which takes the tile's last line back. The last line of a tile
+counts. `time` is when the answer was given, `who` gave it.
+"""
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.tile_writing import Tile
+from cyclic.errors import InputError
+from cyclic.files import require_file
+from cyclic.images import read_shape
+
+COLUMNS = ("image", "y", "x", "size", "answer", "time", "who")
+YES, NO, SKIP, UNDO = "yes", "no", "skip", "undo"
+FORMAT = f"a CSV file with the columns {','.join(COLUMNS)} is needed, as cyclic label writes it"
+# A person's answers train from this many of each kind on: one of each is held out.
+LEAST = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line.
+
+    Attributes:
+        tile: where the tile lies.
+        size: its side in px.
+        answer: "yes", "no", "skip" or "undo".
+        time: ISO 8601.
+        who: name of the person.
+    """
+
+    tile: Tile
+    size: int
+    answer: str
+    time: str
+    who: str
+
+    def line(self) -> str:
+        """Return the answer as a line of CSV, with its end."""
+        text = io.StringIO()
+        where = (self.tile.image_id, self.tile.y, self.tile.x, self.size)
+        csv.writer(text, lineterminator="\n").writerow([*where, self.answer, self.time, self.who])
+        return text.getvalue()
+
+
+def read_answers(path: str | Path) -> list[Answer]:
+    """Return the answers of a file that count, one a tile, in the order in which they were given.
+
+    Raises:
+        InputError: no such file, not a file of answers, a line that is none, or tiles of two sizes.
+    """
+    return effective(read_lines(path))
+
+
+def read_lines(path: str | Path) -> list[Answer]:
+    """Return every line of a file of answers, also those that were taken back.
+
+    A last line that a kill has torn is left out, with a warning.
+
+    Raises:
+        InputError: see `read_answers`.
+    """
+    path = require_file(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file ({error}); {FORMAT}") from error
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise InputError(f"{path}: no file of answers; {FORMAT}")
+    lines = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        try:
+            lines.append(_parse(row))
+        except ValueError as error:
+            if number == len(rows) and not text.endswith("\n"):
+                warnings.warn(f"{path}: line {number} is not complete and does not count", stacklevel=2)
+                break
+            raise InputError(f"{path}: line {number}: {error}; correct or remove the line") from error
+    sizes = sorted({line.size for line in lines})
+    if len(sizes) > 1:
+        raise InputError(f"{path}: answers for tiles of {sizes[0]} and of {sizes[1]} pixels; keep one size in a file")
+    return lines
+
+
+def _parse(row: list[str]) -> Answer:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{len(row)} fields instead of {len(COLUMNS)}")
+    image, y, x, size, answer, time, who = row
+    if answer not in (YES, NO, SKIP, UNDO):
+        raise ValueError(f"answer {answer!r} is none of yes, no, skip, undo")
+    if not image or not (y.isascii() and x.isascii() and size.isascii()):
+        raise ValueError("no image, or a place that is no number")
+    if not (y.isdigit() and x.isdigit() and size.isdigit() and int(size)):
+        raise ValueError(f"y={y!r}, x={x!r}, size={size!r} are no place in pixels")
+    return Answer(Tile(image, int(y), int(x)), int(size), answer, time, who)
+
+
+def effective(lines: Iterable[Answer]) -> list[Answer]:
+    """Return the lines that count: the last of each tile that was not taken back, oldest first."""
+    standing: dict[Tile, list[tuple[int, Answer]]] = {}
+    for number, line in enumerate(lines):
+        of_tile = standing.setdefault(line.tile, [])
+        if line.answer != UNDO:
+            of_tile.append((number, line))
+        elif of_tile:
+            of_tile.pop()
+    last = sorted((of_tile[-1] for of_tile in standing.values() if of_tile), key=lambda item: item[0])
+    return [line for _, line in last]
+
+
+def training_answers(path: str | Path, dataset: NucleiDataset, size: int) -> list[Answer]:
+    """Return the yes and no for tiles of the images of `dataset`; answers for other images are left out.
+
+    Args:
+        path: file of answers.
+        dataset: the training images, of which only headers are read.
+        size: side of a tile that the run expects, in px.
+
+    Raises:
+        InputError: a broken file, tiles of another size, one that does not lie within its image, or fewer than two yes
+            or two no.
+    """
+    answers = [line for line in read_answers(path) if line.answer in (YES, NO) and line.tile.image_id in dataset.ids]
+    shapes = {name: read_shape(dataset.image_path(name)) for name in {line.tile.image_id for line in answers}}
+    for line in answers:
+        name, (height, width) = line.tile.image_id, shapes[line.tile.image_id]
+        if line.size != size:
+            raise InputError(
+                f"{path}: answers for tiles of {line.size} pixels, but tiles.size is {size}; --set tiles.size="
+                f"{line.size}"
+            )
+        if line.tile.y + size > height or line.tile.x + size > width:
+            raise InputError(
+                f"{path}: the tile at y={line.tile.y}, x={line.tile.x} lies outside {dataset.image_path(name)}; give "
+                "the images that were answered"
+            )
+    for kind in (YES, NO):
+        count = sum(line.answer == kind for line in answers)
+        if count < LEAST:
+            raise InputError(
+                f"{path}: {count} times {kind!r} for training images, and {LEAST} are the least; answer more tiles"
+            )
+    return answers
+
+
+def answer_settings(path: str | Path) -> list[str]:
+    """Return the settings, `section.key=value`, of a run that learns from a file of answers.
+
+    Raises:
+        InputError: see `read_answers`; or the file has no answer.
+    """
+    answers = read_answers(path)
+    if not answers:
+        raise InputError(f"{path}: no answer in it; answer tiles with cyclic label first")
+    return [f"tiles.answers={json.dumps(str(path))}", f"tiles.size={answers[0].size}"]

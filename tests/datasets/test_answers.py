@@ -1,0 +1,112 @@
+"""Answers as CSV: which line counts, what is refused, and the tiles that are cut by them."""
+
+import numpy as np
+import pytest
+
+from cyclic.datasets.answers import COLUMNS, Answer, answer_settings, read_answers, training_answers
+from cyclic.datasets.image_folder import ImageFolderDataset
+from cyclic.datasets.tile_answers import cut_answered
+from cyclic.datasets.tile_writing import Tile
+from cyclic.errors import InputError
+from cyclic.files import write_image
+from cyclic.images import read_image
+
+HEAD = ",".join(COLUMNS) + "\n"
+
+
+def line(answer, y=0, x=0, image="a", size=16):
+    return Answer(Tile(image, y, x), size, answer, "2025-01-01T00:00:00+00:00", "me").line()
+
+
+def write(path, *lines, head=HEAD):
+    path.write_text(head + "".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b, c"):
+        write_image(tmp_path / "images" / f"{name}.png", rng.integers(0, 256, (40, 48, 3), np.uint8))
+    return ImageFolderDataset(tmp_path / "images")
+
+
+def test_the_last_line_of_a_tile_counts_and_an_undo_takes_it_back(tmp_path):
+    lines = [line("yes"), line("no", 8), line("no"), line("undo"), line("yes", 16), line("undo", 16), line("undo", 16)]
+    found = read_answers(write(tmp_path / "a.csv", *lines))
+    assert [(each.tile.y, each.answer) for each in found] == [(0, "yes"), (8, "no")]
+
+
+def test_a_name_with_commas_and_a_mark_at_the_start_are_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(HEAD + line("yes", image='b, "c"'), encoding="utf-8-sig")
+    assert read_answers(path)[0].tile == Tile('b, "c"', 0, 0)
+
+
+def test_a_line_that_a_kill_has_torn_does_not_count(tmp_path):
+    path = write(tmp_path / "a.csv", line("yes"), line("no", 8)[:9])
+    with pytest.warns(UserWarning, match="line 3 is not complete and does not count"):
+        assert [each.answer for each in read_answers(path)] == ["yes"]
+    # A whole line counts, also where an editor took the last line's end away.
+    assert len(read_answers(write(tmp_path / "b.csv", line("yes"), line("no", 8)[:-1]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no file of answers; a CSV file with the columns image,y,x"),
+        ("image,answer\na,yes\n", "no file of answers"),
+        (HEAD + "a,0,0,16,maybe,t,me\n", "line 2: answer 'maybe' is none of yes, no, skip, undo; correct or remove"),
+        (HEAD + "a,0,0,16,yes\n" + line("no"), "line 2: 5 fields instead of 7"),
+        (HEAD + "a,-1,0,16,yes,t,me\n", "line 2: y='-1'"),
+        (HEAD + "a,1.5,0,16,yes,t,me\n", "line 2: y='1.5'"),
+        (HEAD + "a,0,0,0,yes,t,me\n", "size='0'"),
+        (HEAD + ",0,0,16,yes,t,me\n", "line 2: no image"),
+        (HEAD + line("yes") + line("yes", size=32), "tiles of 16 and of 32 pixels"),
+        (HEAD + 'a,"0,0,16,yes,t,me\n', "not a readable CSV file"),
+    ],
+)
+def test_what_is_no_file_of_answers_is_named_in_one_line(tmp_path, content, message):
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    with pytest.raises(InputError) as error:
+        read_answers(path)
+    assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_training_takes_yes_and_no_for_its_images_alone(tmp_path, images):
+    kept = [line("yes"), line("yes", 24, 32), line("no", 8), line("no", 0, 0, "b, c")]
+    path = write(tmp_path / "a.csv", *kept, line("skip", 16), line("yes", image="val"))
+    assert "".join(each.line() for each in training_answers(path, images, 16)) == "".join(kept)
+
+
+@pytest.mark.parametrize(
+    ("more", "size", "message"),
+    [
+        ([line("no", 8), line("no", 9)], 32, "tiles of 16 pixels, but tiles.size is 32; --set tiles.size=16"),
+        ([line("no", 8), line("no", 25)], 16, "y=25, x=0 lies outside .*a.png"),
+        ([line("no", 8)], 16, "1 times 'no' for training images, and 2 are the least"),
+    ],
+)
+def test_answers_that_cannot_train_are_refused(tmp_path, images, more, size, message):
+    path = write(tmp_path / "a.csv", line("yes"), line("yes", 1), *more)
+    with pytest.raises(InputError, match=message):
+        training_answers(path, images, size)
+
+
+def test_answered_tiles_are_cut_into_the_folder_of_their_answer(tmp_path, images):
+    lines = [line("yes", 3, 5), line("yes", 1), line("no", 24, 32, "b, c"), line("no", 7)]
+    answers = training_answers(write(tmp_path / "a.csv", *lines), images, 16)
+    for _ in range(2):  # a stage that was killed runs again
+        counts = cut_answered(images, answers, tmp_path / "tiles")
+    assert (counts.positive, counts.negative) == (2, 2)
+    found = {path.relative_to(tmp_path / "tiles").as_posix() for path in (tmp_path / "tiles").rglob("*.png")}
+    assert found == {"positive/a_3_5.png", "positive/a_1_0.png", "negative/b, c_24_32.png", "negative/a_7_0.png"}
+    assert np.array_equal(read_image(tmp_path / "tiles/positive/a_3_5.png"), images.image("a")[3:19, 5:21])
+
+
+def test_settings_follow_from_the_file(tmp_path):
+    path = write(tmp_path / "no: really.csv", line("yes", size=48))
+    assert answer_settings(path) == [f'tiles.answers="{path}"', "tiles.size=48"]
+    with pytest.raises(InputError, match="no answer in it"):
+        answer_settings(write(path))
