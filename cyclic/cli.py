@@ -11,11 +11,14 @@ keep_freed_memory()
 import contextlib
 import errno
 import faulthandler
+import getpass
+import importlib.util
 import logging
 import os
 import signal
 import sys
 import warnings
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -193,6 +196,59 @@ def prepare(
     prepared = prepare(data_set, source, out, split, crop, stain, reference)
     splits = "".join(f", {count} to {name}" for name, count in prepared.splits.items())
     print(f"{prepared.images} images with {prepared.nuclei} nuclei{splits}: {out}")
+
+
+@app.command()
+def label(
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Folder of images, or of a data set. With --merge: files of answers.", exists=True),
+    ],
+    out: Annotated[Path, typer.Option(help="CSV file of the answers; one that is there is gone on with.")],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Join the answers of several people, and tell how far they agree.")
+    ] = False,
+    size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = TILES.size,
+    stride: Annotated[int, typer.Option(min=1, help="Distance from tile to tile in pixels.")] = TILES.stride,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="best.weights.h5 of a run: ask first what its classifier is least sure of.", **FILE),
+    ] = None,
+    who: Annotated[str | None, typer.Option(help="Your name in the file; default: that of your account.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the tiles.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes any free one.")] = 8765,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Answer yes or no for tiles of images on a local page; or join the answers of several people.
+
+    The page works without a network and is seen on this machine alone. Train with `cyclic train --answers FILE`.
+
+    Example: cyclic label images/ --out answers.csv
+    """
+    if merge:
+        from cyclic.label.merge import merge_answers
+
+        rows, undecided = merge_answers(images, out)
+        _print_table(rows)
+        print(f"{len(undecided)} tiles without a majority are skipped: {out}")
+        return
+    if len(images) > 1:
+        raise UsageError("give one folder of images, or files of answers with --merge")
+    if importlib.util.find_spec("flask") is None:
+        raise InputError("cyclic label: its page needs Flask; pip install 'cyclic[label]'")
+    if weights is not None:
+        _start_keras()
+    from cyclic.label.server import make_server
+    from cyclic.label.session import open_session
+
+    session = open_session(images[0], out, who or getpass.getuser(), size, stride, seed, weights)
+    server = make_server(session, port)
+    url = f"http://{server.host}:{server.port}/"
+    print(f"{url} asks for {len(session.tiles)} tiles; {out} has {len(session.answers.answers)} answers", flush=True)
+    if browser:
+        webbrowser.open(url)
+    server.serve_forever()  # until Ctrl-C
+    print(f"{out}: {len(session.answers.answers)} answers; the same command goes on from here")
 
 
 @app.command()

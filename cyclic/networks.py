@@ -303,6 +303,20 @@ def load_own_classifier(path: str | Path, config: RunConfig) -> keras.Model | No
     return load_classifier(path, config, CLASSIFIER) if h5.has_part(path, CLASSIFIER) else None
 
 
+def load_tile_classifier(path: str | Path) -> tuple[keras.Model, RunConfig]:
+    """Return the tile classifier that a `best.weights.h5` holds, and the settings that it was trained with.
+
+    Raises:
+        InputError: the file is missing or unreadable, holds no tile classifier, or lacks a layer of it.
+    """
+    config = _stored_config(path)
+    keras.config.set_dtype_policy(precision(config))
+    classifier = load_own_classifier(path, config)
+    if classifier is None:
+        raise InputError(f"{path}: holds no tile classifier; give best.weights.h5 of a run that learnt from answers")
+    return classifier, config
+
+
 def load_classifier(path: str | Path, config: RunConfig, part: str | None = None) -> keras.Model:
     """Return the classifier from a `classifier.weights.h5` of the run with these settings.
 

@@ -22,7 +22,18 @@ from cyclic.files import write_image
 from cyclic.label_maps import write_label_map
 from cyclic.runs.directory import RunDirectory
 
-COMMANDS = ("demo", "tiles", "train", "classifier", "pseudo-masks", "mask-rcnn", "predict", "evaluate", "report")
+COMMANDS = (
+    "demo",
+    "tiles",
+    "label",
+    "train",
+    "classifier",
+    "pseudo-masks",
+    "mask-rcnn",
+    "predict",
+    "evaluate",
+    "report",
+)
 # What three of them were called in version 0.1: they still run, and are not listed.
 FORMER = {"classify": "classifier", "pseudo": "pseudo-masks", "segment": "mask-rcnn"}
 
@@ -365,6 +376,33 @@ def test_answers_say_how_large_a_tile_is(call, data, monkeypatch, tmp_path):
     other = ("--set", f"tiles.folder={tmp_path}")
     refused = call("train", "--data", data, "--out", tmp_path / "run", "--answers", path, *other)
     assert_refused(refused, "tiles.folder and tiles.answers exclude each other")
+
+
+# --- label ---
+
+
+ANSWERS = "image,y,x,size,answer,time,who\nimage_0,0,0,48,yes,t,{who}\nimage_0,9,0,48,{word},t,{who}\n"
+
+
+def test_answers_of_two_people_become_one_file(call, tmp_path):
+    for who, word in (("anna", "no"), ("ben", "yes")):
+        (tmp_path / f"{who}.csv").write_text(ANSWERS.format(who=who, word=word))
+    files = (tmp_path / "anna.csv", tmp_path / "ben.csv")
+    code, out, err = call("label", "--merge", *files, "--out", tmp_path / "all.csv")
+    assert code == 0 and err == "" and "Cohen's kappa" in out and "0.500" in out
+    assert out.endswith(f"1 tiles without a majority are skipped: {tmp_path / 'all.csv'}\n")
+    assert "image_0,9,0,48,skip,t,anna+ben" in (tmp_path / "all.csv").read_text()
+
+
+def test_what_the_page_cannot_start_with_is_refused(call, data, tmp_path, monkeypatch):
+    path = tmp_path / "answers.csv"
+    assert_refused(call("label", data, data, "--out", path), "one folder of images", "cyclic label --help")
+    assert_refused(call("label", data, "--out", path, "--size", 200), "128 x 128 pixels, smaller than a tile")
+    assert_refused(call("label", tmp_path, "--out", path), tmp_path, "no image in it")
+    path.write_text(ANSWERS.format(who="anna", word="no"))
+    assert_refused(call("label", data, "--out", path), path, "give --size 48")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert_refused(call("label", data, "--out", path), "needs Flask; pip install 'cyclic[label]'")
 
 
 def test_truncated_image_in_training(call, data, tmp_path):

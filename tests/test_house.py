@@ -12,6 +12,7 @@ ROOT = Path(cyclic.__file__).parent
 # From top to bottom, as in docs/architecture.md. A room may import those below it, never those above.
 HOUSE = """
     __init__ cli
+    label
     report inspect cycle inference runs networks
     semi pseudo activation classifier
     mrcnn.model mrcnn.visualize mrcnn.utils mrcnn.parallel_model mrcnn.matterport mrcnn.detect mrcnn.train

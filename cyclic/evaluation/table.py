@@ -54,8 +54,13 @@ HEADINGS = {
     "high": "95 % high",
     "p": "p (Wilcoxon)",
     "n": "Images",
+    "first": "First",
+    "second": "Second",
+    "n_both": "Answered by both",
+    "share": "Same answer",
+    "kappa": "Cohen's kappa",
 }
-TEXT_COLUMNS = ("image", "source", "split", "comparison", "metric")
+TEXT_COLUMNS = ("image", "source", "split", "comparison", "metric", "first", "second")
 MISSING = "–"
 
 

@@ -1,0 +1,50 @@
+"""From a folder of images and a file of answers to the tiles that the page asks."""
+
+import sys
+from pathlib import Path
+
+import rich.console
+import rich.progress
+
+from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.tile_grid import grid_tiles
+from cyclic.label.answer_file import AnswerFile
+from cyclic.label.order import least_sure_first, mean_hematoxylin, overlapping_last, spread
+from cyclic.label.server import Session
+
+# A model is asked for this many tiles at most.
+MOST_ASKED = 2000
+
+
+def open_session(
+    images: str | Path, out: str | Path, who: str, size: int, stride: int, seed: int = 0, weights: Path | None = None
+) -> Session:
+    """Return the session of a person: which tiles are asked, in which order, and where the answers go.
+
+    Args:
+        images: folder of the images; of a data set with splits, those to train on.
+        out: file of answers, which is gone on with where there is one.
+        who: name of the person.
+        size, stride: side of a tile and distance from tile to tile, px.
+        seed: seed of the order.
+        weights: `best.weights.h5`, whose classifier decides: tiles that it is least sure of come first. None: a random
+            order, spread over images and staining.
+
+    Raises:
+        InputError: no images, an image smaller than a tile, weights without a classifier, or see `AnswerFile`.
+    """
+    dataset, _ = open_splits(images)
+    tiles = grid_tiles(dataset, size, stride)
+    answers = AnswerFile(out, who, size)
+    console = rich.console.Console(file=sys.stderr)
+    staining = []
+    for name in rich.progress.track(dataset.ids, "images", console=console, disable=not console.is_terminal):
+        of_image = [tile for tile in tiles if tile.image_id == name]
+        staining += mean_hematoxylin(dataset.image(name), of_image, size).tolist()
+    order = spread(tiles, staining, seed)
+    if weights is not None:
+        from cyclic.label.unsure import probabilities  # starts Keras, which takes seconds
+
+        asked = overlapping_last(order, dataset, size)[:MOST_ASKED]
+        order = least_sure_first(asked, probabilities(weights, dataset, asked, size))
+    return Session(dataset, overlapping_last(order, dataset, size), answers)

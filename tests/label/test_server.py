@@ -1,0 +1,113 @@
+"""The page's server: what it asks, what it keeps, and what it refuses."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclic.datasets.answers import read_answers
+from cyclic.errors import InputError
+from cyclic.images import read_image
+from cyclic.label.server import HOST, SHEET, create_app, make_server
+from cyclic.label.session import open_session
+
+
+@pytest.fixture
+def session(tissue, tmp_path):
+    return open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32)
+
+
+@pytest.fixture
+def client(session):
+    return create_app(session).test_client()
+
+
+def sheet(client):
+    return client.get("/sheet").get_json()
+
+
+def test_a_sheet_shows_tiles_without_an_answer(client, session):
+    first = sheet(client)
+    assert len(first["tiles"]) == SHEET and (first["size"], first["total"]) == (32, len(session.tiles))
+    for tile in first["tiles"]:
+        assert client.post("/answer", json={**tile, "size": 32, "answer": "skip"}).status_code == 200
+    second = sheet(client)
+    assert second["skip"] == SHEET and not any(tile in first["tiles"] for tile in second["tiles"])
+
+
+def test_an_answer_is_on_disk_before_the_page_hears_of_it(client, session, tissue, tmp_path):
+    tiles = sheet(client)["tiles"]
+    for tile, word in zip(tiles, ("yes", "no", "skip"), strict=False):
+        said = client.post("/answer", json={**tile, "size": 32, "answer": word}).get_json()
+        assert read_answers(tmp_path / "answers.csv")[-1].answer == word
+    assert (said["yes"], said["no"], said["skip"]) == (1, 1, 1) and "estimate" in said["advice"]
+    undone = client.post("/undo", json={}).get_json()
+    assert undone["undone"] == tiles[2] and undone["skip"] == 0 and sheet(client)["tiles"][0] == tiles[2]
+    # A restarted server goes on with the same tiles.
+    session.answers.close()
+    again = create_app(open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32)).test_client()
+    assert sheet(again)["tiles"][0] == tiles[2] and sheet(again)["yes"] == 1
+
+
+def test_undo_without_an_answer_says_so(client):
+    assert client.post("/undo", json={}).get_json()["undone"] is None
+
+
+def test_a_tile_is_shown_in_its_surroundings(client, session, tissue):
+    corner = next(tile for tile in session.tiles if (tile.y, tile.x) == (0, 0))
+    asked = {"image": corner.image_id, "y": 0, "x": 0, "size": 32}
+    shown = np.asarray(Image.open(io.BytesIO(client.get("/tile.png", query_string=asked).data)))
+    image = read_image(tissue / f"{corner.image_id}.png")
+    assert shown.shape == (64, 64, 3) and (shown[:16] == 255).all() and (shown[:, :16] == 255).all()
+    np.testing.assert_array_equal(shown[16:, 16:], image[:48, :48])
+
+
+def test_an_estimate_follows_from_enough_answers(client, session):
+    for tile in session.tiles[:50]:
+        light = session.image(tile.image_id)[tile.y : tile.y + 32, tile.x : tile.x + 32].mean()
+        given = {"image": tile.image_id, "y": tile.y, "x": tile.x, "size": 32}
+        word = "yes" if light < np.median(session.image(tile.image_id)) else "no"
+        said = client.post("/answer", json={**given, "answer": word}).get_json()
+    assert "of the 50 answers" in said["advice"] and "Go on to 50 of each" in said["advice"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"answer": "maybe"}, 400), ({"y": "x"}, 400), ({"image": None}, 409), ({"y": 1}, 409), ({"size": 64}, 409)],
+)
+def test_an_answer_for_no_tile_of_this_session_is_refused(client, tmp_path, change, status):
+    good = {**sheet(client)["tiles"][0], "size": 32, "answer": "yes"}
+    assert client.post("/answer", json={**good, **change}).status_code == status
+    assert client.post("/answer", json=["yes"]).status_code == 400
+    assert read_answers(tmp_path / "answers.csv") == []
+
+
+def test_other_sites_are_kept_out(client, tmp_path):
+    tile = {**sheet(client)["tiles"][0], "size": 32, "answer": "yes"}
+    # A form of another site sends no JSON; a name that leads here is not this host.
+    assert client.post("/answer", data=tile).status_code == 415
+    assert client.post("/undo", data={}).status_code == 415
+    assert client.get("/sheet", headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("/sheet", headers={"Host": f"{HOST}:8765"}).status_code == 200
+    assert read_answers(tmp_path / "answers.csv") == []
+    assert "default-src 'none'" in client.get("/").headers["Content-Security-Policy"]
+
+
+def test_what_cannot_be_written_is_told_to_the_page(client, session, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(session.answers, "add", full)
+    answer = client.post("/answer", json={**sheet(client)["tiles"][0], "size": 32, "answer": "yes"})
+    assert answer.status_code == 500 and "No space left on device" in answer.get_json()["error"]
+
+
+def test_the_server_listens_on_this_machine_alone(session):
+    server = make_server(session, 0)
+    try:
+        assert server.host == HOST == "127.0.0.1" and server.socket.getsockname()[0] == HOST
+        with pytest.raises(InputError, match=f"port {server.port}: cannot be used"):
+            make_server(session, server.port)
+    finally:
+        server.server_close()
