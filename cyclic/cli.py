@@ -42,6 +42,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+models = typer.Typer(help="Trained models by name.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(models, name="models")
 # Click's class of wrong use; Typer brings Click under another name in each of its versions.
 UsageError: Any = typer.BadParameter.__base__
 TILES = RunConfig().tiles
@@ -73,6 +75,10 @@ PublishedSplit = Literal["16/14", "37/14"]
 Stain = Literal["macenko", "reinhard"]
 Run = Annotated[Path, typer.Option(help="Run directory.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. mask_rcnn.steps=100; repeatable.")]
+Answers = Annotated[
+    Path | None, typer.Option(help="File of yes/no answers for tiles of the images, from cyclic label.", **FILE)
+]
+ModelName = Annotated[str, typer.Argument(help="Name of the model.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
 
 
@@ -257,9 +263,7 @@ def train(
     out: Run,
     config: Config = None,
     set_: Settings = None,
-    answers: Annotated[
-        Path | None, typer.Option(help="File of yes/no answers for tiles of the images, from cyclic label.", **FILE)
-    ] = None,
+    answers: Answers = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -281,6 +285,7 @@ def adapt(
         Path | None,
         typer.Option(help="Folder of some of the images' tiles, sorted into positive/ and negative/.", **FOLDER),
     ] = None,
+    answers: Answers = None,
     set_: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: DryRun = False,
@@ -293,8 +298,9 @@ def adapt(
     """
     from cyclic.networks import adapting
 
-    answers = [f"tiles.folder={tiles}"] if tiles else []
-    config = adapting(weights, [*answers, *(set_ or ())])
+    given = [f"tiles.folder={tiles}"] if tiles else []
+    given += answer_settings(answers) if answers else []
+    config = adapting(weights, [*given, *(set_ or ())])
     _start_run(config, images, out, "adapt", resume=resume, dry=dry_run)
 
 
@@ -334,8 +340,13 @@ app.command("segment", hidden=True)(mask_rcnn)
 @app.command()
 def predict(
     images: Annotated[Path, typer.Argument(help="An image or a folder of images.", exists=True)],
-    weights: Annotated[Path, typer.Option(help="best.weights.h5 or a model.weights.h5 of a run.", **FILE)],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="best.weights.h5 or a model.weights.h5 of a run, or the name of a model; default: the one shipped."
+        ),
+    ] = None,
     format_: Annotated[
         str,
         typer.Option(
@@ -372,16 +383,19 @@ def predict(
 
     Example: cyclic predict slides/ --weights runs/monusac/best.weights.h5 --out predictions
     """
-    _start_keras()
-    from cyclic.inference.folder import predict_folder
+    from cyclic.models.registry import weights_file
 
     if classifier is not None and verdict is False:
         raise UsageError("--classifier and --no-verdict exclude each other")
+    path = weights_file(weights)
+    _start_keras()
+    from cyclic.inference.folder import predict_folder
+
     options = {"tile": tile, "score": score, "views": views, "verdict": verdict}
     overrides = [*(set_ or ()), *(f"detection.{key}={value}" for key, value in options.items() if value is not None)]
     counts = predict_folder(
         images,
-        weights,
+        path,
         out,
         format_.split(","),
         overrides=overrides,
@@ -432,6 +446,64 @@ def evaluate(
         _print_table(rows)
     if mpp is None and any(row.get(FALSE_PER_MM2) is not None for row in tables[0]):
         print(f"False / mm² takes a pixel for {USUAL_MPP} µm (40x); --mpp states another")
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the models that there are.
+
+    Example: cyclic models list
+    """
+    from cyclic.models import registry
+
+    found = registry.models().values()
+    rows = [{"model": m.card.name, "weights": m.place, "mpp": m.card.mpp, "licence": m.card.licence} for m in found]
+    _print_table(rows) if rows else print("no models yet; cyclic models add registers your own")
+
+
+@models.command("info")
+def show_model(name: ModelName) -> None:
+    """Print the card of a model: licence, data, scores, limits.
+
+    Example: cyclic models info he-nuclei
+    """
+    from cyclic.models import registry
+
+    model = registry.find(name)
+    print(f"{model.card.as_json()}{model.place}: {model.file}")
+
+
+@models.command("get")
+def get_model(name: ModelName) -> None:
+    """Print where the weights of a model lie; download and check them where they have to be.
+
+    Example: cyclic models get he-nuclei
+    """
+    from cyclic.models import registry
+
+    print(registry.fetch(registry.find(name)))
+
+
+@models.command("add")
+def add_model(
+    source: Annotated[str, typer.Argument(help="best.weights.h5 of a run, or the address of one.")],
+    name: Annotated[str, typer.Option(help="What to call it: lower case letters, digits, dots, dashes.")],
+    licence: Annotated[str, typer.Option(help="What it may be used for.")] = "not stated",
+    sha256: Annotated[str | None, typer.Option(help="Checksum; an address needs it.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(min=1e-6, help="Micrometres per pixel; default: what the file says.")
+    ] = None,
+) -> None:
+    """Register a model of your own, so that its name stands for its file.
+
+    Example: cyclic models add runs/lab/best.weights.h5 --name lab
+    """
+    if "://" not in source:
+        _start_keras()
+    from cyclic.models import registry
+
+    model = registry.add(registry.card_of(source, name, licence, sha256, mpp))
+    print(f"{model.card.name}: {model.file}")
 
 
 @app.command()

@@ -382,7 +382,9 @@ class RunConfig(_Section):
     @property
     def has_answers(self) -> bool:
         """Whether somebody answers for tiles: a person, or in a run from scratch instance labels in their place."""
-        return self.supervision == "image" and (self.tiles.folder is not None or self.start is None)
+        return self.supervision == "image" and (
+            self.tiles.folder is not None or self.tiles.answers is not None or self.start is None
+        )
 
     @property
     def first_cycle(self) -> int:

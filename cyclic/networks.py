@@ -218,7 +218,7 @@ def load_mask_rcnn(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Mas
         InputError: the file is missing, unreadable, damaged, lacks a layer or holds no settings, or those of another
             network; or an override is out of range or of another section.
     """
-    stored = _stored_config(path)
+    stored = stored_config(path)
     if "mpp" not in stored.model_fields_set and not any(override.startswith("mpp=") for override in overrides):
         warnings.warn(
             f"{path}: does not say the resolution of its training images; taken for {stored.mpp:g} µm per pixel (40x); "
@@ -267,7 +267,7 @@ def check_start(path: str | Path, config: RunConfig) -> None:
     Raises:
         InputError: the file is missing or unreadable, holds no classifier, or is of a network of other settings.
     """
-    stored = _stored_config(path)
+    stored = stored_config(path)
     if not h5.has_part(path, CLASSIFIER):
         raise InputError(f"{path}: holds no tile classifier; give best.weights.h5 of a run with image-level labels")
     for section, keys in OF_THE_NETWORK.items():
@@ -289,7 +289,7 @@ def adapting(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         InputError: see `check_start`; or an override is out of range.
     """
-    config = merge_overrides(_stored_config(path), [*ADAPTING, f"start={json.dumps(str(path))}", *overrides])
+    config = merge_overrides(stored_config(path), [*ADAPTING, f"start={json.dumps(str(path))}", *overrides])
     check_start(path, config)
     return config
 
@@ -309,7 +309,7 @@ def load_tile_classifier(path: str | Path) -> tuple[keras.Model, RunConfig]:
     Raises:
         InputError: the file is missing or unreadable, holds no tile classifier, or lacks a layer of it.
     """
-    config = _stored_config(path)
+    config = stored_config(path)
     keras.config.set_dtype_policy(precision(config))
     classifier = load_own_classifier(path, config)
     if classifier is None:
@@ -339,7 +339,12 @@ def load_classifier(path: str | Path, config: RunConfig, part: str | None = None
     return classifier
 
 
-def _stored_config(path: str | Path) -> RunConfig:
+def stored_config(path: str | Path) -> RunConfig:
+    """Return the settings that a weights file carries.
+
+    Raises:
+        InputError: the file is missing, unreadable, or carries none.
+    """
     stored = h5.read_attributes(path).get("run_config")
     if stored is None:
         raise InputError(f"{path}: holds no run configuration; give model.weights.h5 or best.weights.h5 of a run")

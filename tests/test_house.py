@@ -13,7 +13,7 @@ ROOT = Path(cyclic.__file__).parent
 HOUSE = """
     __init__ cli
     label
-    report inspect cycle inference runs networks
+    report inspect cycle inference runs models networks
     semi pseudo activation classifier
     mrcnn.model mrcnn.visualize mrcnn.utils mrcnn.parallel_model mrcnn.matterport mrcnn.detect mrcnn.train
     mrcnn.layers mrcnn.data mrcnn.weights mrcnn.kernels mrcnn.geometry mrcnn.config mrcnn

@@ -60,7 +60,7 @@ HEADINGS = {
     "share": "Same answer",
     "kappa": "Cohen's kappa",
 }
-TEXT_COLUMNS = ("image", "source", "split", "comparison", "metric", "first", "second")
+TEXT_COLUMNS = ("image", "source", "split", "comparison", "metric", "first", "second", "model", "weights", "licence")
 MISSING = "–"
 
 

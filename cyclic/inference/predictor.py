@@ -15,6 +15,7 @@ from cyclic.images import as_rgb
 from cyclic.inference.detect import detect, drop_fragments
 from cyclic.inference.verdict import choose_nuclei
 from cyclic.labels import keep_largest_parts
+from cyclic.models.registry import weights_file
 from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.networks import load_classifier, load_mask_rcnn, load_own_classifier
@@ -56,20 +57,22 @@ class Predictor:
         self._has_told_mpp = False
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Sequence[str] = (), classifier: str | Path | None = None) -> "Predictor":
-        """Return the predictor of a weights file.
+    def load(cls, name: str | Path, overrides: Sequence[str] = (), classifier: str | Path | None = None) -> "Predictor":
+        """Return the predictor of a weights file, or of a model by its name.
 
         Args:
-            path: `best.weights.h5` or a `model.weights.h5` of a run.
+            name: `best.weights.h5` or a `model.weights.h5` of a run; or the name of a model, such as `cyclic models
+                list` shows.
             overrides: `detection.key=value` strings instead of the stored settings; `mpp=NUMBER` states the resolution
                 that an old file does not.
             classifier: `classifier.weights.h5` of the same run; None for the one that `path` holds, if it holds one and
                 `detection.verdict` is true.
 
         Raises:
-            InputError: a file is missing or not what it should be, an override is out of range, or asks for the verdict
-                of a classifier that is not there.
+            InputError: there is no such file or model, a file is not what it should be, an override is out of range, or
+                asks for the verdict of a classifier that is not there.
         """
+        path = weights_file(name)
         model, config = load_mask_rcnn(path, overrides)
         if classifier is not None:
             return cls(model, config, load_classifier(classifier, config))

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from browser import Page, needs_browser
@@ -20,7 +21,9 @@ class Server:
     def __init__(self, images, out):
         options = ("--out", out, "--size", 32, "--stride", 32, "--who", "anna", "--port", 0, "--no-browser")
         call = [sys.executable, "-m", "cyclic.cli", "label", str(images), *map(str, options)]
-        self.process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
+        # Where the tests run in the background, Ctrl-C is switched off for them and their children.
+        listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        self.process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True, preexec_fn=listen)
         self.url = self.process.stdout.readline().split()[0]
 
     def stop(self, how):

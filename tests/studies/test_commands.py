@@ -5,11 +5,14 @@ import json
 import background_trust
 import collect
 import error_types
+import flip_answers
 import map_auc
+import numpy as np
 import panels
 import pseudo_precision
 import pytest
 
+from cyclic.files import write_image
 from cyclic.images import read_image
 
 
@@ -61,3 +64,19 @@ def test_a_finished_run_gets_its_line(call, fake_run, tmp_path):
     assert call(collect, fake_run.run, "--csv", tmp_path / "runs.csv", "--name", "fake") == (0, "")
     line = (tmp_path / "runs.csv").read_text().splitlines()[1]
     assert line.startswith("fake,3,") and "rounds.students=1" in line
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_flipped_answers_are_the_same_tiles_in_the_other_class(call, tmp_path, share):
+    for kind, count in (("positive", 8), ("negative", 4)):
+        for number in range(count):
+            write_image(
+                tmp_path / "tiles" / kind / f"a_{kind == 'positive':d}_{number}.png", np.zeros((8, 8), np.uint8)
+            )
+    flip = ("--share", share, "--out", tmp_path / "out")
+    assert call(flip_answers, tmp_path / "tiles", *flip) == (0, "")
+    found = [path.name for path in (tmp_path / "out").rglob("*.png")]
+    moved = len(list((tmp_path / "out/positive").glob("a_0_*"))), len(list((tmp_path / "out/negative").glob("a_1_*")))
+    assert len(set(found)) == len(found) == 12 and moved == (4 * share, 8 * share)
+    code, err = call(flip_answers, tmp_path / "tiles", *flip)
+    assert code == 2 and "exists already" in err

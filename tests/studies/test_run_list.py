@@ -279,3 +279,10 @@ def test_the_list_of_the_repository_names_configurations_and_tables_that_exist(t
     for run in runs:
         assert (run_list.ROOT / run.entry.config).is_file() and run.table.is_file()
     assert {run.entry.name for run in runs if run.seed == 2} == {"map", "map_stain_only", "map_no_label"}
+
+
+def test_the_list_of_wrong_answers_is_the_run_map_with_other_tiles(tmp_path):
+    runs = run_list.runs_of(run_list.read_list(STUDIES / "lists/wrong_answers.yaml"), tmp_path)
+    assert len(runs) == 9 and len({run.entry.config for run in runs}) == 1
+    for run in runs:
+        assert [setting.partition("=")[0] for setting in run.entry.set] == ["tiles.folder"]

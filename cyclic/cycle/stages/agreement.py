@@ -24,12 +24,13 @@ def score_cycle(context: Context, cycle: int) -> None:
     what has nothing to be compared with.
     """
     rows: list[dict] = []
-    if context.config.supervision == "image":
+    config, has_before = context.config, cycle > context.config.first_cycle
+    if config.has_answers:
         rows.append({"source": "held_out_tiles", "tile_accuracy": _tile_accuracy(context, cycle)})
-        if cycle > 1:
-            rows.append({"source": "map_stability", "correlation": _map_correlation(context, cycle)})
-    before = context.last_round(cycle - 1) if cycle > 1 else None
-    for round_ in range(context.config.rounds.students + 1):
+    if config.supervision == "image" and has_before:
+        rows.append({"source": "map_stability", "correlation": _map_correlation(context, cycle)})
+    before = context.last_round(cycle - 1) if has_before else None
+    for round_ in range(config.rounds.students + 1):
         now = context.round(cycle, round_)
         agreement = _agreement(context, before, now) if before is not None else {}
         if agreement:

@@ -19,10 +19,11 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file on the web: its address and its MD5 checksum (hex), the only kind that is published for these files."""
+    """A file on the web: its address and its checksum (hex), for public weights MD5, the only kind published."""
 
     url: str
-    md5: str
+    checksum: str
+    algorithm: str = "md5"
 
     @property
     def name(self) -> str:
@@ -80,8 +81,8 @@ def download(file: WeightsFile, target: Path) -> Path:
         InputError: no connection, a download that broke off, or a file (there or downloaded) of another checksum.
     """
     if target.is_file():
-        if _md5(target) != file.md5:
-            raise InputError(f"{target}: not the file of {file.url} (MD5 is not {file.md5}); remove or replace it")
+        if not _is(file, target):
+            raise InputError(f"{target}: not the file of {file.url} ({_expected(file)}); remove or replace it")
         return target
     part = target.with_name(target.name + ".part")
     try:
@@ -91,9 +92,9 @@ def download(file: WeightsFile, target: Path) -> Path:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{file.url}: not downloaded ({reason}); try again, or put the file at {target}") from error
-    if _md5(part) != file.md5:
+    if not _is(file, part):
         part.unlink()
-        raise InputError(f"{file.url}: the download is damaged (MD5 is not {file.md5}); try again")
+        raise InputError(f"{file.url}: the download is damaged ({_expected(file)}); try again")
     part.replace(target)
     return target
 
@@ -119,6 +120,11 @@ def _fetch_rest(url: str, part: Path) -> None:
         raise OSError(f"broken off after {part.stat().st_size} of {expected} bytes")
 
 
-def _md5(path: Path) -> str:
+def _is(file: WeightsFile, path: Path) -> bool:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        found = hashlib.file_digest(stream, lambda: hashlib.new(file.algorithm, usedforsecurity=False))
+    return found.hexdigest() == file.checksum
+
+
+def _expected(file: WeightsFile) -> str:
+    return f"{file.algorithm.upper()} is not {file.checksum}"

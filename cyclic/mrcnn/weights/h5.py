@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # The attribute of a file and of each of its groups that tells whether a byte changed since it was written.
 CHECKSUM = "checksum"
+# What the scales of an int8 weight are called after it, see `compact`.
+SCALE = "_scale"
 # The model that Matterport nests these layers in; its loader finds them nowhere else.
 GROUPS = dict.fromkeys(("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"), "rpn_model")
 
@@ -161,7 +163,7 @@ def read_attributes(path):
     Raises:
         InputError: no such file, no weights file, or an attribute is another than when the file was written.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         if CHECKSUM in file.attrs and _decode(file.attrs[CHECKSUM]) != _attributes_checksum(file):
             raise InputError(f"{path}: its settings are not those that it was written with; copy or train it again")
         return _attributes(file)
@@ -179,13 +181,13 @@ def add_part(path, name, source):
 
     A part may hold layers of the same names as the file itself, with other weights.
     """
-    with _open(source) as given, _in_memory(Path(path), "r+") as file:
+    with open_file(source) as given, _in_memory(Path(path), "r+") as file:
         file.copy(given, file, name)
 
 
 def has_part(path, name):
     """Whether the weights file `path` has the part `name`."""
-    with _open(path) as file:
+    with open_file(path) as file:
         return name in file and "layer_names" in file[name].attrs
 
 
@@ -194,13 +196,13 @@ def read_group(path, name):
 
     Whether they are the arrays that were written, `check_group` tells.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         return {key: dataset[()] for key, dataset in file.get(name, {}).items()}
 
 
 def check_group(path, name):
     """Raise `InputError` where an array of a group that `save_weights` stored is another than was written."""
-    with _open(path) as file:
+    with open_file(path) as file:
         _check_group(path, file[name])
 
 
@@ -208,10 +210,20 @@ def _check_group(path, group):
     """Raise `InputError` where a group's arrays are not those written. Files of other programs have no checksum."""
     if CHECKSUM not in group.attrs:
         return
+    if _decode(group.attrs[CHECKSUM]) != _arrays_checksum(_arrays(group)):
+        raise InputError(f"{path}: {group.name[1:]} is not what was written there (damaged); copy or train it again")
+
+
+def _arrays(group):
+    """Return `{name: array}` of all that lies in a group."""
     arrays = {}
     group.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    if _decode(group.attrs[CHECKSUM]) != _arrays_checksum(arrays):
-        raise InputError(f"{path}: {group.name[1:]} is not what was written there (damaged); copy or train it again")
+    return arrays
+
+
+def renew_checksum(group):
+    """Store the checksum of what an open h5 group holds now."""
+    group.attrs[CHECKSUM] = _encode(_arrays_checksum(_arrays(group)))
 
 
 def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part=None):
@@ -236,7 +248,7 @@ def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part
             weight has changed then.
     """
     layers = leaf_layers(model)
-    with _open(path) as file:
+    with open_file(path) as file:
         source = file if part is None else file[part]
         stored = _read_weights(source, path, layers)
         excluded = tuple(name for name in layers if name in set(exclude))
@@ -266,7 +278,7 @@ def load_weights(path, model, exclude=(), skip_mismatch=False, whole=False, part
 
 
 @contextlib.contextmanager
-def _open(path):
+def open_file(path):
     """Open a weights file to read. Whatever h5py says of a damaged one, also later, becomes one line."""
     path = Path(path)
     if not path.is_file():
@@ -328,11 +340,21 @@ def _read_matching(path, layer, datasets):
         shapes, stored = _shapes(layer), [dataset.shape for dataset in datasets]
         message = f"{path}: layer {layer.name} has shapes {stored}, in the model {shapes}; exclude it"
         raise OtherShapes(message, layer.name)
-    values = [dataset[()] for dataset in datasets]
+    values = [_read(dataset) for dataset in datasets]
     for what, found in (("NaN", np.isnan), ("infinity", np.isinf)):
         if any(found(value).any() for value in values):
             raise InputError(f"{path}: {what} in layer {layer.name}; use an earlier checkpoint")
     return values
+
+
+def _read(dataset):
+    """Return a stored weight as float32; one of int8 has a scale for each channel of its last axis."""
+    value = dataset[()]
+    if value.dtype == np.float16:
+        return value.astype(np.float32)
+    if value.dtype != np.int8:
+        return value
+    return value * dataset.parent[dataset.name.rpartition("/")[2] + SCALE][()]
 
 
 def _encode(text):

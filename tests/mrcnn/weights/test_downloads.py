@@ -120,7 +120,7 @@ def test_a_missing_file(server, target):
 def test_offline_says_which_file_to_put_where(server, file, target):
     server.server_close()
     with pytest.raises(InputError) as error:
-        download(WeightsFile("http://127.0.0.1:9/w.h5", file.md5), target)
+        download(WeightsFile("http://127.0.0.1:9/w.h5", file.checksum), target)
     assert "\n" not in str(error.value) and str(error.value).endswith(f"try again, or put the file at {target}")
     target.write_bytes(CONTENT)
     assert download(file, target) == target
@@ -149,4 +149,4 @@ def test_matterports_call_downloads_to_the_path_given(monkeypatch, tmp_path, fil
 def test_every_known_file_has_an_address_and_a_checksum():
     assert set(downloads.FILES) == {"coco", "resnet50", "resnet101", "vgg16"}
     for file in downloads.FILES.values():
-        assert file.url.startswith("https://") and file.name.endswith(".h5") and len(bytes.fromhex(file.md5)) == 16
+        assert file.url.startswith("https://") and file.name.endswith(".h5") and len(bytes.fromhex(file.checksum)) == 16
