@@ -253,7 +253,8 @@ def label(
     print(f"{url} asks for {len(session.tiles)} tiles; {out} has {len(session.answers.answers)} answers", flush=True)
     if browser:
         webbrowser.open(url)
-    server.serve_forever()  # until Ctrl-C
+    with contextlib.suppress(Stopped, KeyboardInterrupt):  # Ctrl-C is how a person ends it
+        server.serve_forever()
     print(f"{out}: {len(session.answers.answers)} answers; the same command goes on from here")
 
 

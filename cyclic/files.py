@@ -280,7 +280,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def take_lock(handle: int, folder: Path, message: str) -> None:
+def take_lock(handle: int, path: Path, message: str) -> None:
     """Lock an open file, or warn where the file system has no locks.
 
     Raises:
@@ -289,9 +289,9 @@ def take_lock(handle: int, folder: Path, message: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(f"{folder}: {message}") from error
+        raise InputError(f"{path}: {message}") from error
     except OSError as error:
-        warnings.warn(f"{folder}: cannot be locked ({error.strerror}); let one process alone write to it", stacklevel=2)
+        warnings.warn(f"{path}: cannot be locked ({error.strerror}); let one process alone write to it", stacklevel=2)
 
 
 def remove_unfinished(folder: Path) -> None:

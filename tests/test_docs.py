@@ -91,7 +91,7 @@ def test_commands_of_readme_are_complete():
         command, given, left = parsed(arguments)
         required = {parameter.name for parameter in command.params if parameter.required}
         assert required <= given and left == [], arguments
-    assert {arguments[0] for arguments in commands} == {"demo", "predict", "tiles", "train"}
+    assert {arguments[0] for arguments in commands} == {"demo", "predict", "label", "tiles", "train"}
 
 
 @each_page

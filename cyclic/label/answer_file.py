@@ -2,7 +2,6 @@
 
 import datetime
 import errno
-import fcntl
 import os
 import threading
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from cyclic.datasets.answers import COLUMNS, UNDO, Answer, effective, read_lines
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
-from cyclic.files import make_folder
+from cyclic.files import make_folder, take_lock
 
 
 class AnswerFile:
@@ -35,11 +34,8 @@ class AnswerFile:
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another file") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(self._file.fileno(), self.path, "another process writes it; stop it or choose another file")
             self._lines = self._read()
-        except BlockingIOError as error:
-            self._file.close()
-            raise InputError(f"{self.path}: another process writes it; stop it or choose another file") from error
         except BaseException:
             self._file.close()
             raise

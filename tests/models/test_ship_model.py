@@ -4,7 +4,9 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from test_registry import TINY
 
@@ -43,7 +45,12 @@ def options(run, out):
 
 
 def test_what_is_shipped_loads_by_its_name_and_tells_what_it_is(ship, run, fake_run, tmp_path, monkeypatch, capsys):
-    assert ship.main([*options(run, tmp_path), "--data", str(fake_run.data)]) == 0
+    asked, flat = [], SimpleNamespace(labels=np.zeros((192, 192), np.int32))
+    model = SimpleNamespace(config=SimpleNamespace(mpp=0.5), predict=lambda image, mpp: flat)
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "load", lambda path: asked.append(path) or model)
+        assert ship.main([*options(run, tmp_path), "--data", str(fake_run.data)]) == 0
+    assert asked == [run / "best.weights.h5", tmp_path / "he.h5"]
     monkeypatch.setattr(registry, "SHIPPED", tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     card = registry.find("he").card
@@ -52,7 +59,8 @@ def test_what_is_shipped_loads_by_its_name_and_tells_what_it_is(ship, run, fake_
     rows = json.loads((run / "metrics.json").read_text())["rows"]
     assert card.about["val"]["aji"] == pytest.approx(rows[-1]["aji"], abs=1e-4)
     assert card.about["answers"] == {"positive": 12, "negative": 9} and card.about["images"] == 2
-    assert card.about["encoding"] == "half" and set(card.about["val_aji"]) == {"full", "half"}
+    # A ResNet-18 has over 11 million weights: 20 MB hold them as int8 alone.
+    assert card.about["encoding"] == "int8" and card.about["val_aji"] == {"full": 0.0, "int8": 0.0}
     assert registry.weights_file(None) == tmp_path / "he.h5"
     assert Predictor.load("he").config.mpp == 0.5
 

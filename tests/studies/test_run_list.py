@@ -285,4 +285,4 @@ def test_the_list_of_wrong_answers_is_the_run_map_with_other_tiles(tmp_path):
     runs = run_list.runs_of(run_list.read_list(STUDIES / "lists/wrong_answers.yaml"), tmp_path)
     assert len(runs) == 9 and len({run.entry.config for run in runs}) == 1
     for run in runs:
-        assert [setting.partition("=")[0] for setting in run.entry.set] == ["tiles.folder"]
+        assert [setting.partition("=")[0] for setting in run.entry.overrides] == ["tiles.folder"]

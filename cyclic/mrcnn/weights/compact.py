@@ -29,7 +29,7 @@ def write_compact(source, target, kind: Literal["half", "int8"]) -> None:
     Raises:
         InputError: `source` is unreadable, or holds a number that float16 does not.
     """
-    with h5.open_file(source) as given, atomic_path(target) as temporary, h5py.File(temporary, "w") as file:
+    with h5.open_file(source) as given, atomic_path(target) as temporary, h5.in_memory(temporary, "w") as file:
         _copy(given, file, kind, source)
 
 
@@ -54,7 +54,8 @@ def _encode(name, array, kind, source):
         scale = np.abs(array).reshape(-1, array.shape[-1]).max(axis=0) / LARGEST
         scale = np.where(scale > 0, scale, 1).astype(np.float32)
         return {name: np.round(array / scale).astype(np.int8), name + h5.SCALE: scale}
-    half = array.astype(np.float16)
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
     if not np.isfinite(half).all():
         raise InputError(f"{source}: {name} holds a number too large for float16; it cannot be made smaller")
     return {name: half}

@@ -105,7 +105,7 @@ def save_weights(path, model, attributes=None, groups=None):
         attributes: `{name: str or number}` stored with the file.
         groups: `{group: {name: array}}` stored beside the layers; `load_weights` passes over them.
     """
-    with atomic_path(path) as temporary, _in_memory(temporary, "w") as file:
+    with atomic_path(path) as temporary, in_memory(temporary, "w") as file:
         stored: dict[str, dict] = {}
         for name, layer in leaf_layers(model).items():
             weights = {f"{name}/{weight.name}:0": weight for weight in _weights_to_save(layer)}
@@ -122,7 +122,7 @@ def save_weights(path, model, attributes=None, groups=None):
 
 
 @contextlib.contextmanager
-def _in_memory(path, mode):
+def in_memory(path, mode):
     """Yield an h5 file that lies in memory, and write it to `path` when the block ends.
 
     HDF5 by itself writes to the disk bit by bit. Where that is full, it ends the whole process.
@@ -181,7 +181,7 @@ def add_part(path, name, source):
 
     A part may hold layers of the same names as the file itself, with other weights.
     """
-    with open_file(source) as given, _in_memory(Path(path), "r+") as file:
+    with open_file(source) as given, in_memory(Path(path), "r+") as file:
         file.copy(given, file, name)
 
 
