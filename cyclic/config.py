@@ -28,6 +28,11 @@ Colour = Annotated[float, Field(ge=0, le=255)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Level = Literal["C2", "C3", "C4", "C5"]
 Optimizer = Literal["adamw", "sgd"]
+# Public weights, and the normalisation that each backbone of theirs was trained with.
+PUBLIC_WEIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "coco": {"resnet50": ("frozen", "batch"), "resnet101": ("frozen", "batch")},
+    "imagenet": {"resnet50": ("frozen", "batch"), "resnet101": ("frozen", "batch"), "vgg16": ("frozen",)},
+}
 MapMethod = Literal[
     "evidence", "gradcam", "gradcampp", "layercam", "lrp_epsilon", "lrp_alphabeta", "lrp_composite"
 ]  # fmt: skip
@@ -118,8 +123,15 @@ class BackboneConfig(_Section):
         "frozen keeps the statistics of loaded weights.",
     )
     weights: str | None = Field(
-        None, description="h5 file of weights to start from, by layer name; null starts from scratch."
+        None,
+        description="Weights to start from, by layer name: coco or imagenet, which are downloaded once, or an h5 file. "
+        "null starts from scratch.",
     )
+
+    @property
+    def public_weights(self) -> str | None:
+        """The public weights to start from: "coco" or "imagenet"; None for a file of one's own, or none."""
+        return self.weights if self.weights in PUBLIC_WEIGHTS else None
 
 
 class TilesConfig(_Section):
@@ -230,6 +242,11 @@ WIDTHS = {"tiny": (64, 64, 64, 256), "small": (128, 128, 128, 512), "matterport"
 class MaskRcnnConfig(_Section):
     """Mask R-CNN and its training. Lengths in network pixels: source pixels times `scale`."""
 
+    recipe: Literal["nuclei", "paper"] = Field(
+        "nuclei",
+        description="How crops train. nuclei: true boxes join the proposals, mini masks of 28 pixels, a warm-up. "
+        "paper: proposals alone, kept up to an overlap (IoU) of 0.9, mini masks of 56 pixels, up to 200 instances.",
+    )
     width: Literal["tiny", "small", "matterport"] | tuple[Channels, Channels, Channels, Channels] = Field(
         "small",
         description="Size of the heads: tiny for trials, small for CPU cores, matterport as published. Or four "
@@ -276,7 +293,9 @@ class RoundsConfig(_Section):
         0.2, description="A weaker detection down to this score is ignored; below, it is background."
     )
     count: Annotated[float, Field(ge=0)] | None = Field(
-        100, description="At most this many join for 1000 x 1000 pixels; null for no limit."
+        100,
+        description="At most this many join for 1000 x 1000 pixels; null for no limit. 0 leaves the pseudo masks as "
+        "they are.",
     )
 
 
@@ -360,10 +379,11 @@ class RunConfig(_Section):
         (189.44, 136.76, 169.23),
         description="Mean red, green and blue of the training images, 0 to 255, which is subtracted.",
     )
-    augmentation: Literal["narrow", "wide"] = Field(
+    augmentation: Literal["narrow", "wide", "paper"] = Field(
         "narrow",
         description="What training varies besides flips and turns. narrow: the amounts of the stains, for images of "
-        "one lab. wide: also what differs between labs: dyes, light, sharpness, compression, size.",
+        "one lab. wide: also what differs between labs: dyes, light, sharpness, compression, size. paper: instead, "
+        "tiles are mirrored, and crops get at most two of mirror, quarter turn, brightness and blur.",
     )
     backbone: BackboneConfig = BackboneConfig()
     tiles: TilesConfig = TilesConfig()
@@ -434,6 +454,12 @@ class RunConfig(_Section):
             (
                 self.start is None or self.supervision == "image",
                 "start goes on with a classifier: supervision has to be image",
+            ),
+            (
+                self.backbone.public_weights is None
+                or self.backbone.norm in PUBLIC_WEIGHTS[self.backbone.public_weights].get(self.backbone.name, ()),
+                f"backbone.weights {self.backbone.weights} are not of backbone.name {self.backbone.name} with "
+                f"backbone.norm {self.backbone.norm}",
             ),
             (self.maps.level in self.classifier.levels, "maps.level has to be one of classifier.levels"),
             (self.rounds.ignore_score <= self.rounds.score, "rounds.ignore_score must not exceed rounds.score"),

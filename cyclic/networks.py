@@ -18,7 +18,7 @@ from cyclic.files import atomic_path
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.mrcnn.weights import h5
+from cyclic.mrcnn.weights import downloads, h5
 
 # Pseudo masks in a crop at most.
 MAX_INSTANCES = 128
@@ -57,6 +57,7 @@ STORED: dict[str, bool | set[str]] = {
 def mask_rcnn_config(config: RunConfig) -> Config:
     """Return the Mask R-CNN configuration of a run, for training and inference alike."""
     settings, detection = config.mask_rcnn, config.detection
+    paper = settings.recipe == "paper"
 
     class NucleusConfig(Config):
         NAME = "nucleus"
@@ -74,8 +75,9 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         IMAGE_MIN_SCALE = config.scale
         IMAGE_SCALE_JITTER = OTHER_SIZES if config.augmentation == "wide" else 0.0
         MEAN_PIXEL = np.array(config.mean_pixel)
-        MINI_MASK_SHAPE = (28, 28)
-        MAX_GT_INSTANCES = MAX_INSTANCES
+        MINI_MASK_SHAPE = (56, 56) if paper else (28, 28)
+        MAX_GT_INSTANCES = 200 if paper else MAX_INSTANCES
+        RPN_NMS_THRESHOLD_TRAINING = 0.9 if paper else None
         TRAIN_ROIS_PER_IMAGE = settings.rois
         DETECTION_MAX_INSTANCES = detection.max_instances
         DETECTION_MIN_CONFIDENCE = min(detection.score, config.rounds.ignore_score)
@@ -84,9 +86,9 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         DETECTION_ANY_FOREGROUND = True
         OPTIMIZER = settings.optimizer
         LR_SCHEDULE = "cosine" if settings.optimizer == "adamw" else "constant"
-        WARMUP_STEPS = WARMUP
+        WARMUP_STEPS = 0 if paper else WARMUP
         USE_IGNORE = True
-        USE_GT_PROPOSALS = True
+        USE_GT_PROPOSALS = not paper
         SEED = config.seed
 
     return NucleusConfig()
@@ -129,7 +131,7 @@ class Models:
         self.network = Network(self.mrcnn_config, self.backbone)
         self.classifier = _classifier(config, self.backbone)
         if config.backbone.weights:
-            _start_from(config.backbone.weights, self.network, self.backbone)
+            _start_from(config, self.network, self.backbone)
 
     def load(self, *paths: str | Path) -> None:
         """Load weights files into every layer they name, one after the other."""
@@ -191,9 +193,30 @@ def _backbone(config: RunConfig) -> keras.Model:
     return build_backbone(config.backbone.name, norm=config.backbone.norm)
 
 
-def _start_from(path: str, network: Network, backbone: keras.Model) -> None:
-    """Load what a weights file has of the network, and the backbone wholly."""
-    missing = [name for name in h5.load_weights(path, network).missing if name in h5.leaf_layers(backbone)]
+def starting_weights(config: RunConfig) -> Path | None:
+    """Return the file of weights that a run starts from; public weights are downloaded where they are not there yet.
+
+    Raises:
+        InputError: they cannot be downloaded; the message names the place where the file may be put.
+    """
+    key, weights = public_file(config), config.backbone.weights
+    return downloads.fetch_cached(key) if key else Path(weights) if weights else None
+
+
+def public_file(config: RunConfig) -> str | None:
+    """Return which of `downloads.FILES` a run starts from; None for a file of one's own, or none."""
+    public = config.backbone.public_weights
+    return config.backbone.name if public == "imagenet" else public
+
+
+def _start_from(config: RunConfig, network: Network, backbone: keras.Model) -> None:
+    """Load what a weights file has of the network, and the backbone wholly.
+
+    Of public weights, layers of another shape are left: those of other classes, or of heads of another width.
+    """
+    path = starting_weights(config)
+    report = h5.load_weights(path, network, skip_mismatch=config.backbone.public_weights is not None)
+    missing = [name for name in (*report.missing, *report.mismatched) if name in h5.leaf_layers(backbone)]
     if missing:
         raise InputError(
             f"{path}: lacks {len(missing)} layers of the backbone, e.g. {missing[0]}; give weights of the network that "

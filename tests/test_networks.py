@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import h5py
 import keras
@@ -9,17 +10,21 @@ import numpy as np
 import pytest
 from first_version import OLD
 
+from cyclic.backbones import build_backbone
 from cyclic.config import load_config
 from cyclic.errors import InputError
-from cyclic.mrcnn.weights import h5
+from cyclic.mrcnn.layers.network import Network
+from cyclic.mrcnn.weights import downloads, h5
 from cyclic.mrcnn.weights.h5 import leaf_layers
 from cyclic.networks import (
     Models,
+    _Everything,
     load_classifier,
     load_mask_rcnn,
     load_own_classifier,
     mask_rcnn_config,
     precision,
+    starting_weights,
     write_finished,
 )
 
@@ -53,6 +58,57 @@ def test_mask_margin_widths_and_both_suppressions_reach_mask_rcnn():
     assert config.DETECTION_MASK_MARGIN == 0.1
     assert (config.TOP_DOWN_PYRAMID_SIZE, config.RPN_CHANNELS, config.MASK_CHANNELS) == (256, 512, 256)
     assert config.DETECTION_NMS_THRESHOLD == 0.6  # masks are compared afterwards, by detection.mask_iou
+
+
+def test_the_papers_recipe_reaches_mask_rcnn():
+    ours, paper = (mask_rcnn_config(load_config((), (f"mask_rcnn.recipe={recipe}",))) for recipe in ("nuclei", "paper"))
+    assert (tuple(paper.MINI_MASK_SHAPE), paper.MAX_GT_INSTANCES, paper.WARMUP_STEPS) == ((56, 56), 200, 0)
+    assert paper.RPN_NMS_THRESHOLD_TRAINING == 0.9 and not paper.USE_GT_PROPOSALS
+    assert (tuple(ours.MINI_MASK_SHAPE), ours.MAX_GT_INSTANCES, ours.WARMUP_STEPS) == ((28, 28), 128, 50)
+    assert ours.RPN_NMS_THRESHOLD_TRAINING is None and ours.USE_GT_PROPOSALS
+    assert ours.RPN_NMS_THRESHOLD == paper.RPN_NMS_THRESHOLD == 0.7
+
+
+def test_more_proposals_are_kept_in_training_than_in_detection():
+    models = Models(load_config((), (*SMALL, "mask_rcnn.recipe=paper", "mask_rcnn.batch=1")))
+    training, detection = models.trainer(0, 1).keras_model, models.detector.keras_model
+    assert (training.get_layer("ROI").nms_threshold, detection.get_layer("ROI").nms_threshold) == (0.9, 0.7)
+
+
+def test_a_run_starts_from_public_weights_in_every_layer_that_fits(tmp_path, monkeypatch):
+    """A ResNet-101 with Mask R-CNN of other classes, as COCO's file is, gives a ResNet-50 its backbone and pyramid."""
+    settings = (*SMALL, "backbone.name=resnet101", "backbone.norm=frozen")
+    config = mask_rcnn_config(load_config((), settings))
+    config.NUM_CLASSES = 81
+    public = Network(config, build_backbone("resnet101", norm="frozen"))
+    h5.save_weights(tmp_path / "coco.h5", public)
+    asked = []
+    monkeypatch.setattr(downloads, "fetch_cached", lambda key: asked.append(key) or tmp_path / "coco.h5")
+    started = Models(
+        load_config((), (*SMALL, "backbone.name=resnet50", "backbone.norm=frozen", "backbone.weights=coco"))
+    )
+    ours, theirs = values(_Everything(started.classifier, started.network)), values(public)
+    loaded = {name for name in ours if name in theirs and ours[name] and same(ours[name], theirs[name])}
+    assert asked == ["coco"] and {name for name in values(started.backbone)} <= {*loaded, *no_weights(started.backbone)}
+    assert "fpn_c5p5" in loaded and "rpn_conv_shared" in loaded and "mrcnn_class_logits" not in loaded
+
+
+def no_weights(model):
+    return {name for name, weights in values(model).items() if not weights}
+
+
+@pytest.mark.parametrize(("name", "weights", "key"), [("vgg16", "imagenet", "vgg16"), ("resnet101", "coco", "coco")])
+def test_public_weights_that_cannot_be_had_say_where_to_put_them(tmp_path, monkeypatch, name, weights, key):
+    def no_network(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("CYCLIC_CACHE", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    config = load_config((), (f"backbone.name={name}", "backbone.norm=frozen", f"backbone.weights={weights}"))
+    with pytest.raises(InputError, match="no route to host.*try again, or put the file at") as error:
+        starting_weights(config)
+    assert str(tmp_path / downloads.FILES[key].name) in str(error.value) and "\n" not in str(error.value)
+    assert starting_weights(load_config((), ("backbone.weights=mine.h5",))) == Path("mine.h5")
 
 
 @pytest.mark.parametrize(("optimizer", "schedule"), [("adamw", "cosine"), ("sgd", "constant")])

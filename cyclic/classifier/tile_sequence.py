@@ -6,7 +6,7 @@ import cv2
 import keras
 import numpy as np
 
-from cyclic.datasets.augment import flip_turn, shear_zoom
+from cyclic.datasets.augment import flip_turn, mirror_half, shear_zoom
 from cyclic.errors import InputError
 
 
@@ -24,7 +24,8 @@ class TileSequence(keras.utils.PyDataset):
         batch_size: tiles in a batch.
         targets: `[N, H, W]` int8, what is known of the pixels; None: batches have labels alone.
         seed: seed of order and augmentation.
-        train: shuffle, balance and augment (flips and quarter turns always).
+        train: shuffle, balance and augment (flips and quarter turns, see `turns`).
+        turns: flip and turn in all eight ways; False mirrors half of the tiles, as the paper does.
         shear: see `shear_zoom`; 0 is off, as for `zoom`.
         zoom: see `shear_zoom`.
         augment: `(image [H, W, 3] uint8, rng) -> image`, e.g. `stain_jitter`.
@@ -43,6 +44,7 @@ class TileSequence(keras.utils.PyDataset):
         targets: np.ndarray | None = None,
         seed: int = 0,
         train: bool = True,
+        turns: bool = True,
         shear: float = 0.0,
         zoom: float = 0.0,
         augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
@@ -53,7 +55,7 @@ class TileSequence(keras.utils.PyDataset):
         self.tiles, self.labels, self.targets = tiles, np.asarray(labels, np.int32), targets
         if train and not {0, 1} <= set(self.labels.tolist()):
             raise InputError("tiles: training needs positive (1) and negative (0) tiles; check the tile folder")
-        self.batch_size, self.seed, self.train = batch_size, seed, train
+        self.batch_size, self.seed, self.train, self.turns = batch_size, seed, train, turns
         self.shear, self.zoom, self.augment, self.scale, self.stride = shear, zoom, augment, scale, stride
         self.epoch = 0
         self.order = self._draw_order()
@@ -92,7 +94,7 @@ class TileSequence(keras.utils.PyDataset):
     def _prepare(self, rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return a tile as the network takes it and, if given, its targets at the level's stride."""
         if self.train:
-            arrays = flip_turn(rng, *arrays)
+            arrays = flip_turn(rng, *arrays) if self.turns else mirror_half(rng, *arrays)
             if self.shear or self.zoom:
                 arrays = shear_zoom(rng, self.shear, self.zoom, *arrays)
         tile, *targets = arrays

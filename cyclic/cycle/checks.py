@@ -16,7 +16,7 @@ from cyclic.files import digest, is_litter, read_json, require_file, write_json
 from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
 from cyclic.mrcnn.weights.h5 import read_attributes
-from cyclic.networks import check_start
+from cyclic.networks import check_start, starting_weights
 from cyclic.resolution import read_resolution, same
 from cyclic.runs.directory import RunDirectory
 
@@ -35,8 +35,8 @@ def check_inputs(inputs: Inputs) -> None:
             to cut tiles from or to train on, or an image smaller than a tile.
     """
     config, train = inputs.config, inputs.train
-    if config.backbone.weights:
-        read_attributes(config.backbone.weights)
+    if weights := starting_weights(config):
+        read_attributes(weights)
     if config.start:
         check_start(config.start, config)
     if config.supervision == "none":

@@ -6,6 +6,7 @@ Nothing is written. Each stage runs twice, since the first run compiles, and the
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from cyclic.cycle.stages import classifier, mask_rcnn
 from cyclic.cycle.stages.maps import image_map
 from cyclic.datasets.layouts import folders, open_splits
 from cyclic.inference.detect import detect
+from cyclic.mrcnn.weights.downloads import cached_path
+from cyclic.networks import public_file
 from cyclic.pseudo.masks import PseudoMasks
 from cyclic.pseudo.recipe import recipe_of
 from cyclic.pseudo.select import pseudo_masks_of_one_image
@@ -51,6 +54,7 @@ def dry_run(config: RunConfig, data: str | Path | Sequence[str | Path]) -> list[
     Raises:
         InputError: bad input, or no labels of the kind that `supervision` names to train on.
     """
+    config = _without_download(config)
     train, val = open_splits(data)
     inputs = Inputs(config, ", ".join(map(str, folders(data))), train, val)
     check_inputs(inputs)
@@ -58,6 +62,17 @@ def dry_run(config: RunConfig, data: str | Path | Sequence[str | Path]) -> list[
     for row in rows:
         row["hours"] = row["unit_s"] * row["units"] / 3600
     return [*rows, {"stage": "total", "hours": sum(row["hours"] for row in rows)}]
+
+
+def _without_download(config: RunConfig) -> RunConfig:
+    """Return the settings without public weights, whose values change neither time nor memory, and say if they lack."""
+    key = public_file(config)
+    if key is None:
+        return config
+    path = cached_path(key)
+    if not path.is_file():
+        warnings.warn(f"{path}: not there yet; the run downloads it first, or put it there", stacklevel=3)
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})})
 
 
 def _stages(config: RunConfig) -> tuple[Callable[[Inputs], dict], ...]:

@@ -148,6 +148,13 @@ def flip_turn(rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray
     return tuple(transform(array, -turns if flip else turns, bool(flip)) for array in arrays)
 
 
+def mirror_half(rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mirror all arrays (`[H, W, ...]` each) left to right, or none, and return them."""
+    if rng.random() < 0.5:
+        return arrays
+    return tuple(np.ascontiguousarray(array[:, ::-1]) for array in arrays)
+
+
 def stain_jitter(image: np.ndarray, rng: np.random.Generator, sigma: float = 0.05) -> np.ndarray:
     """Vary the amounts of the stains: each HED channel c becomes `a * c + b`, a from U(1 ± sigma), b from U(± sigma).
 
@@ -203,6 +210,35 @@ def other_lab(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         packed = cv2.imencode(".jpg", varied, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         varied = cv2.imdecode(packed, cv2.IMREAD_COLOR)
     return varied
+
+
+def vary_as_paper(rng: np.random.Generator, image: np.ndarray, *labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Do none, one or two of five things: mirror, turn upside down, quarter turns, brightness, blur.
+
+    They are those of Matterport's nucleus sample, which the paper's program uses: a mirror image and one upside down
+    come in half of the cases, brightness is multiplied by 0.8 to 1.5, the blur's standard deviation is up to 5 pixels.
+
+    Args:
+        rng: generator.
+        image: `[H, H, 3]` uint8.
+        *labels: `[H, H]` each, moved alike.
+
+    Returns:
+        A tuple of the varied arrays.
+    """
+    moved = image, *labels
+    for step in sorted(rng.choice(5, rng.integers(3), replace=False)):
+        if step < 2 and rng.random() < 0.5:
+            moved = tuple(np.flip(array, axis=1 - step) for array in moved)
+        elif step == 2:
+            turns = int(rng.integers(1, 4))
+            moved = tuple(np.rot90(array, turns) for array in moved)
+        elif step == 3:
+            moved = cv2.convertScaleAbs(moved[0], alpha=rng.uniform(0.8, 1.5)), *moved[1:]
+        elif step == 4:
+            sigma = rng.uniform(0.0, 5.0)
+            moved = cv2.GaussianBlur(np.ascontiguousarray(moved[0]), (0, 0), max(sigma, 1e-3)), *moved[1:]
+    return tuple(np.ascontiguousarray(array) for array in moved)
 
 
 def shear_zoom(

@@ -21,7 +21,7 @@ from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.utils import apply_box_deltas, compute_overlaps, denorm_boxes, unmold_image
 from cyclic.networks import Models
 from cyclic.pseudo.masks import load_pseudo_masks
-from cyclic.semi.dataset import CropAugmentation, PseudoDataset
+from cyclic.semi.dataset import PseudoDataset, crop_augmentation
 
 CLASS_NAMES = ["background", "nucleus"]
 SIZE = (8, 8)  # of a picture, inches
@@ -66,7 +66,7 @@ def open_model(run: Run, cycle: int, round_: int = 0) -> Inspected:
     model, training = models.detector, models.trainer(run.config.seed, steps_per_epoch=1)
     pseudo = {name: load_pseudo_masks(paths.pseudo(), name) for name in run.train.ids[:4]}
     images = {name: run.train.image(name) for name in pseudo}
-    augmentation = CropAugmentation(run.config.mask_rcnn.stain_jitter, run.config.augmentation == "wide")
+    augmentation = crop_augmentation(run.config)
     generator = DataGenerator(PseudoDataset(images, pseudo), model.config, augmentation=augmentation, seed=0)
     # The sample with the most pseudo masks has the most to show.
     samples = [generator[index][0] for index in range(4)]

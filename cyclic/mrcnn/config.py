@@ -164,6 +164,8 @@ class Config:
     # Detected boxes are enlarged by this share before the mask head sees them, so that a box that is too small does not
     # cut its mask off. The enlarged boxes are returned.
     DETECTION_MASK_MARGIN = 0.0
+    # RPN_NMS_THRESHOLD in training, so that heads learn from more boxes of one thing; None: the same.
+    RPN_NMS_THRESHOLD_TRAINING: float | None = None
     # True: the ground-truth boxes join the proposals in training, so that the heads learn before the RPN does.
     USE_GT_PROPOSALS = False
     # Seed of sampling, cropping and augmentation; None draws one.

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cyclic.datasets.augment import flip_turn, other_lab, stain_jitter
+from cyclic.config import RunConfig
+from cyclic.datasets.augment import flip_turn, other_lab, stain_jitter, vary_as_paper
 from cyclic.pseudo.masks import PseudoMasks
 
 
@@ -40,18 +41,27 @@ class PseudoDataset:
         return self._pseudo[image_id].ignore
 
 
+def crop_augmentation(config: RunConfig) -> "CropAugmentation":
+    """Return the augmentation of training crops that a run's settings ask for."""
+    kind = config.augmentation
+    return CropAugmentation(config.mask_rcnn.stain_jitter, many_labs=kind == "wide", paper=kind == "paper")
+
+
 class CropAugmentation:
     """Flips and turns of image, labels and ignore map alike; stain jitter in the image.
 
     Args:
         sigma: strength of the stain jitter, see `stain_jitter`; 0 for none.
         many_labs: also show the tissue as other labs might, see `other_lab`.
+        paper: do what `vary_as_paper` does, and nothing else.
     """
 
-    def __init__(self, sigma: float, many_labs: bool = False):
-        self.sigma, self.many_labs = sigma, many_labs
+    def __init__(self, sigma: float, many_labs: bool = False, paper: bool = False):
+        self.sigma, self.many_labs, self.paper = sigma, many_labs, paper
 
     def __call__(self, image, labels, ignore, rng):
+        if self.paper:
+            return vary_as_paper(rng, image, labels, ignore)
         image, labels, ignore = flip_turn(rng, image, labels, ignore)
         if self.sigma:
             image = stain_jitter(image, rng, self.sigma)

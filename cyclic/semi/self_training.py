@@ -26,7 +26,8 @@ def join_detections(
     """Return the pseudo masks of an image, extended by the detections that a Mask R-CNN is sure of.
 
     Detections in the background go first. The others compete by score and by looks: a detection that the stain shows
-    as one whole, well-outlined nucleus comes before one as sure that it does not.
+    as one whole, well-outlined nucleus comes before one as sure that it does not. With a `rounds.count` of 0, pseudo
+    masks stay as they are.
 
     Args:
         pseudo: the pseudo masks that the Mask R-CNN was trained on.
@@ -36,6 +37,8 @@ def join_detections(
         config: the run's settings.
         background: `[H, W]` bool, where there is no nucleus; None: nothing is known.
     """
+    if config.rounds.count == 0:
+        return pseudo
     if background is not None:
         kept = outside_background(labels, background)
         labels, scores = relabel(labels, np.append(False, kept)), scores[kept]

@@ -1,5 +1,8 @@
 """Which stages the dry run tries and which labels it asks for, by `supervision`; the networks run in `test_cli`."""
 
+import pathlib
+import warnings
+
 import pytest
 
 from cyclic.config import load_config
@@ -9,6 +12,7 @@ from cyclic.cycle.loop import plan
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
 
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 SUPERVISION = {
     "image": (),
     "none": ("supervision=none",),
@@ -72,3 +76,15 @@ def test_sorted_tiles_stand_in_for_image_level_labels_alone(quick, data, tmp_pat
     assert dry_run(load_config((), (*SUPERVISION["none"], folder)), data)
     with pytest.raises(InputError, match="not every training image"):
         dry_run(load_config((), (*SUPERVISION["instance"], folder)), data)
+
+
+def test_public_weights_are_not_downloaded_to_try_a_run(quick, data, monkeypatch, tmp_path):
+    monkeypatch.setenv("CYCLIC_CACHE", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", None)
+    config = load_config(CONFIGS / "monusac_paper.yaml", ("tiles.size=48",))
+    with pytest.warns(UserWarning, match=r"mask_rcnn_coco\.h5: not there yet; the run downloads it first, or put it"):
+        assert dry_run(config, data)
+    (tmp_path / "mask_rcnn_coco.h5").write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert dry_run(config, data)

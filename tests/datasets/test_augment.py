@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cyclic.datasets.augment import augment, flip_turn, load_imgaug, other_lab, shear_zoom, stain_jitter
+from cyclic.datasets.augment import (
+    augment,
+    flip_turn,
+    load_imgaug,
+    mirror_half,
+    other_lab,
+    shear_zoom,
+    stain_jitter,
+    vary_as_paper,
+)
 from cyclic.errors import InputError
 from cyclic.stain import STAIN_VECTORS
 
@@ -212,3 +221,32 @@ def test_shear_zoom_moves_but_keeps_centre_and_size():
         assert moved.shape == image.shape and moved.dtype == np.uint8
         assert (moved[20, 30] == 255).all() and not np.array_equal(moved, image)
     assert np.array_equal(shear_zoom(np.random.default_rng(0), 0.0, 0.0, image)[0], image)
+
+
+def test_the_papers_variation_moves_labels_with_the_image(pair):
+    image, labels = pair
+    outcomes = {"same": 0, "moved": 0, "brighter": 0, "blurred": 0}
+    for seed in range(200):
+        varied, moved = vary_as_paper(np.random.default_rng(seed), image, labels)
+        assert varied.shape == image.shape and varied.dtype == np.uint8 and moved.dtype == labels.dtype
+        assert np.bincount(moved.ravel() % 9).tolist() == np.bincount(labels.ravel() % 9).tolist()
+        colours, plain = np.unique(varied[..., 0]), np.array_equal(np.unique(varied[..., 0]), [0, 100, 200])
+        outcomes["moved"] += not np.array_equal(moved, labels)
+        outcomes["blurred"] += len(colours) > 3
+        outcomes["brighter"] += len(colours) == 3 and not plain
+        outcomes["same"] += plain and np.array_equal(moved, labels)
+        if plain:  # every pixel went where its label went
+            assert agreement(varied, moved) == 1
+        elif len(colours) == 3:  # brightness alone: one factor for all
+            assert 0.8 <= colours[1] / 100 <= 1.5 and (colours[2] == 255 or abs(colours[2] / colours[1] - 2) < 0.03)
+    assert all(outcomes.values()) and outcomes["same"] > 60
+
+
+def test_half_of_the_tiles_are_mirrored(pair):
+    image, labels = pair
+    moved = [mirror_half(np.random.default_rng(seed), image, labels) for seed in range(40)]
+    kinds = [np.array_equal(tile, image[:, ::-1]) for tile, _ in moved]
+    assert 8 < sum(kinds) < 32 and all(
+        kind or np.array_equal(tile, image) for kind, (tile, _) in zip(kinds, moved, strict=True)
+    )
+    assert all(agreement(tile, label) == 1 for tile, label in moved)

@@ -6,8 +6,9 @@ import scipy.ndimage as ndi
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cyclic.config import load_config
 from cyclic.pseudo.masks import RING, PseudoMasks
-from cyclic.semi.self_training import extend_pseudo_masks
+from cyclic.semi.self_training import extend_pseudo_masks, join_detections
 
 SHAPE = (60, 60)
 A, B, C = np.s_[5:15, 5:15], np.s_[25:35, 25:35], np.s_[45:55, 45:55]
@@ -170,3 +171,14 @@ def test_tiny_images(shape):
     scores = np.array([0.9])
     found = extend_pseudo_masks(pseudo, np.ones(shape, np.int32), scores, scores, 0.85, 0.3, None)
     assert (found.labels == 1).all() and not found.ignore.any()
+
+
+def test_a_run_that_lets_none_join_keeps_its_pseudo_masks():
+    image = np.full((*SHAPE, 3), 200, np.uint8)
+    pseudo, detected = pseudo_masks(A), label_map(B)
+    unconfirmed = [
+        join_detections(pseudo, detected, np.array([0.9]), image, load_config((), (f"rounds.count={count}",)))
+        for count in (0, 1000)
+    ]
+    assert unconfirmed[0] is pseudo
+    np.testing.assert_array_equal(unconfirmed[1].labels > 0, detected > 0)

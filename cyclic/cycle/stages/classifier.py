@@ -95,6 +95,7 @@ def training_batches(
         settings.batch,
         targets if config.has_local_evidence else None,
         seed=seed,
+        turns=config.augmentation != "paper",
         shear=settings.shear,
         zoom=settings.zoom,
         augment=partial(_vary_colours, sigma=settings.stain_jitter, many_labs=config.augmentation == "wide"),

@@ -10,7 +10,7 @@ from cyclic.cycle.schedule import Training
 from cyclic.errors import InputError
 from cyclic.networks import Models
 from cyclic.pseudo.masks import load_pseudo_masks
-from cyclic.semi.dataset import CropAugmentation, PseudoDataset
+from cyclic.semi.dataset import PseudoDataset, crop_augmentation
 
 
 def train(context: Context, cycle: int, round_: int) -> None:
@@ -69,7 +69,7 @@ def fit(
         None,
         training.learning_rate,
         epochs=training.epochs,
-        augmentation=CropAugmentation(config.mask_rcnn.stain_jitter, config.augmentation == "wide"),
+        augmentation=crop_augmentation(config),
         custom_callbacks=callbacks,
         verbose=0,
     )

@@ -66,8 +66,11 @@ class Network:
         """The parts as a list, so that functions which walk through a model's layers take a `Network`, too."""
         return [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
 
-    def propose(self, image, proposal_count):
-        """Return `(pyramid [P2..P6], rpn logits, rpn probabilities, rpn deltas, proposals)` of an image tensor."""
+    def propose(self, image, proposal_count, nms_threshold=None):
+        """Return `(pyramid [P2..P6], rpn logits, rpn probabilities, rpn deltas, proposals)` of an image tensor.
+
+        `nms_threshold` stands in for the configuration's RPN_NMS_THRESHOLD.
+        """
         config = self.config
         pyramid = self.fpn(self.backbone(image))
         logits, probabilities, deltas = join_levels([self.rpn(level) for level in pyramid])
@@ -78,7 +81,7 @@ class Network:
             config.RPN_ANCHOR_STRIDE,
             name="anchors",
         )(image)
-        proposals = proposal_layer(config, proposal_count)(probabilities, deltas, anchors)
+        proposals = proposal_layer(config, proposal_count, nms_threshold)(probabilities, deltas, anchors)
         return pyramid, logits, probabilities, deltas, proposals
 
     def classify(self, rois, pyramid):
@@ -110,9 +113,10 @@ def join_levels(levels):
     ]
 
 
-def proposal_layer(config, count):
+def proposal_layer(config, count, nms_threshold=None):
     """Return the layer "ROI", which keeps `count` proposals."""
-    return ProposalLayer(count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI")
+    threshold = config.RPN_NMS_THRESHOLD if nms_threshold is None else nms_threshold
+    return ProposalLayer(count, threshold, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI")
 
 
 def detection_layer(config):
@@ -202,7 +206,9 @@ def training_model(network, seed=None):
     if config.USE_IGNORE:
         inputs["ignore"] = keras.Input((height, width), dtype="uint8", name="ignore")
 
-    pyramid, *_, proposals = network.propose(inputs["image"], config.POST_NMS_ROIS_TRAINING)
+    pyramid, *_, proposals = network.propose(
+        inputs["image"], config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD_TRAINING
+    )
     rpn_match, rpn_logits, rpn_deltas = SampledAnchors(
         network.rpn, config.RPN_TRAIN_ANCHORS_PER_IMAGE, name="sampled_anchors"
     )(pyramid, inputs["rpn_match"])

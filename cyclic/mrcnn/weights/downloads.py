@@ -55,9 +55,14 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CYCLIC_CACHE") or Path.home() / ".cache" / "cyclic")
 
 
+def cached_path(key: str) -> Path:
+    """Return where a file of `FILES` lies in the cache, whether it is there or not."""
+    return cache_dir() / FILES[key].name
+
+
 def fetch_cached(key: str) -> Path:
     """Return the path of a file of `FILES` in the cache; download it first if it is not there (see `download`)."""
-    return download(FILES[key], cache_dir() / FILES[key].name)
+    return download(FILES[key], cached_path(key))
 
 
 def download_trained_weights(coco_model_path, verbose: int = 1) -> None:
