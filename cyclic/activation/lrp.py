@@ -128,10 +128,15 @@ def _propagate_through_layer(layer, values, makers, relevance, propagate):
     source = layer.input
     if isinstance(layer, keras.layers.Activation):
         return [(source, relevance)]
+
+    def exact(x):
+        # In half precision a layer gives half precision, and relevance is float32.
+        return keras.ops.cast(layer(x), "float32")
+
     if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.ZeroPadding2D):
-        return [(source, value_and_gradients(lambda x: layer(x) * relevance, [values[id(source)]])[1][0])]
+        return [(source, value_and_gradients(lambda x: exact(x) * relevance, [values[id(source)]])[1][0])]
     if isinstance(layer, keras.layers.AveragePooling2D):
-        return [(source, propagate(average_layer(values[id(source)], layer), relevance))]
+        return [(source, propagate(average_layer(values[id(source)], exact), relevance))]
     if isinstance(layer, keras.layers.Conv2D):
         return [(source, propagate(conv_layer(layer, values[id(source)]), relevance))]
     conv = makers[id(source)]

@@ -187,6 +187,14 @@ def test_the_class_that_is_explained_is_the_predicted_one(classifier, images):
         np.testing.assert_allclose(sums, logits[:, target] + 100, rtol=0.01)
 
 
+def test_relevance_is_conserved_in_half_precision(images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    classifier = build_classifier(tiny_resnet(), ("C5",), hidden=6)
+    scores = classifier.predict_on_batch(images).max(-1)
+    maps = lrp(classifier, images, "C5", None, rule="composite")
+    np.testing.assert_allclose(maps.sum((1, 2)), scores, rtol=0.05, atol=1e-3 * np.abs(scores).max())
+
+
 def test_a_logit_without_contrast_is_that_of_its_class(classifier, images):
     features = classifier.get_layer("backbone").predict_on_batch(images)[-1].mean((1, 2))
     scores = [LevelHead(classifier, "C5", class_, contrast=False).score(features) for class_ in (0, 1)]
