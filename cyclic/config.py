@@ -299,11 +299,15 @@ class RoundsConfig(_Section):
     )
 
 
+# Of tiles up to this side, the numbers of proposals and detections are those of the settings.
+USUAL_TILE = 256
+
+
 class DetectionConfig(_Section):
     """Detection in whole images. Tile, overlap and areas in source pixels at the resolution `mpp`."""
 
     tile: Annotated[int, Field(ge=SMALLEST_TILE, le=4096)] = Field(
-        256, description="Side of a tile, 16 or more. A larger one needs more memory."
+        384, description="Side of a tile, 16 or more. A larger one needs more memory."
     )
     overlap: Annotated[int, Field(ge=0)] = Field(
         64,
@@ -311,8 +315,10 @@ class DetectionConfig(_Section):
         "tiles meet is looked at in a window of its own.",
     )
     batch: Count = Field(1, description="Tiles detected at a time; 4 to 16 on a GPU.")
-    proposals: Count = Field(1000, description="Proposals of a tile.")
-    max_instances: Count = Field(400, description="Detections of a tile at most.")
+    proposals: Count = Field(
+        500, description="Proposals of a tile of 256 pixels or less. A larger one has more, by its area."
+    )
+    max_instances: Count = Field(400, description="Detections at most, in the same way.")
     score: Share = Field(0.3, description="Lowest score of a nucleus. Raise it for fewer false ones.")
     box_iou: Share = Field(0.7, description="Box overlap (IoU) over which the weaker detection of a tile goes.")
     mask_iou: Share = Field(0.3, description="Mask overlap (IoU) over which the weaker detection goes.")
@@ -344,6 +350,14 @@ class DetectionConfig(_Section):
     views: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="Flips and turns of an image that vote on its nuclei; each costs a whole detection."
     )
+
+    def of_a_tile(self, count: int) -> int:
+        """Return a number that holds for `USUAL_TILE` pixels square as that of a tile.
+
+        >>> DetectionConfig(tile=512).of_a_tile(500), DetectionConfig(tile=128).of_a_tile(500)
+        (2000, 500)
+        """
+        return round(count * max(1.0, self.tile / USUAL_TILE) ** 2)
 
 
 class RunConfig(_Section):

@@ -69,7 +69,7 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         RPN_ANCHOR_SCALES = settings.anchor_scales
         RPN_TRAIN_ANCHORS_PER_IMAGE = settings.rpn_anchors
         POST_NMS_ROIS_TRAINING = settings.proposals
-        POST_NMS_ROIS_INFERENCE = detection.proposals
+        POST_NMS_ROIS_INFERENCE = detection.of_a_tile(detection.proposals)
         IMAGE_RESIZE_MODE = "crop"
         IMAGE_MIN_DIM = IMAGE_MAX_DIM = settings.crop
         IMAGE_MIN_SCALE = config.scale
@@ -79,7 +79,7 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         MAX_GT_INSTANCES = 200 if paper else MAX_INSTANCES
         RPN_NMS_THRESHOLD_TRAINING = 0.9 if paper else None
         TRAIN_ROIS_PER_IMAGE = settings.rois
-        DETECTION_MAX_INSTANCES = detection.max_instances
+        DETECTION_MAX_INSTANCES = detection.of_a_tile(detection.max_instances)
         DETECTION_MIN_CONFIDENCE = min(detection.score, config.rounds.ignore_score)
         DETECTION_NMS_THRESHOLD = detection.box_iou
         DETECTION_MASK_MARGIN = detection.mask_margin

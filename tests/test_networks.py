@@ -46,10 +46,17 @@ def same(first, second):
 
 def test_configuration_reaches_mask_rcnn():
     overrides = ("mask_rcnn.crop=128", "mask_rcnn.rois=7", "detection.score=0.6", "rounds.ignore_score=0.2", "scale=3")
-    config = mask_rcnn_config(load_config((), (*overrides, "backbone.norm=frozen", "detection.max_instances=9")))
+    config = mask_rcnn_config(
+        load_config((), (*overrides, "backbone.norm=frozen", "detection.max_instances=9", "detection.tile=128"))
+    )
     assert config.IMAGE_MIN_DIM == config.IMAGE_MAX_DIM == 128 and config.IMAGE_MIN_SCALE == 3
     assert config.TRAIN_ROIS_PER_IMAGE == 7 and config.DETECTION_MAX_INSTANCES == 9
     assert config.DETECTION_MIN_CONFIDENCE == 0.2 and config.norm() == "frozen" and config.NUM_CLASSES == 2
+
+
+def test_a_larger_tile_has_more_proposals_and_detections():
+    config = mask_rcnn_config(load_config((), ("detection.tile=512", "detection.proposals=300")))
+    assert config.POST_NMS_ROIS_INFERENCE == 1200 and config.DETECTION_MAX_INSTANCES == 1600
 
 
 def test_mask_margin_widths_and_both_suppressions_reach_mask_rcnn():
