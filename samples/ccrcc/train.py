@@ -1,17 +1,17 @@
 """Train on ccRCC: `cyclic train` with `configs/ccrcc_cpu.yaml` and all its options.
 
 Example:
-    python samples/ccrcc/train.py --dataset DIR --out RUN [--resume] [--dry-run] [--set section.key=value]
+    python samples/ccrcc/train.py --dataset DIR --out RUN [--weights WEIGHTS] [--cycles N]
+
+WEIGHTS is none, imagenet, coco, last (go on after a stop) or an h5 file.
 """
 
-import re
 import sys
 from pathlib import Path
 
-from cyclic.cli import main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "ccrcc_cpu.yaml"
+from training import train  # noqa: E402
 
 if __name__ == "__main__":
-    options = [re.sub("^--dataset", "--data", option) for option in sys.argv[1:]]
-    main(["train", "--config", str(CONFIG), *options])
+    train("ccrcc_cpu.yaml", sys.argv[1:])

@@ -5,8 +5,10 @@ import runpy
 import sys
 
 import pytest
+import typer
 
 from cyclic import cli
+from cyclic.config import load_config
 from cyclic.errors import InputError
 
 SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "samples"
@@ -46,6 +48,37 @@ def test_another_configuration_lies_on_top(program, tmp_path):
     (tmp_path / "mine.yaml").write_text("cycles: 0\n")
     arguments = (f"--dataset={tmp_path}", "--out", tmp_path / "run", "--config", tmp_path / "mine.yaml")
     assert_refused(program("monusac", *arguments), "mine.yaml", "cycles")
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--weights", "none"], ["backbone.weights=null"]),
+        (["--weights=coco"], ["backbone.weights=coco", "backbone.name=resnet50", "backbone.norm=frozen"]),
+        (["--weights", "imagenet", "--config", "x.yaml"], ["backbone.weights=imagenet"]),
+        (["--weights", "mine.h5", "--cycles", "3"], ["cycles=3", "backbone.weights=mine.h5"]),
+        (["--cycles=2", "--set", "seed=1"], ["seed=1", "cycles=2"]),
+        (["--weights", "last"], []),
+    ],
+)
+def test_weights_and_cycles_are_settings_of_the_run(options, settings, monkeypatch):
+    monkeypatch.syspath_prepend(SAMPLES)
+    from training import arguments
+
+    given = arguments("consep_cpu.yaml", ["--dataset", "DIR", "--out", "RUN", *options])
+    assert [value for option, value in zip(given, given[1:], strict=False) if option == "--set"] == settings
+    assert ("--resume" in given) == ("last" in options)
+    command = typer.main.get_command(cli.app).commands["train"]
+    parsed, left, _ = command.make_parser(command.context_class(command)).parse_args(given[1:])
+    assert parsed["out"] == "RUN" and left == []
+
+
+def test_public_weights_fit_the_network_that_they_bring(monkeypatch):
+    monkeypatch.syspath_prepend(SAMPLES)
+    from training import CONFIGS, PUBLIC_NETWORK
+
+    for name in DATA_SETS:
+        assert load_config(CONFIGS / f"{name}_cpu.yaml", ("backbone.weights=coco", *PUBLIC_NETWORK))
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
