@@ -1,18 +1,16 @@
 """Reading and writing label maps: `[H, W]` integer, 0 = background, one number a nucleus."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
-import scipy.io
-import scipy.sparse
 import tifffile
 from PIL import Image
 from scipy import ndimage
 
 from cyclic.errors import InputError
 from cyclic.files import MARK, atomic_path, check_pixels, open_tiff, require_file
+from cyclic.mat import read_mat
 
 MAT_LABEL_KEYS = ("inst_map", "instance_map")
 
@@ -151,19 +149,6 @@ def _read_picture(path: Path) -> np.ndarray:
     with Image.open(path) as opened:
         check_pixels(path, opened.height, opened.width)
         return np.asarray(opened)  # a palette's indices are its labels
-
-
-def read_mat(path: Path, keys: Sequence[str]) -> np.ndarray | None:
-    """Return the first of the variables `keys` that a .mat file holds, of any version, dense; None if there is none."""
-    if h5py.is_hdf5(path):  # MATLAB 7.3: HDF5, whose axes are the other way round
-        with h5py.File(path) as file:
-            key = next((key for key in keys if key in file), None)
-            return None if key is None else file[key][()].T
-    content = scipy.io.loadmat(path, variable_names=keys)
-    key = next((key for key in keys if key in content), None)
-    if key is None:
-        return None
-    return content[key].toarray() if scipy.sparse.issparse(content[key]) else content[key]
 
 
 def _read_mat_labels(path: Path) -> np.ndarray:

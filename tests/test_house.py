@@ -18,7 +18,7 @@ HOUSE = """
     mrcnn.model mrcnn.visualize mrcnn.utils mrcnn.parallel_model mrcnn.matterport mrcnn.detect mrcnn.train
     mrcnn.layers mrcnn.data mrcnn.weights mrcnn.kernels mrcnn.geometry mrcnn.config mrcnn
     backbones evaluation datasets draw
-    labels stain tiling symmetry fitting images label_maps resolution files config retired errors allocator
+    labels stain tiling symmetry fitting images label_maps mat resolution files config retired errors allocator
 """.split()  # noqa: SIM905
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from cyclic.errors import InputError
 from cyclic.files import label_files
-from cyclic.label_maps import read_label_map, read_mat
+from cyclic.label_maps import read_label_map
+from cyclic.mat import read_mat
 
 MAT_CLASS_KEYS = ("type_map", "class_map")
 # In the project's own layout the class maps lie in `types/`, beside the label maps in `labels/`.

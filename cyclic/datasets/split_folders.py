@@ -7,12 +7,12 @@ root/{Train,Valid,Test}/Images/<id>.png  .../Labels/<id>.mat         Valid/, Tes
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.mask_folders import INSTANCE_MASKS, mask_folders, merge_masks
 from cyclic.errors import InputError
 from cyclic.files import image_files, label_files
+from cyclic.mat import names_of
 
 FOLDERS = {"train": "Train", "val": "Valid", "test": "Test"}
 
@@ -53,4 +53,7 @@ class SplitFoldersDataset(NucleiDataset):
     def holds(cls, root: Path) -> bool:
         """Return whether the label files in `root` are of this data set; only the names of their variables are read."""
         first = next(iter(sorted(root.glob("*/Labels/*.mat"))), None)
-        return first is not None and any(name == cls.label_key for name, _, _ in scipy.io.whosmat(first))
+        try:
+            return first is not None and cls.label_key in names_of(first)
+        except Exception as error:  # the decoder raises its own types for a broken file
+            raise InputError(f"{first}: not a readable .mat file ({error}); replace or remove the file") from error

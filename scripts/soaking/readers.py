@@ -168,6 +168,26 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     }
 
 
+def weights_reader(folder: Path) -> Reader:
+    """Return the reader of weights files. HDF5 is native code, so it is tried in a process of its own."""
+    import keras
+
+    from cyclic.mrcnn.weights.h5 import load_weights, read_attributes, save_weights
+
+    def build() -> "keras.Model":
+        return keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(3, name="fc"), keras.layers.Dense(2, name="out")]
+        )
+
+    def read(path: Path) -> None:
+        read_attributes(path)
+        load_weights(path, model)
+
+    model, path = build(), folder / "whole.h5"
+    save_weights(path, model, {"run_config": "{}"})
+    return Reader("a.h5", read, [path.read_bytes()])
+
+
 def damage(content: bytes, rng: np.random.Generator) -> bytes:
     """Return a file with one to four damages."""
     data = bytearray(content)
