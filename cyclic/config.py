@@ -94,8 +94,7 @@ def read_yaml(text: str) -> object:
         return yaml.load(text, _Loader)
     except yaml.YAMLError:
         raise
-    # PyYAML's own constructors raise these for values that are none of their type, and for nesting without end.
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except Exception as error:  # PyYAML's constructors raise any for a value that is none of its tag's, or nested deep
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
 
 

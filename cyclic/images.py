@@ -101,7 +101,7 @@ def read_shape(path: str | Path) -> tuple[int, int]:
         with Image.open(path) as opened:
             height, width = opened.height, opened.width
             return (width, height) if opened.getexif().get(ORIENTATION) in QUARTER_TURNED else (height, width)
-    except OSError:
+    except Exception:  # each decoder raises its own types, and the other reader may know the file or says what is wrong
         height, width = read_image(path).shape[:2]
         return height, width
 

@@ -55,6 +55,9 @@ class Reader(NamedTuple):
     read: Callable[[Path], object]
     whole: list[bytes]
 
+    def __repr__(self) -> str:
+        return f"Reader({self.name!r})"
+
 
 class Defect(NamedTuple):
     """A file that a reader neither read nor refused."""
