@@ -21,7 +21,7 @@ __all__ = ["Prediction", "Predictor", "RunConfig", "evaluate"]
 
 _ROOMS = {
     "Prediction": "cyclic.inference.predictor",
-    "Predictor": "cyclic.inference.predictor",
+    "Predictor": "cyclic.slides.predictor",
     "RunConfig": "cyclic.config",
     "evaluate": "cyclic.evaluation.metrics",
 }

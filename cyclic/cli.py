@@ -340,7 +340,9 @@ app.command("segment", hidden=True)(mask_rcnn)
 
 @app.command()
 def predict(
-    images: Annotated[Path, typer.Argument(help="An image or a folder of images.", exists=True)],
+    images: Annotated[
+        Path, typer.Argument(help="An image or a slide of any size, or a folder of either.", exists=True)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     weights: Annotated[
         str | None,
@@ -349,11 +351,14 @@ def predict(
         ),
     ] = None,
     format_: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--format", help="Any of tif, geojson (QuPath), coco, coco-results, csv, overlay, with commas between."
+            "--format",
+            help="With commas between. Of images: tif, geojson (QuPath), coco, coco-results, csv, overlay; default: "
+            "tif,geojson,coco,overlay. Of slides: geojson, geojson.gz, csv, parquet, ome-tiff, ome-zarr, spatialdata; "
+            "default: geojson,csv.",
         ),
-    ] = "tif,geojson,coco,overlay",
+    ] = None,
     tile: Annotated[
         int | None, typer.Option(min=SMALLEST_TILE, help="Side of a tile in pixels; default: the run's.")
     ] = None,
@@ -378,9 +383,24 @@ def predict(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, e.g. detection.mask_margin=0.15; repeatable.")
     ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Of slides: this part alone, X,Y,WIDTH,HEIGHT in pixels of the finest level.")
+    ] = None,
+    tissue: Annotated[
+        str | None,
+        typer.Option(help="Of slides: where to look, auto, none (everywhere) or a GeoJSON file; default: auto."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of slides: processes on this machine; default: 1.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of slides: a Dask scheduler, whose workers do it: an address or its JSON file.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the nuclei in images of any size.
+    """Find the nuclei in images and whole slides.
+
+    A slide that was stopped goes on with the same command.
 
     Example: cyclic predict slides/ --weights runs/monusac/best.weights.h5 --out predictions
     """
@@ -390,20 +410,20 @@ def predict(
         raise UsageError("--classifier and --no-verdict exclude each other")
     path = weights_file(weights)
     _start_keras()
-    from cyclic.inference.folder import predict_folder
+    from cyclic.inference.folder import DEFAULT_FORMATS, predict_folder
+    from cyclic.slides.command import are_slides, predict_command
 
     options = {"tile": tile, "score": score, "views": views, "verdict": verdict}
     overrides = [*(set_ or ()), *(f"detection.{key}={value}" for key, value in options.items() if value is not None)]
-    counts = predict_folder(
-        images,
-        path,
-        out,
-        format_.split(","),
-        overrides=overrides,
-        classifier=classifier,
-        mpp=mpp,
-        overwrite=overwrite,
-    )
+    formats = format_.split(",") if format_ else None
+    common: dict[str, Any] = {"overrides": overrides, "classifier": classifier, "overwrite": overwrite}
+    if are_slides(images, formats, region, tissue, workers, scheduler):
+        try:
+            counts = predict_command(images, path, out, formats, mpp, region, tissue, workers, scheduler, **common)
+        except (KeyboardInterrupt, Stopped) as stop:
+            raise Interrupted(f"{out}: stopped; the same command goes on from here", stop) from stop
+    else:
+        counts = predict_folder(images, path, out, formats or DEFAULT_FORMATS, mpp=mpp, **common)
     print(f"{sum(counts.values())} nuclei in {len(counts)} images: {out}")
 
 

@@ -149,7 +149,7 @@ def _read_tiff(path: Path) -> np.ndarray:
         series, page = tiff.series[0], tiff.series[0].keyframe
         axes = zip(series.axes, series.shape, strict=True)
         check_pixels(path, *(side for axis, side in axes if axis not in COLOUR_AXES))
-        pixels = _order_axes(series.asarray(), series.axes, path)
+        pixels = order_axes(series.asarray(), series.axes, path)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
             return np.moveaxis(page.colormap[:, pixels[..., 0] if pixels.ndim == 3 else pixels], 0, -1)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
@@ -159,7 +159,7 @@ def _read_tiff(path: Path) -> np.ndarray:
         return _resolve_alpha(pixels, tuple(int(kind) for kind in page.extrasamples))
 
 
-def _order_axes(pixels: np.ndarray, axes: str, path: Path) -> np.ndarray:
+def order_axes(pixels: np.ndarray, axes: str, path: Path) -> np.ndarray:
     """Return pixels with the axes Y, X and, last, colour; other axes of length 1 are dropped."""
     kept = [index for index, axis in enumerate(axes) if axis in "YX" or pixels.shape[index] > 1]
     pixels = pixels.reshape([pixels.shape[index] for index in kept])

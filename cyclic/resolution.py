@@ -92,14 +92,14 @@ def read_resolution(path: str | Path) -> Resolution:
             sides = _density(path)
     except Exception as error:  # each decoder raises its own types for a broken file
         raise InputError(f"{path}: not a readable image ({error}); replace or remove the file") from error
-    return Resolution(None) if sides is None else _judge(*sides)
+    return Resolution(None) if sides is None else judge(*sides)
 
 
 Sides = tuple[float, float]
 
 
-def _judge(x: float, y: float) -> Resolution:
-    """Return what a pixel of x by y micrometres means."""
+def judge(x: float, y: float) -> Resolution:
+    """Return what it means that a file says its pixels have x by y micrometres."""
     if not (0 < x < math.inf and 0 < y < math.inf):
         return Resolution(None, f"{x:g} x {y:g} µm per pixel, which is no size")
     if not same(x, y):

@@ -163,5 +163,6 @@ def test_every_extra_has_code_that_uses_it():
     code = "\n".join(path.read_text() for path in MODULES.values())
     for name in sorted({*extras} - {"dev", "notebooks"}):
         for package in (re.match(r"\w+", requirement).group() for requirement in extras[name]):
-            assert re.search(rf"import {package}\b|find_spec\(\"{package}\"\)", code), package
+            pattern = rf"(import|from) {package}\b|(find_spec|require)\(\"{package}\""
+            assert re.search(pattern, code), package
     assert "notebooks" not in extras or list((ROOT / "samples").rglob("*.ipynb"))

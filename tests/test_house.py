@@ -13,6 +13,7 @@ ROOT = Path(cyclic.__file__).parent
 HOUSE = """
     __init__ cli
     label
+    slides
     report inspect cycle inference runs models networks
     semi pseudo activation classifier
     mrcnn.model mrcnn.visualize mrcnn.utils mrcnn.parallel_model mrcnn.matterport mrcnn.detect mrcnn.train

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -134,22 +135,36 @@ def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfi
     height, width = image.shape[:2]
     windows = cover_with_windows(height, width, settings.tile, settings.overlap)
     batch = min(settings.batch, len(windows))
-    found = _detect_in_windows(model, image, windows, windows, batch, scale)
+    found = detect_in_windows(model, image, windows, windows, batch, scale)
     for side in seam_sides(settings.tile):
         more = seam_windows(found, (height, width), side)
         windows = windows + more
-        found += _detect_in_windows(model, image, more, windows, batch, scale)
+        found += detect_in_windows(model, image, more, windows, batch, scale)
     return found
 
 
-def _detect_in_windows(
-    model: MaskRCNN, image: np.ndarray, windows: list[Window], all_windows: list[Window], batch: int, scale: int
+class Pixels(Protocol):
+    """An image, or what gives the same pixels when asked for some.
+
+    Attributes:
+        shape: (H, W, 3).
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, where: tuple[slice, slice], /) -> np.ndarray: ...
+
+
+def detect_in_windows(
+    model: MaskRCNN, image: Pixels, windows: list[Window], all_windows: list[Window], batch: int, scale: int
 ) -> list[TileDetections]:
     """Return the detections of windows of one size, `batch` of them at a time.
 
     Those that another of all windows so far sees better have no mask: `stitch` will not read it.
     """
-    found, everywhere, shape = [], np.array(all_windows), image.shape[:2]
+    found, everywhere, (height, width) = [], np.array(all_windows), image.shape[:2]
+    shape = (height, width)
     for start in range(0, len(windows), batch):
         some = windows[start : start + batch]
         # The last batch is filled up: for one of another size the network would be traced anew.

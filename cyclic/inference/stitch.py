@@ -68,14 +68,14 @@ def stitch(
     Raises:
         ValueError: a mask has another size than its ROI, or one that is read is None.
     """
-    boxes, scores, masks = _collect([TileDetections(*tile) for tile in tile_detections], shape)
-    rank = scores * _shapes(masks) ** shape_power if shape_power else scores
+    boxes, scores, rank, masks = collect([TileDetections(*tile) for tile in tile_detections], shape, shape_power)
     order = np.argsort(-rank, kind="stable")
     boxes, scores, masks = boxes[order], scores[order], [masks[i] for i in order]
     sizes = np.array([np.count_nonzero(mask) for mask in masks], int)
+    later, better, hides = overlaps(boxes, masks, sizes, mask_iou)
 
     def put_together(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        kept = _suppress(boxes, masks, sizes, candidates, mask_iou)
+        kept = suppress(candidates, later[hides], better[hides])
         return _by_score(*_paint(boxes, scores, masks, kept, shape, min_area))
 
     labels, found = put_together(sizes > 0)
@@ -96,9 +96,26 @@ def _shapes(masks: list[np.ndarray]) -> np.ndarray:
     return np.array([ellipse_fit(mask) if mask.any() else 1.0 for mask in masks])
 
 
-def _collect(tiles: list[TileDetections], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Boxes in the image, scores and masks of the detections that their tile sees best."""
-    windows = np.array([tile.window for tile in tiles], np.int64).reshape(-1, 4)
+def collect(
+    tiles: Sequence[TileDetections], shape: tuple[int, int], shape_power: float, windows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return the detections that their tile sees best.
+
+    Args:
+        tiles: what was found in each.
+        shape: (H, W) of the image.
+        shape_power: see `stitch`.
+        windows: `[tiles, 4]` of all tiles, or of all that these meet; None: `tiles` are all.
+
+    Returns:
+        `[D, 4]` int64 boxes in px of the image, `[D]` float32 scores, `[D]` float ranks, and D bool masks of their
+        boxes' sizes; in the order of the tiles.
+
+    Raises:
+        ValueError: see `stitch`.
+    """
+    if windows is None:
+        windows = np.array([tile.window for tile in tiles], np.int64).reshape(-1, 4)
     boxes, scores, masks = [np.zeros((0, 4), np.int64)], [np.zeros(0, np.float32)], []
     for tile in tiles:
         rois = np.asarray(tile.rois, np.int64).reshape(-1, 4)
@@ -111,7 +128,9 @@ def _collect(tiles: list[TileDetections], shape: tuple[int, int]) -> tuple[np.nd
         scores.append(np.asarray(tile.scores, np.float32)[index])
         relative = inside - np.tile(tile.window[:2], 2)
         masks += [_cut(tile.masks[i], rois[i], relative[i]) for i in index.tolist()]
-    return np.concatenate(boxes), np.concatenate(scores), masks
+    score = np.concatenate(scores)
+    rank = score * _shapes(masks) ** shape_power if shape_power else score
+    return np.concatenate(boxes), score, rank, masks
 
 
 def _cut(mask: np.ndarray | None, roi: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -169,26 +188,54 @@ def intersects(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.all((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2]), axis=1)
 
 
-def _suppress(
+def overlaps(
     boxes: np.ndarray,
-    masks: list[np.ndarray],
+    masks: Sequence[np.ndarray],
     sizes: np.ndarray,
-    candidates: np.ndarray,
     mask_iou: float,
-) -> np.ndarray:
-    """`[D]` bool: greedy mask NMS over the candidates (`[D]` bool) among detections in descending score."""
-    kept, size = candidates.copy(), sizes.tolist()
-    for later, better in zip(*_intersecting_pairs(boxes), strict=True):
-        if not (kept[later] and kept[better]):
-            continue
-        intersection = _intersection(boxes[later], masks[later], boxes[better], masks[better])
-        union = size[later] + size[better] - intersection
-        smaller = min(size[later], size[better])
-        kept[later] = intersection < mask_iou * union and intersection < CONTAINMENT * smaller
+    of: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which detections, in descending rank, share pixels.
+
+    Args:
+        boxes: `[D, 4]` int px of the image.
+        masks: D bool arrays of their boxes' sizes.
+        sizes: `[D]` int, pixels of each mask.
+        mask_iou: see `stitch`.
+        of: `[D]` bool, the later ones that are asked for; None: all.
+
+    Returns:
+        `[pairs]` int64 each: the later one and the better one, sorted by them; and `[pairs]` bool, whether the later
+        one goes if both are there.
+    """
+    pairs = np.array(_intersecting_pairs(boxes), np.int64)
+    if of is not None:
+        pairs = pairs[:, of[pairs[0]]]
+    shared = np.array([_intersection(boxes[a], masks[a], boxes[b], masks[b]) for a, b in pairs.T.tolist()], np.int64)
+    later, better = pairs[:, shared > 0]
+    shared = shared[shared > 0]
+    union, smaller = sizes[later] + sizes[better] - shared, np.minimum(sizes[later], sizes[better])
+    return later, better, (shared >= mask_iou * union) | (shared >= CONTAINMENT * smaller)
+
+
+def suppress(candidates: np.ndarray, later: np.ndarray, better: np.ndarray) -> np.ndarray:
+    """Return the detections that stay: greedy suppression in descending rank.
+
+    Args:
+        candidates: `[D]` bool, those that count at all.
+        later, better: `[pairs]` int, sorted; the later one goes if the better one stays.
+
+    Returns:
+        `[D]` bool.
+    """
+    kept = candidates.copy()
+    for worse, good in zip(later.tolist(), better.tolist(), strict=True):
+        if kept[good]:
+            kept[worse] = False
     return kept
 
 
-def _intersecting_pairs(boxes: np.ndarray) -> tuple[list[int], list[int]]:
+def _intersecting_pairs(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices (later, better), better < later, of boxes that share area, sorted by `later`, then `better`."""
     # Sorted by the top edge, the boxes that begin within box i's height follow it directly.
     order = np.argsort(boxes[:, 0], kind="stable")
@@ -201,7 +248,7 @@ def _intersecting_pairs(boxes: np.ndarray) -> tuple[list[int], list[int]]:
     meet = (boxes[a, 1] < boxes[b, 3]) & (boxes[b, 1] < boxes[a, 3])
     later, better = np.maximum(a[meet], b[meet]), np.minimum(a[meet], b[meet])
     by_score = np.lexsort((better, later))
-    return later[by_score].tolist(), better[by_score].tolist()
+    return later[by_score], better[by_score]
 
 
 def _intersection(box_a: np.ndarray, mask_a: np.ndarray, box_b: np.ndarray, mask_b: np.ndarray) -> int:

@@ -1,5 +1,6 @@
 """QuPath detections as GeoJSON."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,7 @@ CLASS_COLOR = (0, 158, 115)
 
 
 def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None) -> None:
-    """Write one QuPath detection a nucleus: its outline, the classification "Nucleus", its score and `measure`'s rest.
-
-    The feature's name is the label. Coordinates are (x, y) in px of the full image, pixel (0, 0) covering [0, 1] x [0,
-    1]; QuPath scales them itself. What QuPath 0.3 and 0.4 call by different names is written under both, and
-    measurements are the list of names and values that both read.
+    """Write one QuPath detection a nucleus, see `features`.
 
     Args:
         path: the .geojson file.
@@ -28,24 +25,46 @@ def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray, pix
         ValueError: see `measure`.
         InputError: the file cannot be written.
     """
-    features = []
-    measured = measure(labels, scores, pixel_size)
-    names = [name for name in measured if name != "label"]
+    content = {"type": "FeatureCollection", "generator": MARK, "features": list(features(labels, scores, pixel_size))}
+    write_json(path, content, compact=True)
+
+
+def features(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    pixel_size: float | None = None,
+    offset: tuple[int, int] = (0, 0),
+    names: Sequence[int] | None = None,
+) -> Iterator[dict]:
+    """Yield a GeoJSON feature for each nucleus: outline, the classification "Nucleus", score and `measure`'s rest.
+
+    The feature's name is the label. Coordinates are (x, y) in px of the full image, pixel (0, 0) covering [0, 1] x [0,
+    1]; QuPath scales them itself. What QuPath 0.3 and later versions call by different names is written under both,
+    and measurements are the list of names and values that all read.
+
+    Args:
+        labels, scores, pixel_size, offset: see `measure`.
+        names: `[N]` of labels 1..N; None: the labels themselves.
+
+    Raises:
+        ValueError: see `measure`.
+    """
+    measured = measure(labels, scores, pixel_size, offset)
+    keys = [key for key in measured if key != "label"]
     for index, (label, rows, columns) in enumerate(nuclei(labels, scores)):
-        parts = polygons(labels[rows, columns] == label, offset=(columns.start, rows.start))
+        corner = (columns.start + offset[0], rows.start + offset[1])
+        parts = polygons(labels[rows, columns] == label, offset=corner)
         geometry = {"type": "Polygon", "coordinates": parts[0]}
         if len(parts) > 1:
             geometry = {"type": "MultiPolygon", "coordinates": parts}
         properties = {
             "objectType": OBJECT_TYPE,
             "object_type": OBJECT_TYPE,  # QuPath 0.3
-            "name": str(label),
+            "name": str(label if names is None else names[label - 1]),
             "classification": {"name": CLASS_NAME, "color": list(CLASS_COLOR), "colorRGB": packed_color(CLASS_COLOR)},
-            "measurements": [{"name": name, "value": round(float(measured[name][index]), 6)} for name in names],
+            "measurements": [{"name": key, "value": round(float(measured[key][index]), 6)} for key in keys],
         }
-        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    content = {"type": "FeatureCollection", "generator": MARK, "features": features}
-    write_json(path, content, compact=True)
+        yield {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def packed_color(color: tuple[int, int, int]) -> int:

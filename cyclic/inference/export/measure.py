@@ -19,7 +19,9 @@ MEASUREMENTS = (
 )
 
 
-def measure(labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None) -> dict[str, np.ndarray]:
+def measure(
+    labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = None, offset: tuple[int, int] = (0, 0)
+) -> dict[str, np.ndarray]:
     """Return label, score, centroid, size and shape of each nucleus, `{name: [N]}` by ascending label.
 
     Names carry their unit: `area_px2`, or `area_um2` with `pixel_size`. x and y are the centroid, pixel (0, 0) covering
@@ -30,6 +32,7 @@ def measure(labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = N
         labels: `[H, W]` int.
         scores: `[N]` float, of label i at i - 1.
         pixel_size: side of a pixel in micrometres; None: measure in px.
+        offset: (x, y) in px of the map's corner in its image, from which x and y count.
 
     Raises:
         ValueError: fewer scores than labels, or `pixel_size` not over 0.
@@ -43,8 +46,8 @@ def measure(labels: np.ndarray, scores: np.ndarray, pixel_size: float | None = N
     measured = {
         "label": found["label"],
         "score": np.round(np.asarray(scores, float)[found["label"] - 1], 6),
-        f"x_{unit}": (found["centroid-1"] + 0.5) * scale,
-        f"y_{unit}": (found["centroid-0"] + 0.5) * scale,
+        f"x_{unit}": (found["centroid-1"] + (offset[0] + 0.5)) * scale,
+        f"y_{unit}": (found["centroid-0"] + (offset[1] + 0.5)) * scale,
     }
     for theirs, name, power in MEASUREMENTS:
         suffix = ("", f"_{unit}", f"_{unit}2")[power]

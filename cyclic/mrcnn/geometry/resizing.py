@@ -59,9 +59,12 @@ def _share_inside(size: int, source_size: int) -> np.ndarray:
     return np.clip(1 + np.minimum(position, source_size - 1 - position), 0, 1)
 
 
-def nearest_index(size: int, source_size: int) -> np.ndarray:
-    """Return the source index of each of `size` samples along one axis, pixel centres aligned, `[size]` int64."""
-    return ((np.arange(size) + 0.5) * source_size / size).astype(np.int64)
+def nearest_index(size: int, source_size: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Return the source index of each of `size` samples along one axis, pixel centres aligned, int64.
+
+    With `start` and `stop`, of those samples alone.
+    """
+    return ((np.arange(start, size if stop is None else stop) + 0.5) * source_size / size).astype(np.int64)
 
 
 def resize_nearest(array: np.ndarray, shape) -> np.ndarray:

@@ -1,0 +1,89 @@
+"""The folder in which the unfinished prediction of a slide lies, so that the same command goes on with it.
+
+`OUT/.NAME.cyclic/` holds the chunks of slide NAME, and its results until they are whole. Then only `done.json` stays:
+the same command need not predict the slide again.
+"""
+
+import shutil
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from cyclic.errors import InputError
+from cyclic.files import check_outputs, claim, make_folder, read_json, write_json
+
+SETTINGS, DONE, RESULTS = "settings.json", "done.json", "results"
+
+
+class WorkFolder:
+    """Chunks and results of one slide.
+
+    Args:
+        out: folder of the results.
+        name: of the slide.
+        settings: all that the chunks depend on. Chunks of other settings are thrown away, with a warning.
+
+    Raises:
+        InputError: the folder cannot be made or read.
+    """
+
+    def __init__(self, out: Path, name: str, settings: dict):
+        self._out, self.path, self._settings = out, out / f".{name}.cyclic", settings
+
+    def finished(self, results: Iterable[Path]) -> int | None:
+        """Return the number of nuclei if the same settings made all of these results already, else None."""
+        done = self.path / DONE
+        if not done.is_file():
+            return None
+        earlier = read_json(done)
+        wanted = {path.name for path in results}
+        if earlier["settings"] != self._settings or not wanted <= set(earlier["results"]):
+            return None
+        return earlier["nuclei"] if all((self._out / name).exists() for name in wanted) else None
+
+    def check(self, results: Iterable[Path], inputs: Iterable[Path], overwrite: bool) -> list[Path]:
+        """Return which results will be replaced; see `files.check_outputs`.
+
+        Raises:
+            InputError: as there, or a folder of results was not made here.
+        """
+        results = list(results)
+        folders = [path for path in results if path.is_dir()]
+        done = self.path / DONE
+        ours = read_json(done)["results"] if done.is_file() else []
+        for path in folders:
+            if not overwrite and path.name not in ours:
+                raise InputError(f"{path}: exists, and cyclic did not write it; choose another folder, or --overwrite")
+        return folders + check_outputs([path for path in results if path not in folders], inputs, overwrite)
+
+    def begin(self) -> None:
+        """Make the folder, or go on with it if its chunks are of the same settings."""
+        settings = self.path / SETTINGS
+        if settings.is_file() and read_json(settings) != self._settings:
+            warnings.warn(f"{self.path}: chunks of other settings are thrown away", stacklevel=3)
+            shutil.rmtree(self.path)
+        make_folder(self.path)
+        write_json(settings, self._settings)
+
+    def result(self, name: str) -> Path:
+        """Return where a result is written before it is whole."""
+        make_folder(self.path / RESULTS)
+        path = self.path / RESULTS / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
+        return path
+
+    def finish(self, names: Iterable[str], nuclei: int) -> None:
+        """Put whole results in their place, and throw the chunks away."""
+        names = list(names)
+        for name in names:
+            target = self._out / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            (self.path / RESULTS / name).replace(target)
+            if target.is_file():
+                claim(target)
+        write_json(self.path / DONE, {"settings": self._settings, "results": names, "nuclei": nuclei})
+        for path in self.path.iterdir():
+            if path.name != DONE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
