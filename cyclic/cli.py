@@ -217,8 +217,8 @@ def label(
     size: Annotated[int, typer.Option(min=1, help="Side of a tile in pixels.")] = TILES.size,
     stride: Annotated[int, typer.Option(min=1, help="Distance from tile to tile in pixels.")] = TILES.stride,
     weights: Annotated[
-        Path | None,
-        typer.Option(help="best.weights.h5 of a run: ask first what its classifier is least sure of.", **FILE),
+        str | None,
+        typer.Option(help="best.weights.h5 of a run, or a model's name: ask first what it is least sure of."),
     ] = None,
     who: Annotated[str | None, typer.Option(help="Your name in the file; default: that of your account.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the tiles.")] = 0,
@@ -242,12 +242,16 @@ def label(
         raise UsageError("give one folder of images, or files of answers with --merge")
     if importlib.util.find_spec("flask") is None:
         raise InputError("cyclic label: its page needs Flask; pip install 'cyclic[label]'")
-    if weights is not None:
-        _start_keras()
     from cyclic.label.server import make_server
     from cyclic.label.session import open_session
 
-    session = open_session(images[0], out, who or getpass.getuser(), size, stride, seed, weights)
+    model = None
+    if weights is not None:
+        from cyclic.models.registry import weights_file
+
+        model = weights_file(weights)
+        _start_keras()
+    session = open_session(images[0], out, who or getpass.getuser(), size, stride, seed, model)
     server = make_server(session, port)
     url = f"http://{server.host}:{server.port}/"
     print(f"{url} asks for {len(session.tiles)} tiles; {out} has {len(session.answers.answers)} answers", flush=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import keras  # noqa: F401  # before any command mutes native code in this process
@@ -376,6 +377,45 @@ def test_answers_say_how_large_a_tile_is(call, data, monkeypatch, tmp_path):
     other = ("--set", f"tiles.folder={tmp_path}")
     refused = call("train", "--data", data, "--out", tmp_path / "run", "--answers", path, *other)
     assert_refused(refused, "tiles.folder and tiles.answers exclude each other")
+
+
+# --- models ---
+
+
+@pytest.fixture
+def homes(tmp_path, monkeypatch):
+    """A user's folders of their own, and a package that ships no model."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("CYCLIC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("cyclic.models.registry.SHIPPED", tmp_path / "shipped")
+
+
+def test_predict_without_weights_says_what_is_missing(call, data, tmp_path, homes):
+    refused = call("predict", data / "images", "--out", tmp_path / "out")
+    assert_refused(refused, "ships no model yet; give --weights FILE, or the name of a model (cyclic models list)")
+    refused = call("predict", data / "images", "--out", tmp_path / "out", "--weights", "he-nuclei")
+    assert_refused(refused, "he-nuclei: no model of this name")
+    refused = call("predict", data / "images", "--out", tmp_path / "out", "--weights", tmp_path / "none.h5")
+    assert_refused(refused, tmp_path / "none.h5", "no such weights file")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_registered_listed_shown_and_fetched(call, tmp_path, homes):
+    file, checksum = tmp_path / "w.h5", "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0"
+    file.write_bytes(b"aaa")
+    assert call("models", "list") == (0, "no models yet; cyclic models add registers your own\n", "")
+    add = ("models", "add", file.as_uri(), "--name", "far", "--licence", "CC BY 4.0", "--mpp", 0.5)
+    assert_refused(call(*add), file.as_uri(), "an address needs --sha256")
+    assert call(*add, "--sha256", checksum)[0] == 0
+    _, out, _ = call("models", "list")
+    assert all(part in out for part in ("far", "to download", "0.500", "CC BY 4.0"))
+    _, out, _ = call("models", "info", "far")
+    assert f'"sha256": "{checksum}"' in out
+    code, out, _ = call("models", "get", "far")
+    assert code == 0 and Path(out.strip()).read_bytes() == b"aaa"
+    assert_refused(call("models", "get", "fra"), "did you mean far?")
+    assert_refused(call(*add, "--sha256", checksum), "far: a model of this name is there already")
+    assert_refused(call("models", "add", tmp_path / "none.h5", "--name", "x"), tmp_path / "none.h5", "no such file")
 
 
 # --- label ---

@@ -132,10 +132,11 @@ def training_answers(path: str | Path, dataset: NucleiDataset, size: int) -> lis
         size: side of a tile that the run expects, in px.
 
     Raises:
-        InputError: a broken file, tiles of another size, one that does not lie within its image, or fewer than two yes
-            or two no.
+        InputError: a broken file, answers for other images alone, tiles of another size, one that does not lie within
+            its image, or fewer than two yes or two no.
     """
-    answers = [line for line in read_answers(path) if line.answer in (YES, NO) and line.tile.image_id in dataset.ids]
+    given = read_answers(path)
+    answers = [line for line in given if line.answer in (YES, NO) and line.tile.image_id in dataset.ids]
     shapes = {name: read_shape(dataset.image_path(name)) for name in {line.tile.image_id for line in answers}}
     for line in answers:
         name, (height, width) = line.tile.image_id, shapes[line.tile.image_id]
@@ -149,6 +150,11 @@ def training_answers(path: str | Path, dataset: NucleiDataset, size: int) -> lis
                 f"{path}: the tile at y={line.tile.y}, x={line.tile.x} lies outside {dataset.image_path(name)}; give "
                 "the images that were answered"
             )
+    if given and not any(line.tile.image_id in dataset.ids for line in given):
+        raise InputError(
+            f"{path}: none of its images is a training image, e.g. {given[0].tile.image_id}, but {dataset.ids[0]} is; "
+            "give the images that were answered"
+        )
     for kind in (YES, NO):
         count = sum(line.answer == kind for line in answers)
         if count < LEAST:

@@ -11,8 +11,9 @@ from cyclic.datasets.tile_writing import Tile
 from cyclic.images import read_shape
 from cyclic.stain import hematoxylin_map
 
-# Tiles take turns by how much hematoxylin they carry, in this many groups of one size: nuclei and bare tissue alike.
-GROUPS = 4
+# Tiles take turns by how much hematoxylin they carry, in groups that end at these shares of all tiles. Tiles without
+# a nucleus are rare in dense tissue and lie among the palest, so the pale groups are small: each has as many turns.
+GROUP_ENDS = (0.05, 0.2, 0.5)
 
 
 def mean_hematoxylin(image: np.ndarray, tiles: Sequence[Tile], size: int) -> np.ndarray:
@@ -34,7 +35,7 @@ def spread(tiles: Sequence[Tile], hematoxylin: Sequence[float], seed: int) -> li
     """
     rng = np.random.default_rng(seed)
     rank = np.argsort(np.argsort(hematoxylin, kind="stable"), kind="stable")
-    group = rank * GROUPS // max(len(tiles), 1)
+    group = np.searchsorted(GROUP_ENDS, rank / max(len(tiles), 1), side="right")
     turns: Counter[tuple[int, str]] = Counter()
     places: Counter[int] = Counter()
     keyed = []

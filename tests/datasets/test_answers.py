@@ -94,6 +94,12 @@ def test_answers_that_cannot_train_are_refused(tmp_path, images, more, size, mes
         training_answers(path, images, size)
 
 
+def test_answers_for_other_images_are_named(tmp_path, images):
+    path = write(tmp_path / "a.csv", line("yes", image="elsewhere"), line("no", 8, image="elsewhere"))
+    with pytest.raises(InputError, match="none of its images is a training image, e.g. elsewhere, but a is"):
+        training_answers(path, images, 16)
+
+
 def test_answered_tiles_are_cut_into_the_folder_of_their_answer(tmp_path, images):
     lines = [line("yes", 3, 5), line("yes", 1), line("no", 24, 32, "b, c"), line("no", 7)]
     answers = training_answers(write(tmp_path / "a.csv", *lines), images, 16)

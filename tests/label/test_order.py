@@ -8,7 +8,7 @@ import pytest
 from cyclic.datasets.layouts import open_dataset
 from cyclic.datasets.tile_grid import grid_tiles
 from cyclic.label.enough import LEAST, advice, estimate, tile_features
-from cyclic.label.order import GROUPS, least_sure_first, mean_hematoxylin, overlapping_last, spread
+from cyclic.label.order import GROUP_ENDS, least_sure_first, mean_hematoxylin, overlapping_last, spread
 from cyclic.stain import hematoxylin_map
 
 
@@ -32,9 +32,10 @@ def test_images_and_staining_take_turns_and_every_tile_comes_once(tissue):
     order = spread(tiles, staining, seed=0)
     assert sorted(order, key=str) == sorted(tiles, key=str)
     of = dict(zip(tiles, staining, strict=True))
-    cuts = np.quantile(staining, [0.25, 0.5, 0.75])
-    first = order[: 6 * GROUPS]
-    assert set(Counter(np.searchsorted(cuts, [of[tile] for tile in first])).values()) <= {5, 6, 7}
+    rank = dict(zip(sorted(tiles, key=of.__getitem__), np.arange(len(tiles)) / len(tiles), strict=True))
+    first = order[:20]
+    groups = Counter(np.searchsorted(GROUP_ENDS, [rank[tile] for tile in first], side="right"))
+    assert groups == {0: 5, 1: 5, 2: 5, 3: 5}
     assert min(Counter(tile.image_id for tile in first).values()) >= 4
     assert spread(tiles, staining, seed=0) == order != spread(tiles, staining, seed=1)
 
