@@ -284,7 +284,7 @@ def train(
 @app.command()
 def adapt(
     images: Annotated[list[Path], typer.Argument(help="Folder of the images, with images/ in it.", exists=True)],
-    weights: Annotated[Path, typer.Option(help="best.weights.h5 of the model to adapt.", **FILE)],
+    weights: Annotated[str, typer.Option(help="best.weights.h5 of the model to adapt, or a model's name.")],
     out: Run,
     tiles: Annotated[
         Path | None,
@@ -301,11 +301,14 @@ def adapt(
 
     Example: cyclic adapt lab/ --weights runs/labs/best.weights.h5 --out runs/lab
     """
+    from cyclic.models.registry import weights_file
+
+    path = weights_file(weights)
     from cyclic.networks import adapting
 
     given = [f"tiles.folder={tiles}"] if tiles else []
     given += answer_settings(answers) if answers else []
-    config = adapting(weights, [*given, *(set_ or ())])
+    config = adapting(path, [*given, *(set_ or ())])
     _start_run(config, images, out, "adapt", resume=resume, dry=dry_run)
 
 

@@ -29,7 +29,7 @@ POLICY = (
 SHEET = 20  # tiles
 # A tile is shown with this share of its side around it: what lies at its edge is seen whole.
 AROUND = 0.5
-CACHED = 32  # images
+CACHED = 16  # images
 
 
 @dataclass
@@ -66,6 +66,7 @@ class Session:
         given = self.answers.answers
         counts = Counter(line.answer for line in given)
         used = [line for line in given if line.answer in (YES, NO) and line.tile.image_id in self.dataset.ids]
+        used.sort(key=lambda line: line.tile.image_id)  # after a restart each image is read once
         found = None
         if used:
             images = np.array([self.dataset.ids.index(line.tile.image_id) for line in used])
