@@ -552,6 +552,23 @@ def report(
     print(write_report(run, data, out, overwrite))
 
 
+@app.command()
+def doctor() -> None:
+    """Tell versions, devices, memory and number format, and what is missing with the command that installs it.
+
+    Example: cyclic doctor
+    """
+    from cyclic.doctor import examine
+
+    with contextlib.suppress(ImportError):  # what is missing is what it tells
+        _start_keras()
+    findings = examine()
+    _print_table([{"what": each.what, "found": each.found, "cure": each.cure} for each in findings])
+    missing = [each for each in findings if each.needed and each.cure]
+    if missing:
+        raise InputError(f"{len(missing)} needed parts are missing or of another version; {missing[0].cure}")
+
+
 def _run(
     files: list[Path] | None,
     data: list[Path],

@@ -34,6 +34,7 @@ COMMANDS = (
     "predict",
     "evaluate",
     "report",
+    "doctor",
 )
 # What three of them were called in version 0.1: they still run, and are not listed.
 FORMER = {"classify": "classifier", "pseudo": "pseudo-masks", "segment": "mask-rcnn"}
