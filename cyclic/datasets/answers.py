@@ -173,4 +173,4 @@ def answer_settings(path: str | Path) -> list[str]:
     answers = read_answers(path)
     if not answers:
         raise InputError(f"{path}: no answer in it; answer tiles with cyclic label first")
-    return [f"tiles.answers={json.dumps(str(path))}", f"tiles.size={answers[0].size}"]
+    return [f"tiles.answers={json.dumps(str(path), ensure_ascii=False)}", f"tiles.size={answers[0].size}"]

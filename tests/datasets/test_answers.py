@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cyclic.config import load_config
 from cyclic.datasets.answers import COLUMNS, Answer, answer_settings, read_answers, training_answers
 from cyclic.datasets.image_folder import ImageFolderDataset
 from cyclic.datasets.tile_answers import cut_answered
@@ -112,7 +113,8 @@ def test_answered_tiles_are_cut_into_the_folder_of_their_answer(tmp_path, images
 
 
 def test_settings_follow_from_the_file(tmp_path):
-    path = write(tmp_path / "no: really.csv", line("yes", size=48))
-    assert answer_settings(path) == [f'tiles.answers="{path}"', "tiles.size=48"]
+    path = write(tmp_path / 'no: "é😀".csv', line("yes", size=48))
+    tiles = load_config((), answer_settings(path)).tiles
+    assert (tiles.answers, tiles.size) == (str(path), 48)
     with pytest.raises(InputError, match="no answer in it"):
         answer_settings(write(path))

@@ -9,6 +9,7 @@ from cyclic.datasets.layouts import open_dataset
 from cyclic.datasets.tile_grid import grid_tiles
 from cyclic.label.enough import LEAST, advice, estimate, tile_features
 from cyclic.label.order import GROUP_ENDS, least_sure_first, mean_hematoxylin, overlapping_last, spread
+from cyclic.label.session import open_session
 from cyclic.stain import hematoxylin_map
 
 
@@ -95,3 +96,15 @@ def test_the_advice_says_what_it_is_worth():
     assert "Go on to 50 of each" in advice(found, 30, 60)
     rising = type(found)(half=0.7, whole=0.9, error=0.03, count=120)
     assert "More answers still help" in advice(rising, 60, 60)
+
+
+def test_with_a_model_the_page_asks_first_what_it_is_least_sure_of(tissue, tmp_path, monkeypatch):
+    asked = []
+
+    def probabilities(path, dataset, tiles, size):
+        asked.extend(tiles)
+        return np.linspace(0.5, 1, len(tiles))[::-1]
+
+    monkeypatch.setattr("cyclic.label.unsure.probabilities", probabilities)
+    session = open_session(tissue, tmp_path / "answers.csv", "anna", 32, 32, weights=tmp_path / "best.weights.h5")
+    assert session.tiles[:10] == asked[::-1][:10] and len(session.tiles) == len(asked) == 75
