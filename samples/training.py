@@ -6,7 +6,9 @@ from pathlib import Path
 from cyclic.cli import main
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-# Public weights are of this network, and those of the CPU configurations are of another.
+# Without weights there are no statistics to freeze, as the paper's configurations do.
+SCRATCH = ("backbone.weights=null", "backbone.norm=group")
+# Public weights are of this network, and the CPU configurations have another.
 PUBLIC_NETWORK = ("backbone.name=resnet50", "backbone.norm=frozen")
 
 
@@ -30,7 +32,7 @@ def arguments(config: str, options: list[str]) -> list[str]:
     if given.weights == "last":
         rest.append("--resume")
     elif given.weights is not None:
-        settings.append(f"backbone.weights={'null' if given.weights == 'none' else given.weights}")
+        settings += SCRATCH if given.weights == "none" else [f"backbone.weights={given.weights}"]
         if given.weights in ("coco", "imagenet") and not own_config:
             settings += PUBLIC_NETWORK
     data = [] if given.data is None else ["--data", given.data]

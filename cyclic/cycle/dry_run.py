@@ -65,14 +65,19 @@ def dry_run(config: RunConfig, data: str | Path | Sequence[str | Path]) -> list[
 
 
 def _without_download(config: RunConfig) -> RunConfig:
-    """Return the settings without public weights, whose values change neither time nor memory, and say if they lack."""
+    """Return settings that need no download to be tried, and say where public weights belong that are not there yet.
+
+    Other values of the weights change neither time nor memory. But batch normalisation that is frozen as it was drawn
+    lets numbers grow from layer to layer, so the batch's own statistics stand in for those of the weights.
+    """
     key = public_file(config)
-    if key is None:
+    if key is None or cached_path(key).is_file():
         return config
-    path = cached_path(key)
-    if not path.is_file():
-        warnings.warn(f"{path}: not there yet; the run downloads it first, or put it there", stacklevel=3)
-    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"weights": None})})
+    warnings.warn(f"{cached_path(key)}: not there yet; the run downloads it first, or put it there", stacklevel=3)
+    # VGG16 has no normalisation to freeze.
+    norm = "frozen" if config.backbone.name == "vgg16" else "batch"
+    backbone = config.backbone.model_copy(update={"weights": None, "norm": norm})
+    return config.model_copy(update={"backbone": backbone})
 
 
 def _stages(config: RunConfig) -> tuple[Callable[[Inputs], dict], ...]:

@@ -1,7 +1,6 @@
 """Which stages the dry run tries and which labels it asks for, by `supervision`; the networks run in `test_cli`."""
 
 import pathlib
-import warnings
 
 import pytest
 
@@ -84,7 +83,18 @@ def test_public_weights_are_not_downloaded_to_try_a_run(quick, data, monkeypatch
     config = load_config(CONFIGS / "monusac_paper.yaml", ("tiles.size=48",))
     with pytest.warns(UserWarning, match=r"mask_rcnn_coco\.h5: not there yet; the run downloads it first, or put it"):
         assert dry_run(config, data)
+    # What lies there is read, as the run will read it.
     (tmp_path / "mask_rcnn_coco.h5").write_bytes(b"")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert dry_run(config, data)
+    with pytest.raises(InputError, match=r"mask_rcnn_coco\.h5: not the file of"):
+        dry_run(config, data)
+
+
+def test_frozen_statistics_of_weights_that_are_not_there_are_not_tried(monkeypatch, tmp_path):
+    """Features of a ResNet whose normalisation is frozen as it was drawn grow until they are no numbers."""
+    monkeypatch.setenv("CYCLIC_CACHE", str(tmp_path))
+    for name, norm in (("resnet101", "batch"), ("vgg16", "frozen")):
+        config = load_config((), (f"backbone={{name: {name}, norm: frozen, weights: imagenet}}",))
+        with pytest.warns(UserWarning, match="not there yet"):
+            tried = module._without_download(config)
+        assert (tried.backbone.name, tried.backbone.norm, tried.backbone.weights) == (name, norm, None)
+        assert tried.model_copy(update={"backbone": config.backbone}) == config

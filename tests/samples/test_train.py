@@ -53,7 +53,7 @@ def test_another_configuration_lies_on_top(program, tmp_path):
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
-        (["--weights", "none"], ["backbone.weights=null"]),
+        (["--weights", "none"], ["backbone.weights=null", "backbone.norm=group"]),
         (["--weights=coco"], ["backbone.weights=coco", "backbone.name=resnet50", "backbone.norm=frozen"]),
         (["--weights", "imagenet", "--config", "x.yaml"], ["backbone.weights=imagenet"]),
         (["--weights", "mine.h5", "--cycles", "3"], ["cycles=3", "backbone.weights=mine.h5"]),
