@@ -29,6 +29,26 @@ hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, deran
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+# Rooms whose tests hold on every backend: `KERAS_BACKEND=jax python -m pytest -m backends`.
+BACKENDS = (
+    "mrcnn/geometry",
+    "mrcnn/kernels",
+    "mrcnn/layers/test_anchor_layer.py",
+    "mrcnn/layers/test_losses.py",
+    "mrcnn/layers/test_roi_align.py",
+    "mrcnn/layers/test_roi_targets.py",
+    "test_fitting.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that every backend has to pass."""
+    places = [Path(__file__).parent / place for place in BACKENDS]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker(pytest.mark.backends)
+
+
 def pytest_configure(config):
     """Where workers run the tests, import imgaug in the process that collects their warnings.
 

@@ -166,3 +166,8 @@ def test_every_extra_has_code_that_uses_it():
             pattern = rf"(import|from) {package}\b|(find_spec|require)\(\"{package}\""
             assert re.search(pattern, code), package
     assert "notebooks" not in extras or list((ROOT / "samples").rglob("*.ipynb"))
+
+
+def test_every_test_that_the_limits_name_is_there():
+    named = re.findall(r"`([\w/]*test_\w+\.py)`", (ROOT / "docs/limits.md").read_text())
+    assert named and [name for name in named if not (ROOT / "tests" / name).is_file()] == []

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cyclic.datasets.tile_folder import tile_name
 from cyclic.errors import InputError
-from cyclic.files import read_json, write_json
+from cyclic.files import cure, read_json, write_json
 
 RECORD, PARTIAL = "tiles.json", ".partial"
 
@@ -120,4 +120,4 @@ def write_tiles(images: Images, tiles: dict[str, list[Tile]], out: Path, size: i
         write_json(out / RECORD, record)
         partial_folder.rmdir()
     except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from error
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}); {cure(error)}") from error
