@@ -12,7 +12,7 @@ from PIL import Image
 
 from cyclic.datasets.tile_folder import tile_name
 from cyclic.errors import InputError
-from cyclic.files import cure, read_json, write_json
+from cyclic.files import cure, lock_folder, read_json, write_json
 
 RECORD, PARTIAL = "tiles.json", ".partial"
 
@@ -67,6 +67,8 @@ def find_cut(out: Path, folders: Sequence[str], settings: dict) -> dict[str, int
     record = out / RECORD
     if record.is_file():
         earlier = read_json(record)
+        if not isinstance(earlier, dict):
+            raise other_tiles(out)
         if isinstance(earlier.get("settings"), dict):
             earlier["settings"].setdefault("count", None)  # a key that earlier versions did not have
         if earlier.get("settings") == json.loads(json.dumps(settings)) and isinstance(earlier.get("counts"), dict):
@@ -99,8 +101,13 @@ def write_tiles(images: Images, tiles: dict[str, list[Tile]], out: Path, size: i
         record: what `tiles.json` is to hold.
 
     Raises:
-        InputError: `out` cannot be written.
+        InputError: `out` cannot be written, or another process writes there.
     """
+    with lock_folder(out):
+        _write(images, tiles, out, size, record)
+
+
+def _write(images: Images, tiles: dict[str, list[Tile]], out: Path, size: int, record: dict) -> None:
     partial_folder = out / PARTIAL
     shutil.rmtree(partial_folder, ignore_errors=True)
     try:

@@ -14,7 +14,7 @@ from labelled_images import Images, field, fields
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.tile_cutting import cut_tiles, negative_stride, tile_coverage
 from cyclic.errors import InputError
-from cyclic.files import write_image
+from cyclic.files import lock_folder, write_image
 from cyclic.images import read_image
 
 SHARED = pathlib.Path(__file__).resolve().parents[2].parent / "shared"
@@ -177,3 +177,16 @@ def test_real_tiles(tmp_path):
     assert counts.positive == counts.negative > 200
     sources = {path.stem.rsplit("_", 2)[0] for path in (tmp_path / "negative").iterdir()}
     assert len(sources) == 3  # one kidney image has no square of 64 pixels without a nucleus
+
+
+def test_two_processes_do_not_cut_into_one_folder(tmp_path):
+    busy = pytest.raises(InputError, match="tiles: another process writes to this folder")
+    with lock_folder(tmp_path / "tiles"), busy:
+        cut_tiles(fields(2), tmp_path / "tiles", size=32, stride=16)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null"])
+def test_a_record_of_another_shape_is_of_other_tiles(tmp_path, content):
+    (tmp_path / "tiles.json").write_text(content)
+    with pytest.raises(InputError, match="tiles.json: tiles of other images or settings"):
+        cut_tiles(fields(1), tmp_path, size=32, stride=16)
