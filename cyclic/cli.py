@@ -121,13 +121,20 @@ def demo(
 @app.command()
 def tiles(
     images: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="Folder of the images to cut. Without --out: folder of tiles to check, which holds positive/ and "
             "negative/.",
             **FOLDER,
         ),
-    ],
+    ] = None,
+    slides: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead: a slide or a folder of slides. Tiles of tissue, side by side, are cut into unsorted/.",
+            exists=True,
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -148,8 +155,14 @@ def tiles(
         float, typer.Option(min=0, max=1, help="A tile is negative if they cover at most this share.")
     ] = MAX_COVERAGE_NEGATIVE,
     balance: Annotated[bool, typer.Option(help="Keep as many positive as negative tiles, chosen by chance.")] = True,
-    count: Annotated[int | None, typer.Option(min=2, help="Tiles at most, chosen by chance; default: all.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=2, help="Tiles at most, chosen by chance; default: all, of slides 1000.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of both choices.")] = 0,
+    mpp: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="Of slides: micrometres per pixel of all; default: what each file says."),
+    ] = None,
 ) -> None:
     """Cut tiles with and without nuclei out of labelled images; or check a folder of such tiles.
 
@@ -161,9 +174,15 @@ def tiles(
     from cyclic.datasets.tile_grid import cut_unsorted
     from cyclic.datasets.tile_sources import ImageLabelPairs, check_tiles
 
-    if out is None and labels is not None:
+    if out is None and (labels is not None or slides is not None):
         raise UsageError("Missing option '--out'")
-    if out is None:
+    if slides is not None and out is not None:
+        from cyclic.slides.tissue_tiles import cut_tissue_tiles
+
+        counts = cut_tissue_tiles(slides, out, size, mpp, count, seed)
+    elif images is None:
+        raise UsageError("Missing option '--images' or '--slides'")
+    elif out is None:
         counts = check_tiles(images)
     elif labels is None:
         counts = cut_unsorted(open_dataset(images), out, size, stride, count, seed)

@@ -32,6 +32,7 @@ BENCHMARKS = {
         "benchmarks.near_empty",
         "false nuclei in images with few, with the classifier's verdict and without",
     ),
+    "slides": ("benchmarks.slides", "memory and time of slides, by their size"),
     "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),
 }
 

@@ -125,7 +125,7 @@ def find_nuclei(
         raise InputError(f"{path}: a slide is looked at in one view; leave detection.views at 1")
     source = opened(path)
     mpp = known_mpp(path, options.mpp, source.resolution, predictor.config.mpp)
-    factor = 1.0 if mpp is None or predictor.config.mpp is None else _factor(path, mpp, predictor.config.mpp)
+    factor = bring_to(path, mpp, predictor.config.mpp)
     slide = ScaledSlide(source, check_region(options.region, source, path), factor)
     tissue = find_tissue(options.tissue, source, slide, path)
     windows = _windows(slide, tissue, settings.tile, settings.overlap)
@@ -161,9 +161,16 @@ def known_mpp(path: Path, stated: float | None, found: Resolution, assumed: floa
     return found.mpp
 
 
-def _factor(path: Path, mpp: float, model_mpp: float) -> float:
+def bring_to(path: Path, mpp: float | None, wanted: float | None) -> float:
+    """Return the factor that brings a slide to a resolution; 1 where either is not known.
+
+    Raises:
+        InputError: the two are too far apart, see `resolution.enlargement`.
+    """
+    if mpp is None or wanted is None:
+        return 1.0
     try:
-        return enlargement(mpp, model_mpp)
+        return enlargement(mpp, wanted)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
