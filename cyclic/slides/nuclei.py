@@ -1,9 +1,11 @@
 """The nuclei of a chunk in pixels of the slide: what writers are given, one chunk after the other."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from cyclic.inference.export.measure import measure
 from cyclic.labels import keep_largest_parts
 from cyclic.mrcnn.geometry.resizing import nearest_index
 from cyclic.slides.merge import Painted
@@ -18,12 +20,19 @@ class Nuclei:
         numbers: `[n]` int64, their labels in the whole slide, ascending.
         scores: `[n]` float32.
         corner: (y, x) of `labels` in the slide, px of its finest level.
+        mpp: micrometres per pixel; None: measure in px.
     """
 
     labels: np.ndarray
     numbers: np.ndarray
     scores: np.ndarray
     corner: tuple[int, int]
+    mpp: float | None = None
+
+    @cached_property
+    def measured(self) -> dict[str, np.ndarray]:
+        """What `export.measure.measure` returns, with labels of the whole slide; measured once for all writers."""
+        return measure(self.labels, self.scores, self.mpp, self.offset) | {"label": self.numbers}
 
     @property
     def offset(self) -> tuple[int, int]:
@@ -61,7 +70,9 @@ def _source_indices(size: int, source_size: int, corner: int, length: int) -> tu
     return first + int(inside[0]) if len(inside) else first, index[inside]
 
 
-def number_nuclei(painted: Painted, labels: np.ndarray, scores: np.ndarray, origin: tuple[int, int]) -> Nuclei:
+def number_nuclei(
+    painted: Painted, labels: np.ndarray, scores: np.ndarray, origin: tuple[int, int], mpp: float | None
+) -> Nuclei:
     """Return painted nuclei under their labels of the whole slide.
 
     Args:
@@ -69,10 +80,11 @@ def number_nuclei(painted: Painted, labels: np.ndarray, scores: np.ndarray, orig
         labels: `[D]` int64, the label of each detection.
         scores: `[D]` float32.
         origin: (y, x) of the region in the slide, px.
+        mpp: see `Nuclei`.
     """
     order = np.argsort(labels[painted.numbers])
     new = np.zeros(len(order) + 1, np.int32)
     new[1 + order] = np.arange(1, len(order) + 1)
     numbers = painted.numbers[order]
     corner = painted.corner[0] + origin[0], painted.corner[1] + origin[1]
-    return Nuclei(new[painted.labels], labels[numbers], scores[numbers], corner)
+    return Nuclei(new[painted.labels], labels[numbers], scores[numbers], corner, mpp)

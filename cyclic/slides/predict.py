@@ -64,7 +64,7 @@ class SlideNuclei:
 
     def __iter__(self) -> Iterator[Nuclei]:
         for painted in _in_region(self._merge, self._slide):
-            yield number_nuclei(painted, self._labels, self._merge.table.scores, self._slide.region[:2])
+            yield number_nuclei(painted, self._labels, self._merge.table.scores, self._slide.region[:2], self.mpp)
 
     def write(self, paths: dict[str, str | Path], name: str = "slide") -> None:
         """Write files, all in one pass.

@@ -14,20 +14,21 @@ import tifffile
 from benchmarks.workers import Worker
 
 TILE = 256
-# A nucleus of 18 px in each square of so many px, somewhere in it: as dense as the synthetic tissue.
-NUCLEUS, PLACE = 18, 42
+# Diameter of a nucleus in px. With one in each square of 42 px they are as dense as in the synthetic tissue.
+NUCLEUS, SPACING = 18, 42
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[1000, 5000, 10_000, 20_000], help="px of the slides")
     parser.add_argument("--chunk", type=int, default=2048, help="px of a chunk")
+    parser.add_argument("--spacing", type=int, default=SPACING, help="a nucleus in each square of so many px")
     parser.add_argument("--weights", help="best.weights.h5 of a run, instead of the stand-in")
 
 
 def run(arguments: argparse.Namespace) -> list[dict]:
     results = []
     for side in arguments.sides:
-        settings = {"side": side, "chunk": arguments.chunk, "weights": arguments.weights}
+        settings = {"side": side, **vars(arguments)}
         worker = Worker("benchmarks.slides:PredictSlide", settings)
         before, seconds, peak = worker.memory()[1], worker.call(), worker.memory()[0]
         worker.close()
@@ -55,7 +56,7 @@ class PredictSlide:
         side = settings["side"]
         self._folder = tempfile.TemporaryDirectory()
         self._slide, self._chunk = Path(self._folder.name) / "slide.tif", settings["chunk"]
-        write_slide(self._slide, side)
+        write_slide(self._slide, side, settings["spacing"])
         weights = settings["weights"]
         self._predictor = Predictor.load(weights) if weights else standing_in()
         self.facts = {"chunks": (-(-side // self._chunk)) ** 2}
@@ -99,12 +100,12 @@ def standing_in():
     return Predictor(DiscFinder(), RunConfig(scale=1))
 
 
-def write_slide(path: Path, side: int) -> None:
+def write_slide(path: Path, side: int, spacing: int) -> None:
     """Write a tiled TIFF of `side` x `side` px with discs, piece by piece."""
     rng = np.random.default_rng(0)
     across = -(-side // TILE)
     # Of 16 different pieces, in any order; a disc may lie across their borders.
-    pieces = [_draw_piece(rng) for _ in range(16)]
+    pieces = [_draw_piece(rng, spacing) for _ in range(16)]
     order = rng.integers(0, len(pieces), across**2)
     tifffile.imwrite(
         path, (pieces[index] for index in order), shape=(side, side, 3), dtype=np.uint8, tile=(TILE, TILE),
@@ -112,10 +113,10 @@ def write_slide(path: Path, side: int) -> None:
     )  # fmt: skip
 
 
-def _draw_piece(rng: np.random.Generator) -> np.ndarray:
+def _draw_piece(rng: np.random.Generator, spacing: int) -> np.ndarray:
     piece = np.full((TILE, TILE, 3), (230, 190, 215), np.uint8)
-    for y in range(0, TILE, PLACE):
-        for x in range(0, TILE, PLACE):
-            centre = rng.integers(0, PLACE, 2) + (x, y)
+    for y in range(0, TILE, spacing):
+        for x in range(0, TILE, spacing):
+            centre = rng.integers(0, spacing, 2) + (x, y)
             cv2.circle(piece, (int(centre[0]), int(centre[1])), NUCLEUS // 2, (110, 70, 150), -1)
     return piece

@@ -1,4 +1,4 @@
-"""QuPath's import of GeoJSON, as its versions 0.3 and 0.4 read an object: what they look for, and under which name."""
+"""QuPath's import of GeoJSON, as its versions 0.3, 0.4 and 0.6 read: what they look for, and under which name."""
 
 import json
 
@@ -31,6 +31,15 @@ def read_0_4(properties):
         tuple(classification["color"]),
         measurements,
     )
+
+
+def objects_0_6(element):
+    """The features that 0.6 finds in a file: of a collection, of a list of anything, or the one that it is."""
+    if isinstance(element, list):
+        return [feature for each in element for feature in objects_0_6(each)]
+    if element.get("type") == "FeatureCollection":
+        return objects_0_6(element["features"])
+    return [element] if element.get("type") == "Feature" else []
 
 
 def no_json_number(name):
@@ -66,6 +75,13 @@ def test_both_versions_read_the_same_detections(exported, read):
         assert list(measurements) == list(expected)
         for key, values in expected.items():
             assert isinstance(measurements[key], float) and measurements[key] == pytest.approx(values[index], abs=1e-6)
+
+
+def test_0_6_finds_the_same_objects_wrapped_or_not(exported):
+    _, _, content = exported
+    wrapped = objects_0_6(content)
+    assert len(wrapped) == 3 and wrapped == objects_0_6(content["features"])
+    assert [objects_0_6(feature) for feature in content["features"]] == [[feature] for feature in wrapped]
 
 
 def test_geometry_is_polygons_of_closed_rings_in_pixels_of_the_image(exported):

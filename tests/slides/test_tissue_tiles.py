@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from drawn_slides import draw_blobs, write_ome, write_svs
 
+from cyclic import cli
 from cyclic.datasets.tile_folder import parse_tile_name
 from cyclic.errors import InputError
 from cyclic.images import read_image
@@ -54,6 +55,19 @@ def test_a_second_call_cuts_nothing_and_other_settings_are_refused(slides, tmp_p
     assert first.unsorted == 7 and again.reused and (again.positive, again.unsorted) == (1, 6)
     with pytest.raises(InputError, match="tiles of other images or settings"):
         cut_tissue_tiles(slides, tmp_path / "tiles", 40, count=8, seed=1)
+
+
+def test_the_command_says_how_many_and_what_it_lacks(slides, tmp_path, capsys):
+    for arguments, code, words in (
+        (["--slides", slides, "--out", tmp_path / "tiles", "--count", "9"], 0, "9 to sort in unsorted/"),
+        (["--slides", slides], 2, "Missing option '--out'"),
+        ([], 2, "Missing option '--images' or '--slides'"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            cli.main(["tiles", *map(str, arguments)])
+        assert left.value.code == code
+        captured = capsys.readouterr()
+        assert words in captured.out + captured.err
 
 
 def test_slides_without_tissue_or_smaller_than_a_tile_are_named(tmp_path):

@@ -96,6 +96,16 @@ def test_the_ome_tiff_is_the_label_map_in_a_pyramid_with_its_size(found):
     assert not list(root.glob("*.pieces"))
 
 
+def test_the_same_nuclei_make_the_same_bytes(found, tmp_path):
+    nuclei, *_ = found
+    formats = ("geojson.gz", "csv", "parquet", "ome-tiff")
+    for time in ("first", "second"):
+        (tmp_path / time).mkdir()
+        nuclei.write({name: tmp_path / time / f"a{FORMATS[name].suffix}" for name in formats})
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
 def test_the_ome_zarr_is_valid_and_has_the_physical_size(found):
     zarr = pytest.importorskip("zarr")
     _, labels, root = found

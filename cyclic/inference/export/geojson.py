@@ -1,6 +1,6 @@
 """QuPath detections as GeoJSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,31 +25,27 @@ def export_geojson(path: str | Path, labels: np.ndarray, scores: np.ndarray, pix
         ValueError: see `measure`.
         InputError: the file cannot be written.
     """
-    content = {"type": "FeatureCollection", "generator": MARK, "features": list(features(labels, scores, pixel_size))}
+    found = list(features(labels, scores, measure(labels, scores, pixel_size)))
+    content = {"type": "FeatureCollection", "generator": MARK, "features": found}
     write_json(path, content, compact=True)
 
 
 def features(
-    labels: np.ndarray,
-    scores: np.ndarray,
-    pixel_size: float | None = None,
-    offset: tuple[int, int] = (0, 0),
-    names: Sequence[int] | None = None,
+    labels: np.ndarray, scores: np.ndarray, measured: dict[str, np.ndarray], offset: tuple[int, int] = (0, 0)
 ) -> Iterator[dict]:
-    """Yield a GeoJSON feature for each nucleus: outline, the classification "Nucleus", score and `measure`'s rest.
+    """Yield a GeoJSON feature for each nucleus: outline, the classification "Nucleus", and what was measured.
 
-    The feature's name is the label. Coordinates are (x, y) in px of the full image, pixel (0, 0) covering [0, 1] x [0,
-    1]; QuPath scales them itself. What QuPath 0.3 and later versions call by different names is written under both,
-    and measurements are the list of names and values that all read.
+    Coordinates are (x, y) in px of the full image, pixel (0, 0) covering [0, 1] x [0, 1]; QuPath scales them itself.
+    What QuPath 0.3 and later versions call by different names is written under both, and measurements are the list of
+    names and values that all read.
 
     Args:
-        labels, scores, pixel_size, offset: see `measure`.
-        names: `[N]` of labels 1..N; None: the labels themselves.
+        labels, scores, offset: see `measure`.
+        measured: what `measure` returns of them; its "label" becomes the feature's name.
 
     Raises:
         ValueError: see `measure`.
     """
-    measured = measure(labels, scores, pixel_size, offset)
     keys = [key for key in measured if key != "label"]
     for index, (label, rows, columns) in enumerate(nuclei(labels, scores)):
         corner = (columns.start + offset[0], rows.start + offset[1])
@@ -60,7 +56,7 @@ def features(
         properties = {
             "objectType": OBJECT_TYPE,
             "object_type": OBJECT_TYPE,  # QuPath 0.3
-            "name": str(label if names is None else names[label - 1]),
+            "name": str(measured["label"][index]),
             "classification": {"name": CLASS_NAME, "color": list(CLASS_COLOR), "colorRGB": packed_color(CLASS_COLOR)},
             "measurements": [{"name": key, "value": round(float(measured[key][index]), 6)} for key in keys],
         }

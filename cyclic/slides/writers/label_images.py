@@ -4,6 +4,7 @@ The label of a nucleus is its label in the tables. Both say the physical size of
 """
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ class OmeTiffWriter(OmeZarrWriter):
 
     def _write(self) -> None:
         mpp = self._canvas.mpp
+        # By itself tifffile draws one by chance, and the same nuclei make the same bytes.
+        name = {"UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{MARK}/{self._canvas.name}"))}
         size = {f"PhysicalSize{axis}": mpp for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
         common: dict[str, Any] = {
             "tile": (PIECE, PIECE), "compression": "zlib", "photometric": "minisblack", "software": MARK,
@@ -118,7 +121,7 @@ class OmeTiffWriter(OmeZarrWriter):
             for level, array in enumerate(self.levels):
                 first: dict[str, Any] = {
                     "subifds": len(self.levels) - 1,
-                    "metadata": {"axes": "YX", **(size if mpp else {})},
+                    "metadata": {"axes": "YX", **name, **(size if mpp else {})},
                 }
                 density: dict[str, Any] = (
                     {"resolution": (1e4 / (mpp * 2**level),) * 2, "resolutionunit": "CENTIMETER"} if mpp else {}

@@ -20,7 +20,7 @@ class GeoJsonWriter:
     """
 
     def __init__(self, path: Path, canvas: Canvas):
-        self._path, self._mpp, self._is_first = path, canvas.mpp, True
+        self._path, self._is_first = path, True
 
     def __enter__(self) -> "GeoJsonWriter":
         self._raw = open(self._path, "wb")  # noqa: SIM115
@@ -32,7 +32,7 @@ class GeoJsonWriter:
         return self
 
     def add(self, nuclei: Nuclei) -> None:
-        found = features(nuclei.labels, nuclei.scores, self._mpp, nuclei.offset, nuclei.numbers.tolist())
+        found = features(nuclei.labels, nuclei.scores, nuclei.measured, nuclei.offset)
         lines = ",\n".join(json.dumps(feature, separators=(",", ":")) for feature in found)
         self._write(lines if self._is_first else f",\n{lines}")
         self._is_first = False

@@ -20,7 +20,6 @@ from spatialdata.transformations import Identity, Scale
 from cyclic.inference.export.geojson import features
 from cyclic.slides.nuclei import Nuclei
 from cyclic.slides.writers.label_images import PIECE, OmeZarrWriter
-from cyclic.slides.writers.tables import columns_of
 from cyclic.slides.writers.writer import Canvas
 
 LABELS, OUTLINES, TABLE = "nuclei_labels", "nuclei", "measurements"
@@ -48,9 +47,9 @@ class SpatialDataWriter:
 
     def add(self, nuclei: Nuclei) -> None:
         self._labels.add(nuclei)
-        found = features(nuclei.labels, nuclei.scores, self._canvas.mpp, nuclei.offset)
+        found = features(nuclei.labels, nuclei.scores, nuclei.measured, nuclei.offset)
         self._outlines += [shapely.geometry.shape(feature["geometry"]) for feature in found]
-        self._columns.append(columns_of(nuclei, self._canvas.mpp))
+        self._columns.append(nuclei.measured)
 
     def __exit__(self, *error) -> None:
         if error[0] is None:

@@ -11,13 +11,8 @@ from cyclic.slides.source import require
 from cyclic.slides.writers.writer import Canvas
 
 
-def columns_of(nuclei: Nuclei, mpp: float | None) -> dict[str, np.ndarray]:
-    """Return what `measure` returns, with labels of the slide."""
-    return measure(nuclei.labels, nuclei.scores, mpp, nuclei.offset) | {"label": nuclei.numbers}
-
-
 def column_names(mpp: float | None) -> list[str]:
-    """Return the names that `columns_of` returns."""
+    """Return the names of what is measured of a nucleus."""
     return list(measure(np.ones((1, 1), int), np.ones(1), mpp))
 
 
@@ -39,7 +34,7 @@ class CsvWriter:
         return self
 
     def add(self, nuclei: Nuclei) -> None:
-        columns = columns_of(nuclei, self._mpp)
+        columns = nuclei.measured
         self._writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
 
     def __exit__(self, *_) -> None:
@@ -65,7 +60,7 @@ class ParquetWriter:
         return self
 
     def add(self, nuclei: Nuclei) -> None:
-        columns = columns_of(nuclei, self._mpp)
+        columns = nuclei.measured
         self._writer.write_table(
             self._arrow.table(
                 {name: column.astype(float) if name != "label" else column for name, column in columns.items()},
