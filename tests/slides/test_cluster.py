@@ -51,6 +51,9 @@ def test_two_processes_one_of_which_is_killed_give_the_bytes_of_one(slide, tmp_p
 
     assert predict(slide, tmp_path / "many", pool=killing) == expected
     assert killed
+    # The same workers, by the address of their scheduler.
+    with open_pool(scheduler=pool.args[1].cluster.scheduler_address) as far:
+        assert predict(slide, tmp_path / "far", pool=far) == expected
 
 
 def test_an_error_of_a_worker_is_the_error_of_the_slide(slide, tmp_path, pool):
