@@ -57,9 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
                 results[name] = {"went wrong": str(error)}
             results[name]["wall_s"] = round(time.monotonic() - begin, 1)
             print(f"{name}: {json.dumps(results[name])}", flush=True)
-    if options.json:
-        command = shlex.join(["python", "scripts/soak.py", *arguments])
-        write_json(options.json, {"name": "soak", "machine": machine(), "command": command, "results": results})
+            if options.json:  # after each part, so that a stop leaves what was counted
+                command = shlex.join(["python", "scripts/soak.py", *arguments])
+                write_json(options.json, {"name": "soak", "machine": machine(), "command": command, "results": results})
     return int(any(result["went wrong"] for result in results.values()))
 
 
@@ -79,8 +79,8 @@ def _parts(options: argparse.Namespace, folder: Path) -> dict:
         if count:
             parts["kills of predict"] = lambda: kills.kill_command("predict", predict, folder, count, seed)
             parts["kills of tiles"] = lambda: kills.kill_command("tiles", tiles, folder, count, seed)
-        if options.predictions:
-            parts["predictions"] = lambda: _predict(weights, options.predictions)
+    if options.predictions:
+        parts["predictions"] = lambda: _predict(folder / "untrained.h5", options.predictions)
     return parts
 
 
@@ -128,6 +128,12 @@ def _fuzz_here(options: argparse.Namespace) -> int:
 
 
 def _predict(weights: Path, count: int) -> dict:
+    from soaking.kills import TINY
+
+    from cyclic.config import RunConfig
+    from cyclic.networks import Models
+
+    Models(RunConfig.model_validate(TINY)).save_mask_rcnn(weights)  # memory does not depend on what a network learnt
     call = [sys.executable, __file__, "--weights", str(weights), "--predictions", str(count)]
     done = subprocess.run(call, capture_output=True, text=True)
     if done.returncode != 0:
