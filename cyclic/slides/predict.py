@@ -25,7 +25,7 @@ from cyclic.slides.writers.formats import open_writer, require_format
 from cyclic.slides.writers.writer import Canvas
 from cyclic.tiling import cover_with_windows
 
-# Side of a chunk in px at the model's resolution: some minutes of one core, and 50 MB.
+# Side of a chunk in px at the model's resolution: small enough to lose in a stop, and for memory.
 CHUNK = 2048
 
 

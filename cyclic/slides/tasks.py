@@ -160,9 +160,13 @@ def scaled_slide(job: Job) -> ScaledSlide:
     return ScaledSlide(opened(job.slide), job.region, job.factor)
 
 
-@lru_cache(1)
 def opened(path: Path) -> Source:
-    """Return an open slide, the same one until another is asked for."""
+    """Return an open slide, the same one until another is asked for or the file is replaced."""
+    return _opened(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@lru_cache(1)
+def _opened(path: Path, modified: int) -> Source:
     return open_source(path)
 
 

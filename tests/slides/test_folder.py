@@ -1,6 +1,7 @@
 """Slides on the command's way: files of every format, a kill and what goes on, bad slides among good ones."""
 
 import json
+import os
 import re
 import warnings
 
@@ -169,6 +170,15 @@ def test_wrong_options_are_refused_before_anything_is_done(slides, weights, tmp_
         with pytest.raises(InputError, match=re.escape(words)):
             call()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_stays_open_until_it_is_replaced(tmp_path):
+    write_image(tmp_path / "a.png", draw_blobs(20, 30))
+    first = tasks.opened(tmp_path / "a.png")
+    assert tasks.opened(tmp_path / "a.png") is first and first.levels == [(20, 30)]
+    write_image(tmp_path / "a.png", draw_blobs(40, 50))
+    os.utime(tmp_path / "a.png", ns=(0, 0))  # a clock may be coarse
+    assert tasks.opened(tmp_path / "a.png").levels == [(40, 50)]
 
 
 def test_each_process_loads_the_model_once(slides, weights, tmp_path):
