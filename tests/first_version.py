@@ -52,4 +52,6 @@ EARLIER = [
     "maps.level=C3",
     "maps.method=gradcam",
     "pseudo.recipe=stain",
+    "detection.tile=256",
+    "detection.proposals=1000",
 ]
