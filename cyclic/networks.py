@@ -280,6 +280,20 @@ def write_finished(path: str | Path, model: str | Path, classifier: str | Path |
             h5.add_part(temporary, CLASSIFIER, classifier)
 
 
+def store_detection(path: str | Path, overrides: Sequence[str]) -> None:
+    """Change the settings of detection that a weights file carries.
+
+    Args:
+        path: `best.weights.h5` or the like.
+        overrides: `detection.key=value` strings.
+
+    Raises:
+        InputError: see `load_mask_rcnn`.
+    """
+    config = _with_detection(stored_config(path), overrides)
+    h5.change_attribute(path, "run_config", json.dumps(config.model_dump(mode="json", include=STORED)))
+
+
 def check_start(path: str | Path, config: RunConfig) -> None:
     """Look whether a run with these settings can go on from a model.
 

@@ -22,6 +22,7 @@ from cyclic.errors import InputError
 from cyclic.files import atomic_path, digest, read_json
 from cyclic.models.card import make_card
 from cyclic.models.registry import SHIPPED
+from cyclic.networks import store_detection
 from cyclic.runs.directory import read_events, read_run_config
 from cyclic.runs.paths import RunPaths
 
@@ -90,11 +91,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trained-on", required=True, help="the training images, with their source")
     parser.add_argument("--data", type=Path, help="data set with val images: measure the loss of AJI")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder; default: that of the package")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", help="detection.key=value to store instead of the run's"
+    )
     given = parser.parse_args(arguments)
     try:
         run, target = RunPaths(given.run), given.out / f"{given.name}.h5"
         told = about(run, given.trained_on)
         told["encoding"] = write_small(run.best, target)
+        if given.overrides:
+            store_detection(target, given.overrides)
+            told["detection"] = given.overrides
         if given.data is not None:
             told["val_aji"] = {"full": val_aji(run.best, given.data), told["encoding"]: val_aji(target, given.data)}
         card = make_card(

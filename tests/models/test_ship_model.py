@@ -44,6 +44,14 @@ def options(run, out):
     return [str(run), "--name", "he", "--licence", "CC BY-NC-SA 4.0", "--trained-on", "drawn tissue", "--out", str(out)]
 
 
+def test_detection_may_have_other_settings_than_in_the_run(ship, run, tmp_path):
+    assert ship.main([*options(run, tmp_path), "--set", "detection.score=0.45"]) == 0
+    before, after = (Predictor.load(path).config for path in (run / "best.weights.h5", tmp_path / "he.h5"))
+    assert after.detection == before.detection.model_copy(update={"score": 0.45}) and after.mpp == before.mpp
+    card = json.loads((tmp_path / "he.json").read_text())
+    assert card["about"]["detection"] == ["detection.score=0.45"] and card["sha256"] == digest(tmp_path / "he.h5")
+
+
 def test_what_is_shipped_loads_by_its_name_and_tells_what_it_is(ship, run, fake_run, tmp_path, monkeypatch, capsys):
     asked, flat = [], SimpleNamespace(labels=np.zeros((192, 192), np.int32))
     model = SimpleNamespace(config=SimpleNamespace(mpp=0.5), predict=lambda image, mpp: flat)

@@ -176,6 +176,13 @@ def _attributes(file):
     return {name: _decode(value) if isinstance(value, bytes) else value for name, value in stored.items()}
 
 
+def change_attribute(path, name, value):
+    """Store another value of an attribute, a string, in the weights file `path`."""
+    with in_memory(Path(path), "r+") as file:
+        file.attrs[name] = _encode(value)
+        file.attrs[CHECKSUM] = _encode(_attributes_checksum(file))
+
+
 def add_part(path, name, source):
     """Copy the weights file `source` into the weights file `path` as its part `name`, see `load_weights`.
 
