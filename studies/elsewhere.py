@@ -10,7 +10,6 @@ Example:
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,8 +86,8 @@ def main() -> int:
                 figures = (f"{key} {value:.3f}" for key, value in labs[name][source].items() if value is not None)
                 print(f"{name}, {len(dataset.ids)} images, {source}:", *figures, flush=True)
         if options.json:
-            command = shlex.join(["python", "studies/elsewhere.py", *sys.argv[1:]])
-            write_json(options.json, {"command": command, "weights": digest(options.weights), "labs": labs})
+            about = {"weights": digest(options.weights), "set": options.overrides, "mpp": options.mpp}
+            write_json(options.json, {**about, "labs": labs})
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cyclic.config import RunConfig
-from cyclic.labels import areas, relabel, widen
+from cyclic.labels import areas, mean_within, relabel, widen
 from cyclic.pseudo.background import clear_background, outside_background
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.masks import COUNT_AREA, RING, PseudoMasks
@@ -13,6 +13,34 @@ from cyclic.stain import hematoxylin_map
 
 # A mask that shares more than this with others shows the same nucleus.
 SAME_NUCLEUS = 0.3
+# Mean activation within a detection that may teach, at least.
+CONFIRMED = 0.4
+
+
+def doubt_unconfirmed(
+    labels: np.ndarray, scores: np.ndarray, activation: np.ndarray, score: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return detections in which those without evidence in a classifier's map are no longer sure.
+
+    They neither teach nor become background: a pale nucleus may be among them.
+
+    Args:
+        labels: `[H, W]` int32 detections, 1..N in descending score.
+        scores: `[N]` float32 in [0, 1].
+        activation: `[H, W]` float32 in [0, 1], a map of evidence that has not learnt from these detections.
+        score: what is left of a doubted detection's score at most.
+
+    Returns:
+        The same, again 1..N in descending score.
+    """
+    found = mean_within(activation, labels)
+    confirmed = np.zeros(len(scores), bool)
+    confirmed[: len(found)] = found >= CONFIRMED
+    scores = np.where(confirmed, scores, np.minimum(scores, score)).astype(np.float32)
+    order = np.argsort(-scores, kind="stable")
+    new_label = np.zeros(len(scores) + 1, np.int32)
+    new_label[order + 1] = np.arange(1, len(scores) + 1)
+    return new_label[labels], scores[order]
 
 
 def join_detections(

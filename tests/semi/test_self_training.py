@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cyclic.config import load_config
 from cyclic.pseudo.masks import RING, PseudoMasks
-from cyclic.semi.self_training import extend_pseudo_masks, join_detections
+from cyclic.semi.self_training import CONFIRMED, doubt_unconfirmed, extend_pseudo_masks, join_detections
 
 SHAPE = (60, 60)
 A, B, C = np.s_[5:15, 5:15], np.s_[25:35, 25:35], np.s_[45:55, 45:55]
@@ -33,6 +33,30 @@ def extend(pseudo, detections, scores, quality=None, count=None):
     scores = np.array(scores, float)
     quality = scores if quality is None else np.array(quality, float)
     return extend_pseudo_masks(pseudo, label_map(*detections), scores, quality, 0.85, 0.3, count)
+
+
+def test_what_a_map_has_no_evidence_for_is_no_longer_sure():
+    labels, activation = label_map(A, B, C), np.zeros(SHAPE, np.float32)
+    activation[A], activation[C] = CONFIRMED - 0.01, CONFIRMED
+    moved, scores = doubt_unconfirmed(labels, np.array([0.9, 0.1, 0.05], np.float32), activation, 0.08)
+    np.testing.assert_allclose(scores, [0.08, 0.08, 0.05])
+    np.testing.assert_array_equal(moved, label_map(A, B, C))
+    moved, scores = doubt_unconfirmed(labels, np.array([0.9, 0.8, 0.7], np.float32), activation, 0.2)
+    np.testing.assert_allclose(scores, [0.7, 0.2, 0.2])
+    np.testing.assert_array_equal(moved, label_map(C, A, B))
+
+
+def test_doubted_detections_are_ignored_and_not_background():
+    labels, activation = label_map(A, B), np.zeros(SHAPE, np.float32)
+    activation[A] = 1
+    moved, scores = doubt_unconfirmed(labels, np.array([0.95, 0.9], np.float32), activation, 0.3)
+    joined = extend_pseudo_masks(pseudo_masks(C), moved, scores, scores, 0.85, 0.3, None)
+    assert (joined.labels[A] > 0).all() and not joined.labels[B].any() and joined.ignore[B].all()
+
+
+def test_no_detection_is_doubted_where_there_is_none():
+    labels, scores = doubt_unconfirmed(label_map(), np.zeros(0, np.float32), np.zeros(SHAPE, np.float32), 0.2)
+    assert not labels.any() and scores.shape == (0,)
 
 
 def test_no_detections_leave_everything_as_it_was():

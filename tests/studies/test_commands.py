@@ -11,6 +11,7 @@ import numpy as np
 import panels
 import pseudo_precision
 import pytest
+import sure_detections
 
 from cyclic.files import write_image
 from cyclic.images import read_image
@@ -27,7 +28,9 @@ def call(monkeypatch, capsys):
     return _call
 
 
-@pytest.mark.parametrize("script", [background_trust, map_auc, pseudo_precision], ids=lambda script: script.__name__)
+@pytest.mark.parametrize(
+    "script", [background_trust, map_auc, pseudo_precision, sure_detections], ids=lambda script: script.__name__
+)
 def test_looks_back_at_a_run(call, fake_run, tmp_path, script):
     assert call(script, fake_run.run, "--data", fake_run.data, "--json", tmp_path / "found.json") == (0, "")
     assert json.loads((tmp_path / "found.json").read_text())

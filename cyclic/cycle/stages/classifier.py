@@ -14,7 +14,7 @@ from cyclic.classifier.training import ClassifierReport, train_classifier
 from cyclic.config import RunConfig
 from cyclic.cycle.context import Context
 from cyclic.cycle.schedule import Training
-from cyclic.cycle.stages.detections import load_detections, make_missing
+from cyclic.cycle.stages.detections import load_teaching, make_missing
 from cyclic.datasets.augment import other_lab, stain_jitter
 from cyclic.datasets.tile_folder import TileFolder, load_tiles, read_tiles, split_tiles
 from cyclic.files import atomic_path
@@ -55,7 +55,7 @@ def _known_pixels(context: Context, cycle: int) -> dict[str, np.ndarray]:
     make_missing(context, cycle)
     folder, score = context.last_round(cycle).detections, context.config.rounds.score
     return {
-        name: image_targets(*load_detections(folder, name), score, context.background.get(name))
+        name: image_targets(*load_teaching(context, folder, name), score, context.background.get(name))
         for name in context.train.ids
     }
 

@@ -12,13 +12,13 @@ from cyclic.inference.detect import detect
 from cyclic.inference.verdict import choose_nuclei
 from cyclic.label_maps import read_label_map, write_label_map
 from cyclic.pseudo.masks import load_pseudo_masks, save_pseudo_masks
-from cyclic.semi.self_training import join_detections
+from cyclic.semi.self_training import doubt_unconfirmed, join_detections
 
 
 def make(context: Context, cycle: int, round_: int) -> None:
     """Detect nuclei in the images; before another student, let those of the training images join its pseudo masks.
 
-    Predictions are what the classifier's verdict leaves of the sure detections; all of them may join. After the last
+    Predictions are what the classifier's verdict leaves of the sure detections. After the last
     round of all, only the val images are detected; where there are none, the training images, for people to look at.
     """
     config, here = context.config, context.round(cycle, round_)
@@ -29,7 +29,7 @@ def make(context: Context, cycle: int, round_: int) -> None:
             image = context.images[name]
             pseudo = load_pseudo_masks(context.cycle(cycle).pseudo(round_), name)
             joined = join_detections(
-                pseudo, *load_detections(here.detections, name), image, config, context.background.get(name)
+                pseudo, *load_teaching(context, here.detections, name), image, config, context.background.get(name)
             )
             save_pseudo_masks(context.cycle(cycle).pseudo(round_ + 1), name, joined)
 
@@ -68,6 +68,20 @@ def load_detections(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and scores that `save_detections` wrote."""
     scores = read_json(_scores(folder, name))["scores"]
     return read_label_map(folder / f"{name}.tif"), np.array(scores, np.float32)
+
+
+def load_teaching(context: Context, folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `save_detections` wrote of a training image, without faith in what its first map has no evidence for.
+
+    The first classifier knows answers alone, or other images. The later ones have learnt from detections in these very
+    images, and confirm every one.
+    """
+    config, (labels, scores) = context.config, load_detections(folder, name)
+    has_evidence = config.has_local_evidence and config.maps.method == "evidence"
+    activation = maps.read(context, config.first_cycle, name) if has_evidence else None
+    if activation is None:
+        return labels, scores
+    return doubt_unconfirmed(labels, scores, activation, config.rounds.ignore_score)
 
 
 def _scores(folder: Path, name: str) -> Path:

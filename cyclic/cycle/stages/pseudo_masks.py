@@ -5,7 +5,7 @@ from skimage.segmentation import relabel_sequential
 
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import maps
-from cyclic.cycle.stages.detections import load_detections, make_missing
+from cyclic.cycle.stages.detections import load_teaching, make_missing
 from cyclic.files import write_json
 from cyclic.pseudo.background import clear_background
 from cyclic.pseudo.candidates import find_candidates
@@ -30,7 +30,7 @@ def make(context: Context, cycle: int) -> None:
         make_missing(context, cycle - 1)
     for name, pseudo in chosen.items():
         if learns and name in context.train.ids:
-            detected = load_detections(context.last_round(cycle - 1).detections, name)
+            detected = load_teaching(context, context.last_round(cycle - 1).detections, name)
             pseudo = join_detections(
                 pseudo, *detected, context.images[name], context.config, context.background.get(name)
             )
