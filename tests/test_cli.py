@@ -242,8 +242,16 @@ def test_a_stopped_dry_run_wrote_nothing(call, data, tmp_path, monkeypatch):
     assert code == 130 and err == f"error: {tmp_path / 'run'}: stopped; nothing was written\n"
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own answer to Ctrl-C, also where whoever started the tests ignores it, as a background job does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_every_command_with_one_line(call, data, tmp_path, monkeypatch, number, code):
+def test_a_signal_stops_every_command_with_one_line(call, data, tmp_path, monkeypatch, interruptible, number, code):
     before = signal.getsignal(number)
     labels = ("--labels", data / "labels", "--out", tmp_path / "tiles")
     commands = {
