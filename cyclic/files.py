@@ -163,7 +163,7 @@ def announce(path: Path) -> None:
 
 @contextlib.contextmanager
 def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF whose pages are counted: where they are chained in a circle, tifffile would go round for ever."""
+    """Open a TIFF and count its pages before anything is read of it: a damaged chain of them is refused there."""
     with tifffile.TiffFile(path) as tiff:
         len(tiff.pages)
         yield tiff
