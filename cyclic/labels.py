@@ -26,14 +26,15 @@ def areas(labels: np.ndarray, count: int | None = None) -> np.ndarray:
     return np.bincount(labels.ravel(), minlength=(count or 0) + 1)[1:]
 
 
-def mean_within(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def mean_within(values: np.ndarray, labels: np.ndarray, count: int = 0) -> np.ndarray:
     """Return the mean of `values` (`[H, W]` float or bool) in each of the labels 1..N, `[N]` float64.
 
-    It is 0 for a label without pixels.
+    It is 0 for a label without pixels. N is the highest label, or `count` if that is more.
     """
     inside = labels > 0
     of = labels[inside]
-    return np.bincount(of, values[inside])[1:] / np.maximum(np.bincount(of)[1:], 1)
+    sums, pixels = np.bincount(of, values[inside], count + 1), np.bincount(of, minlength=count + 1)
+    return sums[1:] / np.maximum(pixels[1:], 1)
 
 
 def widen(mask: np.ndarray, radius: int) -> np.ndarray:

@@ -35,6 +35,7 @@ def test_mean_within():
     values = np.array([[0.2, 0.4, 1.0], [0.5, 1.0, 1.0]])
     np.testing.assert_allclose(mean_within(values, labels), [0.3, 0.0, 0.5])
     assert mean_within(np.ones((2, 2)), np.zeros((2, 2), np.int32)).shape == (0,)
+    np.testing.assert_allclose(mean_within(values, labels, 5), [0.3, 0.0, 0.5, 0.0, 0.0])
 
 
 def test_widen_is_a_disk():

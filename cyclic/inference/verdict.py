@@ -61,7 +61,5 @@ def drop_detections_without_evidence(
         labels: `[H, W]` int32, 1..N in descending score.
         scores: `[N]` float32.
     """
-    found = mean_within(activation, labels)
-    kept = np.zeros(len(scores), bool)
-    kept[: len(found)] = found >= LEAST_ACTIVATION
+    kept = mean_within(activation, labels, len(scores)) >= LEAST_ACTIVATION
     return relabel(labels, np.append(False, kept)), scores[kept]

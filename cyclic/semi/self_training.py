@@ -33,9 +33,7 @@ def doubt_unconfirmed(
     Returns:
         The same, again 1..N in descending score.
     """
-    found = mean_within(activation, labels)
-    confirmed = np.zeros(len(scores), bool)
-    confirmed[: len(found)] = found >= CONFIRMED
+    confirmed = mean_within(activation, labels, len(scores)) >= CONFIRMED
     scores = np.where(confirmed, scores, np.minimum(scores, score)).astype(np.float32)
     order = np.argsort(-scores, kind="stable")
     new_label = np.zeros(len(scores) + 1, np.int32)

@@ -11,7 +11,7 @@ from cyclic.files import read_json, write_json
 from cyclic.inference.detect import detect
 from cyclic.inference.verdict import choose_nuclei
 from cyclic.label_maps import read_label_map, write_label_map
-from cyclic.pseudo.masks import load_pseudo_masks, save_pseudo_masks
+from cyclic.pseudo.masks import PseudoMasks, load_pseudo_masks, save_pseudo_masks
 from cyclic.semi.self_training import doubt_unconfirmed, join_detections
 
 
@@ -26,12 +26,10 @@ def make(context: Context, cycle: int, round_: int) -> None:
     names = context.shown_ids if last and cycle == config.cycles else list(context.images)
     for name in _detect(context, cycle, round_, names):
         if not last and name in context.train.ids:
-            image = context.images[name]
             pseudo = load_pseudo_masks(context.cycle(cycle).pseudo(round_), name)
-            joined = join_detections(
-                pseudo, *load_teaching(context, here.detections, name), image, config, context.background.get(name)
+            save_pseudo_masks(
+                context.cycle(cycle).pseudo(round_ + 1), name, join(context, pseudo, here.detections, name)
             )
-            save_pseudo_masks(context.cycle(cycle).pseudo(round_ + 1), name, joined)
 
 
 def make_missing(context: Context, cycle: int) -> None:
@@ -82,6 +80,12 @@ def load_teaching(context: Context, folder: Path, name: str) -> tuple[np.ndarray
     if activation is None:
         return labels, scores
     return doubt_unconfirmed(labels, scores, activation, config.rounds.ignore_score)
+
+
+def join(context: Context, pseudo: PseudoMasks, folder: Path, name: str) -> PseudoMasks:
+    """Return the pseudo masks of a training image with the detections in `folder` that may teach."""
+    detected = load_teaching(context, folder, name)
+    return join_detections(pseudo, *detected, context.images[name], context.config, context.background.get(name))
 
 
 def _scores(folder: Path, name: str) -> Path:

@@ -5,14 +5,13 @@ from skimage.segmentation import relabel_sequential
 
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import maps
-from cyclic.cycle.stages.detections import load_teaching, make_missing
+from cyclic.cycle.stages.detections import join, make_missing
 from cyclic.files import write_json
 from cyclic.pseudo.background import clear_background
 from cyclic.pseudo.candidates import find_candidates
 from cyclic.pseudo.masks import PseudoMasks, load_pseudo_masks, save_pseudo_masks
 from cyclic.pseudo.recipe import recipe_of
 from cyclic.pseudo.select import run_cut, select_pseudo_masks
-from cyclic.semi.self_training import join_detections
 
 
 def make(context: Context, cycle: int) -> None:
@@ -30,10 +29,7 @@ def make(context: Context, cycle: int) -> None:
         make_missing(context, cycle - 1)
     for name, pseudo in chosen.items():
         if learns and name in context.train.ids:
-            detected = load_teaching(context, context.last_round(cycle - 1).detections, name)
-            pseudo = join_detections(
-                pseudo, *detected, context.images[name], context.config, context.background.get(name)
-            )
+            pseudo = join(context, pseudo, context.last_round(cycle - 1).detections, name)
         save_pseudo_masks(folder, name, pseudo)
 
 
