@@ -76,7 +76,12 @@ Stain = Literal["macenko", "reinhard"]
 Run = Annotated[Path, typer.Option(help="Run directory.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. mask_rcnn.steps=100; repeatable.")]
 Answers = Annotated[
-    Path | None, typer.Option(help="File of yes/no answers for tiles of the images, from cyclic label.", **FILE)
+    list[Path] | None,
+    typer.Option(
+        help="File of yes/no answers for tiles of the images, from cyclic label. Of several data sets repeat it, one a "
+        "set in the same order.",
+        **FILE,
+    ),
 ]
 ModelName = Annotated[str, typer.Argument(help="Name of the model.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one step of each stage, tell sizes and times, and stop.")]
@@ -227,7 +232,9 @@ def prepare(
 def label(
     images: Annotated[
         list[Path],
-        typer.Argument(help="Folder of images, or of a data set. With --merge: files of answers.", exists=True),
+        typer.Argument(
+            help="Folder of images, or of a data set; or several. With --merge: files of answers.", exists=True
+        ),
     ],
     out: Annotated[Path, typer.Option(help="CSV file of the answers; one that is there is gone on with.")],
     merge: Annotated[
@@ -257,8 +264,6 @@ def label(
         _print_table(rows)
         print(f"{len(undecided)} tiles without a majority are skipped: {out}")
         return
-    if len(images) > 1:
-        raise UsageError("give one folder of images, or files of answers with --merge")
     if importlib.util.find_spec("flask") is None:
         raise InputError("cyclic label: its page needs Flask; pip install 'cyclic[label]'")
     from cyclic.label.server import make_server
@@ -270,7 +275,7 @@ def label(
 
         model = weights_file(weights)
         _start_keras()
-    session = open_session(images[0], out, who or getpass.getuser(), size, stride, seed, model)
+    session = open_session(images, out, who or getpass.getuser(), size, stride, seed, model)
     server = make_server(session, port)
     url = f"http://{server.host}:{server.port}/"
     print(f"{url} asks for {len(session.tiles)} tiles; {out} has {len(session.answers.answers)} answers", flush=True)
@@ -295,7 +300,7 @@ def train(
 
     Example: cyclic train --config configs/monusac_cpu.yaml --data monusac/ --out runs/monusac
     """
-    if answers is not None:
+    if answers:
         set_ = [*answer_settings(answers), *(set_ or ())]
     _run(config, data, out, set_, "train", resume=resume, dry=dry_run)
 

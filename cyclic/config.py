@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import pydantic
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cyclic.errors import InputError
 from cyclic.retired import fill_earlier_defaults, fixed_value, is_first_version, modernise
@@ -133,16 +133,20 @@ class BackboneConfig(_Section):
         return self.weights if self.weights in PUBLIC_WEIGHTS else None
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class TilesConfig(_Section):
     """Tiles with yes/no answers: does this tile hold nuclei? Lengths in source pixels."""
 
     folder: str | None = Field(
         None, description="Folder with positive/ and negative/. null cuts tiles from labelled training images."
     )
-    answers: str | None = Field(
+    answers: Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list)] | None = Field(
         None,
-        description="File of yes/no answers for tiles of the training images, as cyclic label writes it; "
-        "`cyclic train --answers FILE` sets it, and the size with it.",
+        description="Files of yes/no answers for tiles of the training images, as cyclic label writes them: one, or of "
+        "several data sets one each. `cyclic train --answers FILE` sets it, and the size with it.",
     )
     size: Side = Field(64, description="Side of a tile; set it to the side of your own tiles.")
     stride: Side = Field(48, description="Distance of positive tiles. Negative ones lie four times as dense.")

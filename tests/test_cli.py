@@ -382,7 +382,7 @@ def test_answers_say_how_large_a_tile_is(call, data, monkeypatch, tmp_path):
     path = tmp_path / "answers.csv"
     path.write_text("image,y,x,size,answer,time,who\nimage_0,0,0,48,yes,t,me\n")
     assert call("train", "--data", data, "--out", tmp_path / "run", "--answers", path)[0] == 0
-    assert (ran[0].tiles.answers, ran[0].tiles.size) == (str(path), 48)
+    assert (ran[0].tiles.answers, ran[0].tiles.size) == ([str(path)], 48)
     other = ("--set", f"tiles.folder={tmp_path}")
     refused = call("train", "--data", data, "--out", tmp_path / "run", "--answers", path, *other)
     assert_refused(refused, "tiles.folder and tiles.answers exclude each other")
@@ -436,7 +436,7 @@ def test_a_model_adapts_by_its_name_and_to_answers(call, data, tmp_path, monkeyp
     path.write_text(ANSWERS.format(who="anna", word="no"))
     options = ("--weights", "lab", "--answers", path, "--out", tmp_path / "run")
     assert call("adapt", data, *options)[0] == 0
-    assert asked == [(tmp_path / "lab.h5", [f'tiles.answers="{path}"', "tiles.size=48"])]
+    assert asked == [(tmp_path / "lab.h5", [f'tiles.answers=["{path}"]', "tiles.size=48"])]
 
 
 # --- label ---
@@ -457,7 +457,7 @@ def test_answers_of_two_people_become_one_file(call, tmp_path):
 
 def test_what_the_page_cannot_start_with_is_refused(call, data, tmp_path, monkeypatch):
     path = tmp_path / "answers.csv"
-    assert_refused(call("label", data, data, "--out", path), "one folder of images", "cyclic label --help")
+    assert_refused(call("label", data, data, "--out", path), data, "given twice; give each data set once")
     assert_refused(call("label", data, "--out", path, "--size", 200), "128 x 128 pixels, smaller than a tile")
     assert_refused(call("label", tmp_path, "--out", path), tmp_path, "no image in it")
     path.write_text(ANSWERS.format(who="anna", word="no"))

@@ -2,14 +2,16 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from cyclic.cycle.context import Context, Inputs
-from cyclic.datasets.answers import read_answers, training_answers
+from cyclic.datasets.answers import answers_by_file, check_number, training_answers
 from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.joined import joined_id
 from cyclic.datasets.tile_folder import check_size, count_placed, load_tiles, tiles_of
 from cyclic.errors import InputError
 from cyclic.files import digest, is_litter, read_json, require_file, write_json
@@ -84,14 +86,19 @@ def given_tiles(inputs: Inputs) -> list[Path]:
         raise InputError(f"tiles.folder = {folder}: {error}") from error
 
 
-def given_answers(inputs: Inputs) -> Path | None:
-    """Return the file of answers of a run that learns from one.
+def given_answers(inputs: Inputs) -> dict[str, Path]:
+    """Return `{name: file}` of the answers that a run learns from; of several data sets, the set is in the name.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or not one for each data set.
     """
-    answers = inputs.config.tiles.answers
-    return require_file(answers) if inputs.config.supervision == "image" and answers else None
+    if inputs.config.supervision != "image" or not inputs.config.tiles.answers:
+        return {}
+    paths, names = [require_file(path) for path in inputs.config.tiles.answers], inputs.train.set_names
+    if len(paths) == 1:
+        return {paths[0].name: paths[0]}
+    check_number(paths, inputs.train)
+    return {joined_id(name, path.name): path for name, path in zip(names, paths, strict=True)}
 
 
 def check_same_data(
@@ -100,7 +107,7 @@ def check_same_data(
     train: NucleiDataset,
     val: NucleiDataset | None,
     tiles: Sequence[Path] = (),
-    answers: Path | None = None,
+    answers: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
     """Remember which images and labels a run was given, or compare them with those that it was given before.
 
@@ -109,7 +116,7 @@ def check_same_data(
         data: folder of the data set, or of several, for messages.
         train, val: its images.
         tiles: the tiles that a user gives.
-        answers: the file of answers that a user gives.
+        answers: `{name: file}` of the answers that a user gives.
 
     Raises:
         InputError: an image, label map or tile was added, taken out, changed, or moved to another split; the answers
@@ -127,8 +134,8 @@ def check_same_data(
         now[LABELS] = labels
     if tiles:
         now[TILES] = {f"{tile.parent.name}/{tile.name}": digest(tile) for tile in tiles}
-    if answers is not None:
-        now[ANSWERS] = {answers.name: digest(answers)}
+    if answers:
+        now[ANSWERS] = {name: digest(file) for name, file in answers.items()}
     if not path.is_file():
         write_json(path, now)
         return
@@ -257,14 +264,15 @@ def _warn_of_held_tiles(context: Context) -> None:
         )
 
 
-def _warn_of_unused_answers(context: Context, path: str) -> None:
-    others = [line.tile.image_id for line in read_answers(path) if line.tile.image_id not in context.train.ids]
-    if others:
-        warnings.warn(
-            f"{path}: {len(others)} answers are not for training images of {context.data} and do not train: "
-            f"{_name(sorted(set(others)))}",
-            stacklevel=3,
-        )
+def _warn_of_unused_answers(context: Context, paths: Sequence[str]) -> None:
+    for path, given in answers_by_file(paths, context.train).items():
+        others = [line.tile.image_id for line in given if line.tile.image_id not in context.train.ids]
+        if others:
+            warnings.warn(
+                f"{path}: {len(others)} answers are not for training images of {context.data} and do not train: "
+                f"{_name(sorted(set(others)))}",
+                stacklevel=3,
+            )
 
 
 def _warn_of_tiles_without_a_place(context: Context) -> None:

@@ -3,7 +3,8 @@
     image,y,x,size,answer,time,who
     slide_a,96,480,64,yes,2025-03-01T09:12:44+00:00,anna
 
-`image` is the image's file name without suffix; `y`, `x` is the tile's top left corner and `size` its side, in pixels.
+`image` is the image's file name without suffix, behind `<data set>__` where the images of several data sets were
+answered together; `y`, `x` is the tile's top left corner and `size` its side, in pixels.
 `answer` is yes (shows a nucleus), no, skip, or undo, which takes the tile's last line back. The last line of a tile
 counts. `time` is when the answer was given, `who` gave it.
 """
@@ -12,11 +13,12 @@ import csv
 import io
 import json
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclic.datasets.dataset import NucleiDataset
+from cyclic.datasets.joined import joined_id
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
 from cyclic.files import require_file
@@ -123,19 +125,81 @@ def effective(lines: Iterable[Answer]) -> list[Answer]:
     return [line for _, line in last]
 
 
-def training_answers(path: str | Path, dataset: NucleiDataset, size: int) -> list[Answer]:
+def answers_by_file(paths: Sequence[str | Path], dataset: NucleiDataset) -> dict[str, list[Answer]]:
+    """Return `{file: its answers that count}`, with images named as `dataset` names them.
+
+    Args:
+        paths: one file, whose images are named so already; or one for each of the sets that `dataset` joins, in their
+            order, whose images are named as in their folder.
+        dataset: the images.
+
+    Raises:
+        InputError: a broken file, one that is given twice, or another number of files.
+    """
+    if len(paths) == 1:
+        return {str(paths[0]): read_answers(paths[0])}
+    check_number(paths, dataset)
+    pairs = zip(dataset.set_names, paths, strict=True)
+    return {str(path): [_in_set(line, name) for line in read_answers(path)] for name, path in pairs}
+
+
+def check_number(paths: Sequence[str | Path], dataset: NucleiDataset) -> None:
+    """Look whether several files of answers are one for each of the sets that `dataset` joins.
+
+    Raises:
+        InputError: they are more or fewer, or one is given twice.
+    """
+    resolved = [Path(path).resolve() for path in paths]
+    for path, place in zip(paths, resolved, strict=True):
+        if resolved.count(place) > 1:
+            raise InputError(f"{path}: given twice; give a file of answers for each --data, in the same order")
+    sets = max(len(dataset.set_names), 1)
+    if sets != len(paths):
+        raise InputError(
+            f"{paths[-1]}: {len(paths)} files of answers for {sets} data sets; give one for each --data, in the same "
+            "order, or join those of several people with cyclic label --merge"
+        )
+
+
+def _in_set(line: Answer, name: str) -> Answer:
+    return replace(line, tile=replace(line.tile, image_id=joined_id(name, line.tile.image_id)))
+
+
+def training_answers(paths: Sequence[str | Path], dataset: NucleiDataset, size: int) -> list[Answer]:
     """Return the yes and no for tiles of the images of `dataset`; answers for other images are left out.
 
     Args:
-        path: file of answers.
+        paths: files of answers, see `answers_by_file`.
         dataset: the training images, of which only headers are read.
         size: side of a tile that the run expects, in px.
 
     Raises:
-        InputError: a broken file, answers for other images alone, tiles of another size, one that does not lie within
-            its image, or fewer than two yes or two no.
+        InputError: a broken file, one with answers for other images alone, tiles of another size, one that does not lie
+            within its image, or fewer than two yes or two no in all.
     """
-    given = read_answers(path)
+    answers = []
+    for path, given in answers_by_file(paths, dataset).items():
+        answers += _for_training(path, given, dataset, size)
+    for kind in (YES, NO):
+        count = sum(line.answer == kind for line in answers)
+        if count < LEAST:
+            raise InputError(
+                f"{', '.join(map(str, paths))}: {count} times {kind!r} for training images, and {LEAST} are the least; "
+                "answer more tiles"
+            )
+    return answers
+
+
+def _for_training(path: str, given: list[Answer], dataset: NucleiDataset, size: int) -> list[Answer]:
+    """Return what `training_answers` does, of one file with the answers `given`."""
+    if given and not any(line.tile.image_id in dataset.ids for line in given):
+        cure = "give the images that were answered"
+        if dataset.set_names:
+            cure = "give a file of answers for each --data, in the same order"
+        raise InputError(
+            f"{path}: none of its images is a training image, e.g. {given[0].tile.image_id}, but {dataset.ids[0]} is; "
+            f"{cure}"
+        )
     answers = [line for line in given if line.answer in (YES, NO) and line.tile.image_id in dataset.ids]
     shapes = {name: read_shape(dataset.image_path(name)) for name in {line.tile.image_id for line in answers}}
     for line in answers:
@@ -150,27 +214,30 @@ def training_answers(path: str | Path, dataset: NucleiDataset, size: int) -> lis
                 f"{path}: the tile at y={line.tile.y}, x={line.tile.x} lies outside {dataset.image_path(name)}; give "
                 "the images that were answered"
             )
-    if given and not any(line.tile.image_id in dataset.ids for line in given):
-        raise InputError(
-            f"{path}: none of its images is a training image, e.g. {given[0].tile.image_id}, but {dataset.ids[0]} is; "
-            "give the images that were answered"
-        )
-    for kind in (YES, NO):
-        count = sum(line.answer == kind for line in answers)
-        if count < LEAST:
-            raise InputError(
-                f"{path}: {count} times {kind!r} for training images, and {LEAST} are the least; answer more tiles"
-            )
     return answers
 
 
-def answer_settings(path: str | Path) -> list[str]:
-    """Return the settings, `section.key=value`, of a run that learns from a file of answers.
+def answer_settings(paths: Sequence[str | Path]) -> list[str]:
+    """Return the settings, `section.key=value`, of a run that learns from files of answers.
 
     Raises:
-        InputError: see `read_answers`; or the file has no answer.
+        InputError: see `read_answers`; or a file has no answer, or tiles of another size than the first one.
     """
+    sizes = {path: _size(path) for path in paths}
+    for path, size in sizes.items():
+        if size != sizes[paths[0]]:
+            raise InputError(
+                f"{path}: answers for tiles of {size} pixels, those of {paths[0]} have {sizes[paths[0]]}; one model "
+                "takes tiles of one size, so answer tiles of that size"
+            )
+    return [
+        f"tiles.answers={json.dumps([str(path) for path in paths], ensure_ascii=False)}",
+        f"tiles.size={sizes[paths[0]]}",
+    ]
+
+
+def _size(path: str | Path) -> int:
     answers = read_answers(path)
     if not answers:
         raise InputError(f"{path}: no answer in it; answer tiles with cyclic label first")
-    return [f"tiles.answers={json.dumps(str(path), ensure_ascii=False)}", f"tiles.size={answers[0].size}"]
+    return answers[0].size

@@ -44,6 +44,11 @@ class NucleiDataset:
         self.ids = sorted(self._images) if split is None else self._split_ids(split)
 
     @property
+    def set_names(self) -> list[str]:
+        """What the sets are called that this one joins; empty for one by itself."""
+        return []
+
+    @property
     def even_ids(self) -> list[str]:
         """The ids as training draws them: of several data sets, one as often as any other."""
         return self.ids

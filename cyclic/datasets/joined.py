@@ -60,6 +60,10 @@ class JoinedDataset(NucleiDataset):
         return dataset.type_map(rest)
 
     @property
+    def set_names(self) -> list[str]:
+        return list(self._sets)
+
+    @property
     def even_ids(self) -> list[str]:
         groups = [
             [image_id for image_id in self.ids if self._find(image_id)[0] is each] for each in self._sets.values()
@@ -77,5 +81,14 @@ def name_sets(roots: Sequence[Path]) -> list[str]:
     ]
 
 
+def joined_id(name: str, image_id: str) -> str:
+    """Return what an image of the set `name` is called among those of other sets.
+
+    >>> joined_id("monuseg", "TCGA-18-5592")
+    'monuseg__TCGA-18-5592'
+    """
+    return f"{name}{BETWEEN}{image_id}"
+
+
 def _joined(name: str, ids: Sequence[str]) -> list[str]:
-    return [f"{name}{BETWEEN}{image_id}" for image_id in ids]
+    return [joined_id(name, image_id) for image_id in ids]

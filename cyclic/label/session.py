@@ -1,6 +1,7 @@
 """From a folder of images and a file of answers to the tiles that the page asks."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import rich.console
@@ -17,12 +18,18 @@ MOST_ASKED = 2000
 
 
 def open_session(
-    images: str | Path, out: str | Path, who: str, size: int, stride: int, seed: int = 0, weights: Path | None = None
+    images: str | Path | Sequence[str | Path],
+    out: str | Path,
+    who: str,
+    size: int,
+    stride: int,
+    seed: int = 0,
+    weights: Path | None = None,
 ) -> Session:
     """Return the session of a person: which tiles are asked, in which order, and where the answers go.
 
     Args:
-        images: folder of the images; of a data set with splits, those to train on.
+        images: folder of the images; of a data set with splits, those to train on. Or folders of several.
         out: file of answers, which is gone on with where there is one.
         who: name of the person.
         size, stride: side of a tile and distance from tile to tile, px.

@@ -484,6 +484,24 @@ def test_a_run_goes_on_only_with_the_answers_that_it_began_with(data, tmp_path, 
         loop.train(given, data, run, resume=True)
 
 
+def test_answers_of_two_data_sets_train_one_model(data, tmp_path, watch, answers):
+    other, run = tmp_path / "other", tmp_path / "run"
+    other.mkdir()
+    shutil.copy(data / "images/train_000.png", other)
+    lines = answers.read_text().splitlines(keepends=True)
+    files = [answers, other / "answers.csv"]
+    files[0].write_text("".join(lines[:5]))
+    files[1].write_text("".join(lines[:3]))
+    given = settings(f"tiles.answers={json.dumps([str(file) for file in files])}")
+    loop.train(given, [data, other], run, until="classifier")
+    names = {path.name for path in (run / "tiles/negative").iterdir()}
+    assert names == {f"{data.name}__train_000_40_8.png", f"{data.name}__train_001_120_120.png",
+                     "other__train_000_40_8.png"}  # fmt: skip
+    files[1].write_text("".join(lines[:4]))
+    with pytest.raises(InputError, match="file other__answers.csv is another one than when the run began"):
+        loop.train(given, [data, other], run, resume=True)
+
+
 def test_labels_decide_nothing_but_tiles(data, tmp_path, watch, monkeypatch):
     """A run on tiles whose instance labels are wrong ends with the same weights."""
     loop.train(settings(), data, tmp_path / "tiles_only", until="classifier")

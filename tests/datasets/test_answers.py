@@ -6,6 +6,7 @@ import pytest
 from cyclic.config import load_config
 from cyclic.datasets.answers import COLUMNS, Answer, answer_settings, read_answers, training_answers
 from cyclic.datasets.image_folder import ImageFolderDataset
+from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_answers import cut_answered
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
@@ -78,7 +79,7 @@ def test_what_is_no_file_of_answers_is_named_in_one_line(tmp_path, content, mess
 def test_training_takes_yes_and_no_for_its_images_alone(tmp_path, images):
     kept = [line("yes"), line("yes", 24, 32), line("no", 8), line("no", 0, 0, "b, c")]
     path = write(tmp_path / "a.csv", *kept, line("skip", 16), line("yes", image="val"))
-    assert "".join(each.line() for each in training_answers(path, images, 16)) == "".join(kept)
+    assert "".join(each.line() for each in training_answers([path], images, 16)) == "".join(kept)
 
 
 @pytest.mark.parametrize(
@@ -92,18 +93,59 @@ def test_training_takes_yes_and_no_for_its_images_alone(tmp_path, images):
 def test_answers_that_cannot_train_are_refused(tmp_path, images, more, size, message):
     path = write(tmp_path / "a.csv", line("yes"), line("yes", 1), *more)
     with pytest.raises(InputError, match=message):
-        training_answers(path, images, size)
+        training_answers([path], images, size)
 
 
 def test_answers_for_other_images_are_named(tmp_path, images):
     path = write(tmp_path / "a.csv", line("yes", image="elsewhere"), line("no", 8, image="elsewhere"))
     with pytest.raises(InputError, match="none of its images is a training image, e.g. elsewhere, but a is"):
-        training_answers(path, images, 16)
+        training_answers([path], images, 16)
+
+
+@pytest.fixture
+def labs(tmp_path):
+    """Folders of two labs, each with an image `a`."""
+    for lab, side in (("near", 40), ("far", 64)):
+        write_image(tmp_path / lab / "a.png", np.full((side, side, 3), side, np.uint8))
+    return [tmp_path / "near", tmp_path / "far"]
+
+
+def test_of_several_data_sets_each_has_its_file(tmp_path, labs):
+    joined, _ = open_splits(labs)
+    near = write(tmp_path / "near.csv", line("yes"), line("no", 8))
+    far = write(tmp_path / "far.csv", line("yes", 48, 48), line("no"))
+    found = [(each.tile.image_id, each.tile.y) for each in training_answers([near, far], joined, 16)]
+    assert found == [("near__a", 0), ("near__a", 8), ("far__a", 48), ("far__a", 0)]
+    # In the wrong order a tile lies outside its image.
+    with pytest.raises(InputError, match=r"far\.csv: the tile at y=48, x=48 lies outside .*near/a\.png"):
+        training_answers([far, near], joined, 16)
+
+
+def test_one_file_names_the_set_of_each_image(tmp_path, labs):
+    joined, _ = open_splits(labs)
+    kept = [line(word, y, 0, f"{lab}__a") for lab in ("near", "far") for word, y in (("yes", 0), ("no", 20))]
+    path = write(tmp_path / "all.csv", *kept)
+    assert "".join(each.line() for each in training_answers([path], joined, 16)) == "".join(kept)
+
+
+def test_files_that_do_not_fit_several_data_sets_are_refused(tmp_path, labs, images):
+    joined, _ = open_splits(labs)
+    one, other, third = (write(tmp_path / f"{name}.csv", line("yes"), line("no", 8)) for name in "xyz")
+    for paths, dataset, message in (
+        ([one], joined, "x.csv: none of its images .* e.g. a, but near__a is; give a file of answers for each --data"),
+        ([one, other], images, "y.csv: 2 files of answers for 1 data sets; give one for each --data"),
+        ([one, other, third], joined, "z.csv: 3 files of answers for 2 data sets"),
+        ([one, one], joined, "x.csv: given twice"),
+    ):
+        with pytest.raises(InputError, match=message):
+            training_answers(paths, dataset, 16)
+    with pytest.raises(InputError, match=r"w\.csv: answers for tiles of 32 pixels, those of .*x\.csv have 16"):
+        answer_settings([one, write(tmp_path / "w.csv", line("yes", size=32))])
 
 
 def test_answered_tiles_are_cut_into_the_folder_of_their_answer(tmp_path, images):
     lines = [line("yes", 3, 5), line("yes", 1), line("no", 24, 32, "b, c"), line("no", 7)]
-    answers = training_answers(write(tmp_path / "a.csv", *lines), images, 16)
+    answers = training_answers([write(tmp_path / "a.csv", *lines)], images, 16)
     for _ in range(2):  # a stage that was killed runs again
         counts = cut_answered(images, answers, tmp_path / "tiles")
     assert (counts.positive, counts.negative) == (2, 2)
@@ -114,7 +156,7 @@ def test_answered_tiles_are_cut_into_the_folder_of_their_answer(tmp_path, images
 
 def test_settings_follow_from_the_file(tmp_path):
     path = write(tmp_path / 'no: "é😀".csv', line("yes", size=48))
-    tiles = load_config((), answer_settings(path)).tiles
-    assert (tiles.answers, tiles.size) == (str(path), 48)
+    tiles = load_config((), answer_settings([path])).tiles
+    assert (tiles.answers, tiles.size) == ([str(path)], 48)
     with pytest.raises(InputError, match="no answer in it"):
-        answer_settings(write(path))
+        answer_settings([write(path)])

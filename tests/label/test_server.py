@@ -1,12 +1,14 @@
 """The page's server: what it asks, what it keeps, and what it refuses."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cyclic.datasets.answers import read_answers
+from cyclic.datasets.answers import read_answers, training_answers
+from cyclic.datasets.layouts import open_splits
 from cyclic.errors import InputError
 from cyclic.images import read_image
 from cyclic.label.server import HOST, SHEET, create_app, make_server
@@ -111,3 +113,17 @@ def test_the_server_listens_on_this_machine_alone(session):
             make_server(session, server.port)
     finally:
         server.server_close()
+
+
+def test_images_of_several_folders_are_named_with_their_folder(tissue, tmp_path):
+    labs = [tmp_path / "near", tmp_path / "far"]
+    for lab in labs:
+        lab.mkdir()
+        shutil.copy(tissue / "slide_0.png", lab)
+    path = tmp_path / "answers.csv"
+    client = create_app(open_session(labs, path, "anna", size=32, stride=32)).test_client()
+    for number, tile in enumerate(sheet(client)["tiles"]):
+        client.post("/answer", json={**tile, "size": 32, "answer": ("yes", "no")[number % 2]})
+    # They train as they are, since training names images of several folders in the same way.
+    found = training_answers([path], open_splits(labs)[0], 32)
+    assert len(found) == SHEET and {line.tile.image_id for line in found} == {"near__slide_0", "far__slide_0"}
