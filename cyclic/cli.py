@@ -283,6 +283,10 @@ def label(
         webbrowser.open(url)
     with contextlib.suppress(Stopped, KeyboardInterrupt):  # Ctrl-C is how a person ends it
         server.serve_forever()
+    if points := session.learning_curve():
+        _print_table(
+            [{"answers": p.answers, "tile_accuracy": p.right, "error": p.error, "alike": p.alike} for p in points]
+        )
     print(f"{out}: {len(session.answers.answers)} answers; the same command goes on from here")
 
 

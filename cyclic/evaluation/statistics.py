@@ -54,3 +54,13 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> d
     nonzero = differences[differences != 0]
     p = float(scipy.stats.wilcoxon(nonzero).pvalue) if len(nonzero) else 1.0
     return {"difference": float(differences.mean()), "low": low, "high": high, "p": p, "n": len(differences)}
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Return Pearson's correlation of two arrays of one shape; None where one of them is constant.
+
+    >>> correlation(np.array([1, 2, 4]), np.array([3, 5, 9]))
+    1.0
+    """
+    pair = np.stack([first.ravel(), second.ravel()])
+    return round(float(np.corrcoef(pair)[0, 1]), 12) if np.ptp(pair, axis=1).all() else None

@@ -3,8 +3,8 @@
 import io
 import socket
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import flask
@@ -17,7 +17,7 @@ from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
 from cyclic.label.answer_file import AnswerFile
-from cyclic.label.enough import advice, estimate, tile_features
+from cyclic.label.enough import LEAST, Point, advice, learning_curve, tile_features
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).with_name("page.html")
@@ -30,6 +30,8 @@ SHEET = 20  # tiles
 # A tile is shown with this share of its side around it: what lies at its edge is seen whole.
 AROUND = 0.5
 CACHED = 16  # images
+# So many tiles stand for the map: what parts of the answers make of them is compared.
+MAPPED = 100
 
 
 @dataclass
@@ -63,17 +65,28 @@ class Session:
 
     def progress(self) -> dict:
         """Return the number of each answer, how many tiles there are, and whether more answers are worth the time."""
+        counts, points = Counter(line.answer for line in self.answers.answers), self.learning_curve()
+        said = {word: counts[word] for word in (YES, NO, SKIP)}
+        words = advice(points, said[YES], said[NO])
+        return {**said, "total": len(self.tiles), "advice": words, "curve": [asdict(point) for point in points]}
+
+    def learning_curve(self) -> list[Point]:
+        """Return what a quick classifier learns from parts of the answers; see `cyclic.label.enough`."""
         given = self.answers.answers
-        counts = Counter(line.answer for line in given)
         used = [line for line in given if line.answer in (YES, NO) and line.tile.image_id in self.dataset.ids]
         used.sort(key=lambda line: line.tile.image_id)  # after a restart each image is read once
-        found = None
-        if used:
-            images = np.array([self.dataset.ids.index(line.tile.image_id) for line in used])
-            features = np.stack([self.features(line.tile) for line in used])
-            found = estimate(features, np.array([line.answer == YES for line in used]), images)
-        said = {word: counts[word] for word in (YES, NO, SKIP)}
-        return {**said, "total": len(self.tiles), "advice": advice(found, said[YES], said[NO])}
+        words = [line.answer for line in used]
+        if min(words.count(YES), words.count(NO)) < LEAST:
+            return []
+        images = np.array([self.dataset.ids.index(line.tile.image_id) for line in used])
+        features = np.stack([self.features(line.tile) for line in used])
+        return learning_curve(features, np.array(words) == YES, images, self.mapped)
+
+    @cached_property
+    def mapped(self) -> np.ndarray:
+        """Features of tiles all over the images, `[M, F]` float32."""
+        tiles = self.tiles[:: -(-len(self.tiles) // MAPPED)]
+        return np.stack([self.features(tile) for tile in sorted(tiles, key=lambda tile: tile.image_id)])
 
     def picture(self, tile: Tile) -> bytes:
         """Return a PNG of a tile in its surroundings, white beyond the image's border."""

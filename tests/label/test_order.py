@@ -7,7 +7,7 @@ import pytest
 
 from cyclic.datasets.layouts import open_dataset
 from cyclic.datasets.tile_grid import grid_tiles
-from cyclic.label.enough import LEAST, advice, estimate, tile_features
+from cyclic.label.enough import LEAST, Point, advice, learning_curve, tile_features
 from cyclic.label.order import GROUP_ENDS, least_sure_first, mean_hematoxylin, overlapping_last, spread
 from cyclic.label.session import open_session
 from cyclic.stain import hematoxylin_map
@@ -65,10 +65,20 @@ def answered(count, noise, seed=0):
 
 def test_what_can_be_learnt_is_told_from_chance():
     features, answers = answered(120, 0.0)
-    images = np.arange(120) % 6
-    good, random = estimate(features, answers, images), estimate(features, answered(120, 0.5)[1], images)
-    assert good.whole == good.half == 1 and good.error == 0 and good.count == 120
-    assert random.whole == pytest.approx(0.5, abs=0.2) and random.error == pytest.approx(0.046, abs=0.01)
+    images, noise = np.arange(120) % 6, answered(120, 0.5)[1]
+    good, random = (learning_curve(features, given, images, features) for given in (answers, noise))
+    assert [point.answers for point in good] == [30, 60, 120]
+    assert [point.right for point in good] == [1, 1, 1] and good[-1].error == 0
+    assert random[-1].right == pytest.approx(0.5, abs=0.2) and random[-1].error == pytest.approx(0.046, abs=0.01)
+
+
+def test_a_map_is_compared_with_that_of_all_answers():
+    features, answers = answered(120, 0.1)
+    others = answered(80, 0.0, seed=1)[0]
+    quarter, half, whole = learning_curve(features, answers, np.arange(120) % 6, others)
+    assert 0.5 < quarter.alike < half.alike < 1 and whole.alike is None
+    noise = learning_curve(features, answered(120, 0.5)[1], np.arange(120) % 6, others)
+    assert noise[0].alike < quarter.alike
 
 
 def test_held_out_images_are_not_learnt_from():
@@ -77,24 +87,24 @@ def test_held_out_images_are_not_learnt_from():
     images = np.repeat(np.arange(10), 12)
     features = rng.normal(size=(10, 40))[images]  # enough numbers to know each image by heart
     answers = images % 2 == 0
-    assert estimate(features, answers, images).whole < 0.8
+    assert learning_curve(features, answers, images, features)[-1].right < 0.8
 
 
 @pytest.mark.parametrize(("yes", "no"), [(LEAST - 1, 50), (50, LEAST - 1), (0, 0)])
 def test_too_few_answers_give_no_estimate(yes, no):
     answers = np.arange(yes + no) < yes
-    assert estimate(np.zeros((yes + no, 3)), answers, np.zeros(yes + no, int)) is None
-    assert advice(None, yes, no) == "An estimate follows from 20 yes and 20 no on."
+    assert learning_curve(np.zeros((yes + no, 3)), answers, np.zeros(yes + no, int), np.zeros((1, 3))) == []
+    assert advice([], yes, no) == "An estimate follows from 20 yes and 20 no on."
 
 
 def test_the_advice_says_what_it_is_worth():
     features, answers = answered(120, 0.0)
-    found = estimate(features, answers, np.arange(120) % 6)
+    found = learning_curve(features, answers, np.arange(120) % 6, features)
     said = advice(found, 60, 60)
     assert "With half of the 120 answers 100% of held-out tiles are told right, with all 100% (± 0%)" in said
     assert "Enough for now" in said and "rough estimate" in said
     assert "Go on to 50 of each" in advice(found, 30, 60)
-    rising = type(found)(half=0.7, whole=0.9, error=0.03, count=120)
+    rising = [Point(60, 0.7, 0.04, 0.8), Point(120, 0.9, 0.03, None)]
     assert "More answers still help" in advice(rising, 60, 60)
 
 

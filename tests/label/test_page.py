@@ -72,8 +72,10 @@ def test_sixty_tiles_by_keyboard_a_kill_and_a_training(page, tissue, tmp_path, c
     assert read_answers(path)[:35] == kept
     given = read_answers(path)
     assert len({line.tile for line in given}) == len(given) == 60 and {line.who for line in given} == {"anna"}
+    assert page.run("[...find('curve').tBodies[0].rows].map(row => row.cells[0].textContent).join()") == "15,30,59"
     code, said = server.stop(signal.SIGINT)
-    assert code == 0 and said == f"{path}: 60 answers; the same command goes on from here\n"
+    assert "Map like that of all" in said
+    assert code == 0 and said.endswith(f"{path}: 60 answers; the same command goes on from here\n")
 
     settings = (f"tiles.answers={path}", "tiles.size=32", "classifier.steps=3", "classifier.batch=4")
     settings = [part for setting in settings for part in ("--set", setting)]

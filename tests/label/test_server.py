@@ -71,6 +71,7 @@ def test_an_estimate_follows_from_enough_answers(client, session):
         given = {"image": tile.image_id, "y": tile.y, "x": tile.x, "size": 32}
         word = "yes" if light < np.median(session.image(tile.image_id)) else "no"
         said = client.post("/answer", json={**given, "answer": word}).get_json()
+    assert [point["answers"] for point in said["curve"]] == [12, 25, 50] and 0 < said["curve"][0]["alike"] <= 1
     assert "of the 50 answers" in said["advice"] and "Go on to 50 of each" in said["advice"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import maps
 from cyclic.evaluation.metrics import evaluate_pair
+from cyclic.evaluation.statistics import correlation
 from cyclic.label_maps import read_label_map
 from cyclic.runs.directory import read_events
 from cyclic.runs.paths import RoundPaths
@@ -49,10 +50,9 @@ def _map_correlation(context: Context, cycle: int) -> float | None:
     found = []
     for name in context.images:
         pair = [maps.read(context, number, name) for number in (cycle - 1, cycle)]
-        pixels = np.stack([activation.ravel() for activation in pair if activation is not None])
-        if pixels.std(axis=1).all():
-            found.append(np.corrcoef(pixels)[0, 1])
-    return float(np.mean(found)) if found else None
+        found.append(correlation(*(activation for activation in pair if activation is not None)))
+    defined = [value for value in found if value is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def _agreement(context: Context, before: RoundPaths, now: RoundPaths) -> dict[str, float]:
