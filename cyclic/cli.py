@@ -233,7 +233,9 @@ def label(
     images: Annotated[
         list[Path],
         typer.Argument(
-            help="Folder of images, or of a data set; or several. With --merge: files of answers.", exists=True
+            help="Folder of images, or of a data set; or several. Or a slide, or a folder of slides. With --merge: "
+            "files of answers.",
+            exists=True,
         ),
     ],
     out: Annotated[Path, typer.Option(help="CSV file of the answers; one that is there is gone on with.")],
@@ -246,6 +248,13 @@ def label(
         str | None,
         typer.Option(help="best.weights.h5 of a run, or a model's name: ask first what it is least sure of."),
     ] = None,
+    regions: Annotated[
+        int | None, typer.Option(min=1, help="Of slides: regions of 1024 x 1024 pixels at most; default: 20.")
+    ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="Of slides: micrometres per pixel of all; default: what each file says."),
+    ] = None,
     who: Annotated[str | None, typer.Option(help="Your name in the file; default: that of your account.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the tiles.")] = 0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes any free one.")] = 8765,
@@ -254,6 +263,7 @@ def label(
     """Answer yes or no for tiles of images on a local page; or join the answers of several people.
 
     The page works without a network and is seen on this machine alone. Train with `cyclic train --answers FILE`.
+    Of slides, regions of tissue are cut first, into a folder beside the answers. Train on that folder.
 
     Example: cyclic label images/ --out answers.csv
     """
@@ -267,7 +277,7 @@ def label(
     if importlib.util.find_spec("flask") is None:
         raise InputError("cyclic label: its page needs Flask; pip install 'cyclic[label]'")
     from cyclic.label.server import make_server
-    from cyclic.label.session import open_session
+    from cyclic.label.session import images_of, open_session
 
     model = None
     if weights is not None:
@@ -275,7 +285,10 @@ def label(
 
         model = weights_file(weights)
         _start_keras()
-    session = open_session(images, out, who or getpass.getuser(), size, stride, seed, model)
+    folders = images_of(images, out, regions, mpp, seed)
+    if folders != images:
+        print(f"regions of tissue are in {folders[0]}; train with --data {folders[0]}")
+    session = open_session(folders, out, who or getpass.getuser(), size, stride, seed, model)
     server = make_server(session, port)
     url = f"http://{server.host}:{server.port}/"
     print(f"{url} asks for {len(session.tiles)} tiles; {out} has {len(session.answers.answers)} answers", flush=True)

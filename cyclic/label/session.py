@@ -9,9 +9,12 @@ import rich.progress
 
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_grid import grid_tiles
+from cyclic.errors import InputError
 from cyclic.label.answer_file import AnswerFile
 from cyclic.label.order import least_sure_first, mean_hematoxylin, overlapping_last, spread
 from cyclic.label.server import Session
+from cyclic.slides.finding import holds_slides
+from cyclic.slides.regions import COUNT, cut_regions
 
 # A model is asked for this many tiles at most.
 MOST_ASKED = 2000
@@ -55,3 +58,28 @@ def open_session(
         asked = overlapping_last(order, dataset, size)[:MOST_ASKED]
         order = least_sure_first(asked, probabilities(weights, dataset, asked, size))
     return Session(dataset, overlapping_last(order, dataset, size), answers)
+
+
+def images_of(
+    given: Sequence[Path], out: Path, count: int | None = None, stated: float | None = None, seed: int = 0
+) -> list[Path]:
+    """Return folders of images to answer tiles of; of slides, that of their regions, which is made beside the answers.
+
+    Args:
+        given: folders of images; or one slide, or one folder of slides.
+        out: file of the answers.
+        count, stated, seed: of slides, see `cut_regions`; None: the default.
+
+    Raises:
+        InputError: slides beside another folder, options of slides without any, or see `cut_regions`.
+    """
+    slides = [path for path in given if holds_slides(path)]
+    if not slides:
+        if count is not None or stated is not None:
+            raise InputError(f"{given[0]}: no slides, and --regions and --mpp are for slides; leave them out")
+        return list(given)
+    if len(given) > 1:
+        raise InputError(f"{slides[0]}: slides; give one slide, or one folder of slides, at a time")
+    folder = out.with_name(f"{out.stem}_regions")
+    cut_regions(slides[0], folder, COUNT if count is None else count, stated, seed)
+    return [folder]

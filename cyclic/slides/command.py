@@ -7,7 +7,8 @@ from typing import Any
 from cyclic.errors import InputError
 from cyclic.inference.folder import FORMATS as IMAGE_FORMATS
 from cyclic.slides.cluster import open_pool
-from cyclic.slides.folder import is_slide, predict_slides
+from cyclic.slides.finding import holds_slides
+from cyclic.slides.folder import predict_slides
 from cyclic.slides.predict import SlideOptions
 from cyclic.slides.tissue import AUTO
 from cyclic.slides.writers.formats import DEFAULT_FORMATS, FORMATS
@@ -27,7 +28,7 @@ def are_slides(path: Path, formats: Sequence[str] | None, *options: object) -> b
         return True
     if formats is not None and any(name in FORMATS and name not in IMAGE_FORMATS for name in formats):
         return True
-    return is_slide(path) or (path.is_dir() and any(is_slide(each) for each in path.iterdir()))
+    return holds_slides(path)
 
 
 def predict_command(

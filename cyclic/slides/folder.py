@@ -6,76 +6,21 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import tifffile
-
 from cyclic.errors import InputError
-from cyclic.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, digest, is_litter, is_our_label_map, require_file
-from cyclic.images import read_shape
+from cyclic.files import digest, require_file
 from cyclic.inference.predictor import Predictor
 from cyclic.runs.progress import Progress
 from cyclic.slides.detection import Pool, here
-from cyclic.slides.opening import OPENSLIDE_SUFFIXES, SUFFIXES
+from cyclic.slides.finding import find_slides
 from cyclic.slides.predict import SlideOptions, find_nuclei
 from cyclic.slides.tissue import AUTO, NONE
 from cyclic.slides.work import WorkFolder
 from cyclic.slides.writers.formats import DEFAULT_FORMATS, FORMATS, require_format
 
-# An image of more pixels than this is a slide: memory should not hold it with its label map.
-LARGE = 8192 * 8192
 # Changes when chunks are computed or stored in another way: those of an earlier version are not gone on with.
 FORMAT = 1
 # This many slides that failed are named one by one.
 NAMED = 5
-
-
-def is_slide(path: Path) -> bool:
-    """Return whether a file or folder is a slide: of a scanner, a pyramid, DICOM, or very large."""
-    if path.is_dir():
-        return any(file.suffix.lower() == ".dcm" for file in path.iterdir())
-    suffix = path.suffix.lower()
-    if suffix in OPENSLIDE_SUFFIXES:
-        return True
-    if suffix not in IMAGE_SUFFIXES or is_our_label_map(path):
-        return False
-    try:
-        if suffix in TIFF_SUFFIXES:
-            with tifffile.TiffFile(path) as tiff:
-                return len(tiff.series[0].levels) > 1 or tiff.series[0].size > 3 * LARGE
-        height, width = read_shape(path)
-    except Exception:  # broken: whoever reads its pixels says what is wrong
-        return False
-    return height * width > LARGE
-
-
-def find_slides(path: str | Path) -> dict[str, Path]:
-    """Return `{name: path}` of a slide, or of the slides and images in a folder, sorted.
-
-    Raises:
-        InputError: there is none, or two have one name.
-    """
-    path = Path(path)
-    if not path.is_dir() or is_slide(path):
-        return {name_of(path): path}
-    found: dict[str, Path] = {}
-    for each in sorted(path.iterdir()):
-        if is_litter(each) or is_our_label_map(each):
-            continue
-        if is_slide(each) or (each.is_file() and each.suffix.lower() in SUFFIXES):
-            if name_of(each) in found:
-                raise InputError(f"{each}: same name as {found[name_of(each)]}; keep one slide of each name")
-            found[name_of(each)] = each
-    if not found:
-        raise InputError(f"{path}: no slides ({', '.join(SUFFIXES)}) in this folder")
-    return found
-
-
-def name_of(path: Path) -> str:
-    """Return what the results of a slide are called: its file name without suffix.
-
-    >>> name_of(Path("slides/a.ome.tif")), name_of(Path("slides/b.1.svs"))
-    ('a', 'b.1')
-    """
-    return path.name if path.is_dir() else path.stem.removesuffix(".ome")
 
 
 def predict_slides(

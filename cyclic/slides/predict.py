@@ -1,6 +1,5 @@
 """One slide, top to bottom: open, find tissue, detect chunk by chunk, merge, ask the classifier, write."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from cyclic.errors import InputError
 from cyclic.inference.predictor import Predictor
 from cyclic.inference.stitch import Window
 from cyclic.labels import areas
-from cyclic.resolution import Resolution, check_mpp, enlargement
 from cyclic.slides.detection import Pool, Track, detect_slide, do_tasks, here
 from cyclic.slides.merge import Merge, Painted
 from cyclic.slides.nuclei import Nuclei, in_source_pixels, number_nuclei
+from cyclic.slides.resolution import bring_to, known_mpp
 from cyclic.slides.scaled import ScaledSlide, check_region
 from cyclic.slides.table import DetectionTable
 from cyclic.slides.tasks import Job, VerdictTask, keep_predictor, opened, write_painted
@@ -140,39 +139,6 @@ def find_nuclei(
         _ask_classifier(merge, job, folder / "verdict", pool, track)
     _drop_invisible(merge, slide, tissue)
     return SlideNuclei(merge, slide, source.levels[0], mpp)
-
-
-def known_mpp(path: Path, stated: float | None, found: Resolution, assumed: float | None) -> float | None:
-    """Return the micrometres per pixel of a slide, and warn where nobody says them.
-
-    Args:
-        path: the slide.
-        stated: by a person; wins.
-        found: in the file.
-        assumed: those of the model; None: it needs none.
-    """
-    if stated is not None:
-        return check_mpp(stated, "mpp")
-    if found.mpp is None and assumed is not None:
-        reason = f"says {found.ignored}" if found.ignored else "does not say its resolution"
-        warnings.warn(
-            f"{path}: {reason}; taken for {assumed:g} µm per pixel, as in training; --mpp states another", stacklevel=3
-        )
-    return found.mpp
-
-
-def bring_to(path: Path, mpp: float | None, wanted: float | None) -> float:
-    """Return the factor that brings a slide to a resolution; 1 where either is not known.
-
-    Raises:
-        InputError: the two are too far apart, see `resolution.enlargement`.
-    """
-    if mpp is None or wanted is None:
-        return 1.0
-    try:
-        return enlargement(mpp, wanted)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _windows(slide: ScaledSlide, tissue: Tissue, tile: int, overlap: int) -> list[Window]:

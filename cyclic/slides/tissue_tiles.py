@@ -9,9 +9,9 @@ from cyclic.datasets.tile_folder import CLASSES
 from cyclic.datasets.tile_grid import UNSORTED
 from cyclic.datasets.tile_writing import Tile, TileCounts, count_files, find_cut, write_tiles
 from cyclic.errors import InputError
-from cyclic.slides.folder import find_slides
+from cyclic.slides.finding import find_slides
 from cyclic.slides.opening import open_source
-from cyclic.slides.predict import bring_to, known_mpp
+from cyclic.slides.resolution import bring_to, known_mpp
 from cyclic.slides.scaled import ScaledSlide
 from cyclic.slides.source import Source
 from cyclic.slides.tissue import AUTO, find_tissue
@@ -50,6 +50,16 @@ class SlideImages:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said when the tiles were chosen
             return self.open(name)[1]  # type: ignore[return-value]
+
+    def place(self, tile: Tile, size: int) -> dict[str, str | int]:
+        """Return where a square of a slide lies, in px of the finest level: `slide`, `y`, `x`, `height`, `width`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as above
+            source, slide = self.open(tile.image_id)
+        scale = np.array(source.levels[0]) / slide.size
+        (y, x), (height, width) = (np.round(np.array(pair) * scale) for pair in ((tile.y, tile.x), (size, size)))
+        numbers = {"y": y, "x": x, "height": height, "width": width}
+        return {"slide": self._paths[tile.image_id].name, **{key: int(value) for key, value in numbers.items()}}
 
     def tissue_tiles(self, name: str, size: int) -> list[Tile]:
         """Return the tiles of a slide that hold tissue, side by side."""

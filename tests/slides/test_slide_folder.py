@@ -14,7 +14,8 @@ from cyclic.files import write_image
 from cyclic.slides import folder as module
 from cyclic.slides import tasks
 from cyclic.slides.detection import here
-from cyclic.slides.folder import find_slides, is_slide, predict_slides
+from cyclic.slides.finding import find_slides, is_slide
+from cyclic.slides.folder import predict_slides
 from cyclic.slides.predict import SlideOptions
 
 OPTIONS = SlideOptions(mpp=0.25, tissue="none", chunk=100)
