@@ -27,6 +27,7 @@ COMMANDS = (
     "demo",
     "tiles",
     "label",
+    "enough",
     "train",
     "classifier",
     "pseudo-masks",

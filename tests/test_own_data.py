@@ -66,7 +66,10 @@ def run(arguments):
 
 
 def test_the_page_leads_from_a_folder_of_images_to_nuclei(folder, person, capsys, monkeypatch):
-    commands, asked = fenced_commands(PAGE), []
+    commands, asked, curves = fenced_commands(PAGE), [], []
+    # Three more trainings, tested elsewhere: which settings they get is enough.
+    curve = [{"answers": 28, "tile_accuracy": 0.9, "error": 0.1, "alike": None}]
+    monkeypatch.setattr("cyclic.cycle.learning_curve.learning_curve", lambda *given: curves.append(given) or curve)
     assert [command[0] for command in commands].count("label") == 5
     for command in commands:
         name = command[0]
@@ -85,6 +88,7 @@ def test_the_page_leads_from_a_folder_of_images_to_nuclei(folder, person, capsys
         if "my-lab" in command and name == "predict":  # the same prediction again: which file it asks is enough
             monkeypatch.setattr("cyclic.inference.folder.predict_folder", lambda *given, **_: asked.append(given) or {})
         run([*command, *more])
+    assert [(config.tiles.answers, config.tiles.size) for config, _ in curves] == [(["answers.csv"], 32)]
     assert [weights.name for _, weights, *_ in asked] == ["best.weights.h5"]
     answers = read_answers(folder / "answers.csv")
     assert len(answers) == 28 and {line.answer for line in answers} == {YES, NO}

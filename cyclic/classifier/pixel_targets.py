@@ -4,6 +4,8 @@ A negative tile has no nucleus anywhere. Of a positive tile nothing is known of 
 found nuclei in it: those that it is sure of go back to the classifier.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from cyclic.datasets.tile_folder import parse_tile_name
@@ -34,7 +36,7 @@ def image_targets(
 
 
 def tile_targets(
-    names: list[str], answers: np.ndarray, size: int, known: dict[str, np.ndarray] | None = None
+    names: list[str], answers: np.ndarray, size: int, known: Mapping[str, np.ndarray] | None = None
 ) -> np.ndarray:
     """Return what is known of the pixels of answered tiles, `[N, size, size]` int8.
 
@@ -55,7 +57,7 @@ def tile_targets(
 
 
 def unanswered_tiles(
-    images: dict[str, np.ndarray], known: dict[str, np.ndarray], size: int
+    images: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray], size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return tiles side by side over all images, where a nucleus is known, and what is known of their pixels.
 

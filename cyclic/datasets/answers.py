@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.joined import joined_id
 from cyclic.datasets.tile_writing import Tile
@@ -29,6 +31,8 @@ YES, NO, SKIP, UNDO = "yes", "no", "skip", "undo"
 FORMAT = f"a CSV file with the columns {','.join(COLUMNS)} is needed, as cyclic label writes it"
 # A person's answers train from this many of each kind on: one of each is held out.
 LEAST = 2
+# What a learning curve compares: a quarter of the answers, half, all.
+PARTS = (0.25, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,15 @@ def check_number(paths: Sequence[str | Path], dataset: NucleiDataset) -> None:
 
 def _in_set(line: Answer, name: str) -> Answer:
     return replace(line, tile=replace(line.tile, image_id=joined_id(name, line.tile.image_id)))
+
+
+def first_part(order: np.ndarray, part: float) -> np.ndarray:
+    """Return the first share `part` of an array, one at least.
+
+    >>> first_part(np.arange(10), 0.25)
+    array([0, 1])
+    """
+    return order[: max(1, round(part * len(order)))]
 
 
 def training_answers(paths: Sequence[str | Path], dataset: NucleiDataset, size: int) -> list[Answer]:

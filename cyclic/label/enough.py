@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cyclic.datasets.answers import PARTS, first_part
 from cyclic.evaluation.statistics import correlation
 from cyclic.stain import DENSITY
 
 # From this many yes, and as many no, an estimate is made; and from these on it may say that they are enough.
 LEAST, LEAST_ENOUGH = 20, 50
-# A quarter, half, all.
-PARTS = (0.25, 0.5, 1.0)
 FOLDS = 5
 QUANTILES = (0.15, 0.5, 0.85, 0.98)
 RIDGE = 1.0
@@ -73,17 +72,13 @@ def learning_curve(
     for part in PARTS:
         right = np.zeros(len(answers), bool)
         for held in range(FOLDS):
-            train, rest = _first(order[fold[order] != held], part), fold == held
+            train, rest = first_part(order[fold[order] != held], part), fold == held
             right[rest] = (_fit_and_tell(features[train], answers[train], features[rest]) > 0) == answers[rest]
-        taken = _first(order, part)
+        taken = first_part(order, part)
         said = _fit_and_tell(features[taken], answers[taken], others)
         alike = correlation(said, whole) if part < 1 else None
         points.append(Point(len(taken), *_share_right(right, answers), alike))
     return points
-
-
-def _first(order: np.ndarray, part: float) -> np.ndarray:
-    return order[: max(1, round(part * len(order)))]
 
 
 def _share_right(right: np.ndarray, answers: np.ndarray) -> tuple[float, float]:

@@ -1,8 +1,9 @@
 """Training of the classifier on tiles."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import keras
 import numpy as np
@@ -34,14 +35,40 @@ def train(context: Context, cycle: int) -> None:
     seed, training = context.seed(cycle, 1), context.schedule.classifier(cycle)
     keras.utils.set_random_seed(seed)
     train_tiles, held_out = split_tiles(load_tiles(context.tiles, context.held_ids), HELD_OUT, config.seed)
-    train_data = training_batches(config, *_known_tiles(config, train_tiles, context.images, known), seed)
+    callbacks = [context.progress.callback(key, training.steps), context.board.losses(key, "classifier")]
+    parts, more = (train_tiles, held_out), (context.images, known)
+    report = learn(context.models.classifier, config, training, *parts, seed, callbacks, *more)
+    context.run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))
+    context.models.save_classifier(context.cycle(cycle).classifier)
+
+
+def learn(
+    model: keras.Model,
+    config: RunConfig,
+    training: Training,
+    tiles: TileFolder,
+    held_out: TileFolder,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    images: Mapping[str, np.ndarray] = MappingProxyType({}),
+    known: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> ClassifierReport:
+    """Train the classifier `model` on answered tiles, and return what it reaches on those held out.
+
+    Args:
+        model: the classifier.
+        config: the run's settings.
+        training: how long and how fast.
+        tiles, held_out: the two parts of the answered tiles.
+        seed: of order and augmentation.
+        callbacks: of Keras.
+        images, known: see `_known_tiles`.
+    """
+    train_data = training_batches(config, *_known_tiles(config, tiles, images, known), seed)
     val_data = TileSequence(
         read_tiles(held_out.paths), held_out.labels, config.classifier.batch, train=False, scale=config.scale
     )
-    callbacks = [context.progress.callback(key, training.steps), context.board.losses(key, "classifier")]
-    report = fit(context.models.classifier, config, training, train_data, val_data, callbacks)
-    context.run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))
-    context.models.save_classifier(context.cycle(cycle).classifier)
+    return fit(model, config, training, train_data, val_data, callbacks)
 
 
 def keep(context: Context, cycle: int) -> None:
@@ -61,7 +88,7 @@ def _known_pixels(context: Context, cycle: int) -> dict[str, np.ndarray]:
 
 
 def _known_tiles(
-    config: RunConfig, folder: TileFolder, images: dict[str, np.ndarray], known: dict[str, np.ndarray]
+    config: RunConfig, folder: TileFolder, images: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return tiles `[N, S, S, 3]` uint8, their answers `[N]`, and what is known of their pixels `[N, S, S]` int8.
 
