@@ -71,6 +71,9 @@ def load_tiles(folder: str | Path, without: Collection[str] = ()) -> TileFolder:
 
 
 def _class_files(folder: str | Path, name: str) -> list[Path]:
+    if not (Path(folder) / name).is_dir():
+        shows = "that show a nucleus" if name == "positive" else "without a nucleus"
+        raise InputError(f"{Path(folder) / name}: no such folder; move the tiles {shows} there")
     return list(image_files(Path(folder) / name).values())
 
 

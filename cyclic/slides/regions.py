@@ -15,7 +15,7 @@ from cyclic.slides.tissue_tiles import MPP, SlideImages
 IMAGES = "images"
 # Side of a region, px of 0.25 µm, and how many there are: what a training needs.
 SIDE, COUNT = 1024, 20
-# A region is cut into so many windows a side. Where half of them hold tissue it comes before those with less.
+# A region is looked at in so many windows a side. At least half of them hold tissue.
 WINDOWS, ENOUGH = 4, 0.5
 
 
@@ -29,7 +29,8 @@ def cut_regions(
 ) -> int:
     """Cut regions of tissue into `out/images/<slide>_<y>_<x>.png`; a second call with the same slides cuts nothing.
 
-    Slides take turns. `out/tiles.json` tells where each region lies in its slide, in px of the finest level.
+    Slides take turns. Of a slide without a region that is half full of tissue, those with the most of it are taken.
+    `out/tiles.json` tells where each region lies in its slide, in px of the finest level.
 
     Args:
         slides: a slide or a folder of slides.
@@ -52,7 +53,7 @@ def cut_regions(
     if earlier is not None:
         return earlier[IMAGES]
     images, rng = SlideImages(paths, stated), np.random.default_rng(seed)
-    tissue = [_tissue_first(images, name, paths[name], side, rng) for name in images.ids]
+    tissue = [_tissue_regions(images, name, paths[name], side, rng) for name in images.ids]
     turns = [tile for turn in itertools.zip_longest(*tissue) for tile in turn if tile is not None]
     if not turns:
         raise InputError(f"{slides}: no tissue found; choose other slides")
@@ -63,8 +64,8 @@ def cut_regions(
     return counts[IMAGES]
 
 
-def _tissue_first(images: SlideImages, name: str, path: Path, side: int, rng: np.random.Generator) -> list[Tile]:
-    """Return the regions of a slide with any tissue in a random order, those first that are full of it."""
+def _tissue_regions(images: SlideImages, name: str, path: Path, side: int, rng: np.random.Generator) -> list[Tile]:
+    """Return the regions of a slide that are half full of tissue, or the fullest, in a random order."""
     source, slide = images.open(name)
     height, width = slide.size
     if min(height, width) < side:
@@ -75,6 +76,5 @@ def _tissue_first(images: SlideImages, name: str, path: Path, side: int, rng: np
     starts = (corners[:, None] + inner).reshape(-1, 2)
     windows = np.hstack([starts, starts + step]) * np.tile(scale, 2)
     share = find_tissue(AUTO, source, slide, path).touches(windows).reshape(len(corners), -1).mean(axis=1)
-    order = rng.permutation(len(corners))
-    order = order[np.argsort(share[order] < ENOUGH, kind="stable")]
-    return [Tile(name, *map(int, corners[index])) for index in order if share[index] > 0]
+    kept = np.flatnonzero((share > 0) & (share >= min(ENOUGH, share.max())))
+    return [Tile(name, *map(int, corners[index])) for index in rng.permutation(kept)]
