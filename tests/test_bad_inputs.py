@@ -235,6 +235,18 @@ def test_many_nuclei_and_nuclei_of_one_pixel_are_scored(tmp_path, labels):
 
 # --- commands ---
 
+HEAD, WHOLE = b"image,y,x,size,answer,time,who\n", b"a,0,0,16,yes,t,me\na,0,16,16,no,t,me\na,16,0,16,yes,t,me\n"
+GOOD_ANSWERS = {"good": HEAD + WHOLE + b"b,0,0,16,no,t,me\n", "more": HEAD + WHOLE + b"b,9,9,16,no,t,me\n"}
+BAD_ANSWERS = {
+    "empty": b"", "header": b"image,answer\na,yes\n", "none": HEAD, "few": HEAD + WHOLE,
+    "word": HEAD + WHOLE + b"b,0,0,16,maybe,t,me\n", "negative": HEAD + WHOLE + b"b,-1,0,16,no,t,me\n",
+    "fraction": HEAD + WHOLE + b"b,0.5,0,16,no,t,me\n", "size": HEAD + WHOLE + b"b,0,0,32,no,t,me\n",
+    "outside": HEAD + WHOLE + b"b,40,0,16,no,t,me\n", "huge": HEAD + WHOLE + b"b,%s,0,16,no,t,me\n" % (b"9" * 5000),
+    "torn": HEAD + b"a,0,0\n" + WHOLE, "others": HEAD + WHOLE.replace(b"a,", b"z,") + b"z,9,9,16,no,t,me\n",
+    "quote": HEAD + WHOLE + b'"b,0,0,16,no,t,me\n', "null": HEAD + WHOLE + b"b\0,0,0,16,no,t,me\n",
+    "utf16": (HEAD + WHOLE).decode().encode("utf-16"),
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -267,6 +279,7 @@ def place(tmp_path_factory):
         "large.json": b'{"images": [{"id": 1, "file_name": "a.png", "height": 99999999, "width": 99999999}],'
         b'"annotations": []}',
         "nested.json": b"[" * 100_000,
+        **{f"answers_{name}.csv": content for name, content in (BAD_ANSWERS | GOOD_ANSWERS).items()},
     }  # fmt: skip
     for name, content in contents.items():
         (root / name).write_bytes(content)
@@ -352,6 +365,26 @@ REFUSED = [
     ((*TRAIN[:3], "--data", "data", "--set", "tiles.size=64"), "a.png"),
     ((*TRAIN[:3], "--data", "data", "--set", "tiles.folder=tiles_sizes", "--set", "tiles.size=32"), "a_0_0.png"),
     ((*TRAIN, "--set", "backbone.weights=text.h5"), "text.h5"),
+    *(((*given, "--answers", f"answers_{name}.csv"), f"answers_{name}.csv")
+      for given in (TRAIN[:5], ("enough", "--data", "data")) for name in BAD_ANSWERS),
+    ((*TRAIN[:5], "--answers", "image.h5"), "image.h5"),
+    ((*TRAIN[:5], "--answers", "data"), "data"),
+    ((*TRAIN[:5], "--answers", "answers_good.csv", "--answers", "answers_more.csv"), "answers_more.csv: 2 files"),
+    ((*TRAIN[:5], "--data", "unlabelled", "--answers", "answers_good.csv"), "a file of answers for each --data"),
+    ((*TRAIN[:5], "--answers", "answers_good.csv", "--set", "tiles.size=32"), "--set tiles.size=16"),
+    ((*TRAIN[:5], "--answers", "answers_good.csv", "--set", "tiles.folder=tiles_same"), "exclude each other"),
+    ((*TRAIN[:3], "--data", "data", "--set", "tiles.folder=data", "--set", "tiles.size=32"), "data/negative"),
+    (("enough", "--data", "data"), "--answers"),
+    (("label", "data", "--out", "answers_good.csv", "--size", "32"), "give --size 16"),
+    (("label", "data", "--out", "answers_header.csv", "--size", "16"), "answers_header.csv"),
+    (("label", "data", "--out", "file/in.csv"), "file"),
+    (("label", "data", "--out", "out/a.csv", "--size", "49"), "smaller than a tile"),
+    (("label", "data", "data/images", "--out", "out/a.csv", "--mpp", "0.5"), "no slides"),
+    (("label", "small", "--out", "out/a.csv"), "small"),
+    (("label", "nowhere", "--out", "out/a.csv"), "nowhere"),
+    (("label", "--merge", "answers_good.csv", "--out", "out/a.csv"), "two files"),
+    (("label", "--merge", "answers_good.csv", "answers_torn.csv", "--out", "out/a.csv"), "answers_torn.csv"),
+    (("label", "--merge", "answers_good.csv", "answers_more.csv", "--out", "file"), "file"),
     (("report", "data"), "data"),
     (("report", "nowhere"), "nowhere"),
     (("demo", "--out", "file"), "file"),
