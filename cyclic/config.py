@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import pydantic
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from cyclic.errors import InputError
 from cyclic.retired import fill_earlier_defaults, fixed_value, is_first_version, modernise
@@ -137,13 +137,20 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _one_alone(values: list[str]) -> str | list[str]:
+    """As a run of an earlier version wrote it, so that it goes on."""
+    return values[0] if len(values) == 1 else values
+
+
 class TilesConfig(_Section):
     """Tiles with yes/no answers: does this tile hold nuclei? Lengths in source pixels."""
 
     folder: str | None = Field(
         None, description="Folder with positive/ and negative/. null cuts tiles from labelled training images."
     )
-    answers: Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list)] | None = Field(
+    answers: (
+        Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list), PlainSerializer(_one_alone)] | None
+    ) = Field(
         None,
         description="Files of yes/no answers for tiles of the training images, as cyclic label writes them: one, or of "
         "several data sets one each. `cyclic train --answers FILE` sets it, and the size with it.",

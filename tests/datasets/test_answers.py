@@ -158,5 +158,9 @@ def test_settings_follow_from_the_file(tmp_path):
     path = write(tmp_path / 'no: "é😀".csv', line("yes", size=48))
     tiles = load_config((), answer_settings([path])).tiles
     assert (tiles.answers, tiles.size) == ([str(path)], 48)
+    # One file is stored as runs of earlier versions did, which go on with it.
+    assert tiles.model_dump(mode="json")["answers"] == str(path)
+    both = load_config((), answer_settings([path, write(tmp_path / "b.csv", line("no", size=48))])).tiles
+    assert both.model_dump(mode="json")["answers"] == both.answers == [str(path), str(tmp_path / "b.csv")]
     with pytest.raises(InputError, match="no answer in it"):
         answer_settings([write(path)])
