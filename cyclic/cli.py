@@ -512,6 +512,9 @@ def evaluate(
     paper_metrics: Annotated[
         bool, typer.Option("--paper-metrics", help="Also the scores of the paper's program, on masks of all nuclei.")
     ] = False,
+    ambiguous: Annotated[
+        Path | None, typer.Option(help="Folder of masks (MoNuSAC): predictions in white places do not count.", **FOLDER)
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score predicted label maps: AJI, AJI+, Dice, Dice2, DQ, SQ, PQ, F1, Hausdorff, and AP where there are scores.
@@ -527,7 +530,8 @@ def evaluate(
     from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, USUAL_MPP
 
     assumed = USUAL_MPP if mpp is None else mpp
-    tables = evaluate_and_write(pred, gt, baseline, iou, seed, json, csv, markdown, overwrite, assumed, paper_metrics)
+    how = (iou, seed, json, csv, markdown, overwrite, assumed, paper_metrics, ambiguous)
+    tables = evaluate_and_write(pred, gt, baseline, *how)
     for rows in tables:
         _print_table(rows)
     if mpp is None and any(row.get(FALSE_PER_MM2) is not None for row in tables[0]):

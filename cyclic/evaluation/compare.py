@@ -47,6 +47,7 @@ def compare(
     seed: int = 0,
     mpp: float = USUAL_MPP,
     paper: bool = False,
+    ambiguous: str | Path | None = None,
 ) -> tuple[dict[str, dict], list[dict]]:
     """Evaluate predictions of the same images and how they differ.
 
@@ -58,6 +59,7 @@ def compare(
         seed: seed of the bootstrap.
         mpp: micrometres per pixel of all images, over 0.
         paper: also the scores of `paper_metrics`.
+        ambiguous: folder of masks of places where predictions do not count, see `evaluation.ambiguous`.
 
     Returns:
         `{name: evaluation}` as `evaluate_folders` gives them, the baseline first; and the differences. There is one
@@ -67,12 +69,12 @@ def compare(
     Raises:
         InputError: see `name_predictions` and `evaluate_folders`.
     """
-    named = name_predictions(pred)
+    named, how = name_predictions(pred), (gt, iou_threshold, seed, mpp, paper, ambiguous)
     evaluations = {}
     if baseline is not None:
-        evaluations[BASELINE] = folders.evaluate_baseline(baseline, gt, iou_threshold, seed, mpp, paper)
+        evaluations[BASELINE] = folders.evaluate_baseline(baseline, *how)
     for name, path in named.items():
-        evaluations[name] = folders.evaluate_folders(path, gt, iou_threshold, seed, mpp, paper)
+        evaluations[name] = folders.evaluate_folders(path, *how)
     differences = []
     for first, second in itertools.combinations(evaluations, 2):
         rows = _differences(evaluations[first]["images"], evaluations[second]["images"], seed)
@@ -134,6 +136,7 @@ def evaluate_and_write(
     overwrite: bool = False,
     mpp: float = USUAL_MPP,
     paper: bool = False,
+    ambiguous: str | Path | None = None,
 ) -> list[list[dict]]:
     """Compare, write the files asked for, and return the rows of the tables: the scores, then any differences.
 
@@ -151,7 +154,7 @@ def evaluate_and_write(
         raise InputError(f"{written[0]}: two outputs in one file; give each a name of its own")
     read = [path for source in (*pred, gt) for path in input_files(source)]
     check_outputs(written, read, overwrite)
-    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed, mpp, paper)
+    evaluations, differences = compare(pred, gt, baseline, iou_threshold, seed, mpp, paper, ambiguous)
     tables = [score_rows(evaluations)] + ([difference_rows(differences)] if differences else [])
     if json is not None:
         write_json(json, json_document(evaluations, differences))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cyclic.errors import InputError
+from cyclic.evaluation.ambiguous import outside
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.classes import evaluate_classes, multi_class_pq
 from cyclic.evaluation.coco_ap import coco_average_precision
@@ -31,6 +32,7 @@ def evaluate_folders(
     seed: int = 0,
     mpp: float = USUAL_MPP,
     paper: bool = False,
+    ambiguous: str | Path | None = None,
 ) -> dict[str, Any]:
     """Return the metrics of each image and their mean.
 
@@ -44,6 +46,7 @@ def evaluate_folders(
         seed: seed of the bootstrap.
         mpp: micrometres per pixel of all images, over 0; `false_per_mm2` and the pairing by centroids need it.
         paper: also the scores of `paper_metrics`.
+        ambiguous: folder of masks of places where predictions do not count, see `outside`.
 
     Returns:
         `{"images": {id: {metric: value}}, "mean": {metric: value}, "interval": {metric: [low, high]}}`. The interval is
@@ -59,7 +62,9 @@ def evaluate_folders(
         InputError: a folder or file cannot be read, the ids of the two sides differ, a pair differs in shape, or
             `iou_threshold` or `mpp` is out of range.
     """
-    return evaluate_sources(open_source(pred_dir), open_source(gt_dir), iou_threshold, seed, mpp, paper)
+    pred = open_source(pred_dir)
+    pred = pred if ambiguous is None else outside(pred, ambiguous)
+    return evaluate_sources(pred, open_source(gt_dir), iou_threshold, seed, mpp, paper)
 
 
 def evaluate_baseline(
@@ -69,6 +74,7 @@ def evaluate_baseline(
     seed: int = 0,
     mpp: float = USUAL_MPP,
     paper: bool = False,
+    ambiguous: str | Path | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluate_folders` does, for the predictions of `no_label_baseline`.
 
@@ -82,7 +88,9 @@ def evaluate_baseline(
             f"{images_dir}: no image for {first_few(missing)}; the baseline needs the image of each label map"
         )
     readers = {name: partial(_segment_without_labels, images[name]) for name in gt.readers}
-    return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed, mpp, paper)
+    pred = Source(Path(images_dir), readers)
+    pred = pred if ambiguous is None else outside(pred, ambiguous)
+    return evaluate_sources(pred, gt, iou_threshold, seed, mpp, paper)
 
 
 def _segment_without_labels(path: Path) -> Nuclei:
