@@ -34,6 +34,10 @@ class Worker:
 
     def call(self) -> float:
         """Return the wall time of one call in seconds."""
+        return self.measure()[0]
+
+    def measure(self) -> tuple[float, float]:
+        """Return the wall time of one call and the processor time of all its threads, in seconds."""
         self._pipe.send("call")
         return self._answer()
 
@@ -66,6 +70,9 @@ class Local:
         self.facts = getattr(self._contender, "facts", {})
 
     def call(self) -> float:
+        return self.measure()[0]
+
+    def measure(self) -> tuple[float, float]:
         return _measure(self._contender)
 
     def memory(self) -> tuple[int | None, int | None]:
@@ -136,10 +143,10 @@ def _build(contender: str, settings: dict):
     return getattr(importlib.import_module(module), function)(settings)
 
 
-def _measure(call) -> float:
-    start = time.perf_counter()
+def _measure(call) -> tuple[float, float]:
+    start, start_of_threads = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - start_of_threads
 
 
 def _memory(call) -> tuple[int | None, int | None]:
