@@ -223,6 +223,8 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
     outputs, read = list(outputs), {path.resolve() for path in inputs}
     for folder in {path.parent for path in outputs}:
         _check_folder(folder)
+        if folder.is_dir():
+            _sweep(folder)
     there = [path for path in outputs if path.exists()]
     claims = {folder: _Claims(folder) for folder in {path.parent for path in there}}
     for path in there:
@@ -271,13 +273,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
         InputError: another process writes there.
     """
     make_folder(folder)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with _handle(folder) as handle:
         take_lock(handle, folder, "another process writes to this folder; wait for its end or choose another folder")
         remove_unfinished(folder)
         yield
-    finally:
-        os.close(handle)
 
 
 def take_lock(handle: int, path: Path, message: str) -> None:
@@ -297,7 +296,28 @@ def take_lock(handle: int, path: Path, message: str) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files of killed processes in a folder that is locked, and in those within it."""
     for path in folder.rglob(f"{UNFINISHED}*"):
-        path.unlink(missing_ok=True)
+        # An unfinished folder is that of `atomic_folder`, with a lock of its own.
+        within = path.relative_to(folder).parts[:-1]
+        if not path.is_dir() and not any(part.startswith(UNFINISHED) for part in within):
+            path.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of killed processes in a folder, unless somebody writes there now."""
+    with _handle(folder) as handle, contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in folder.glob(f"{UNFINISHED}*"):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _handle(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _check_folder(folder: Path) -> None:
@@ -319,12 +339,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     make_folder(path.parent)
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="".join(path.suffixes[-2:]))
-        os.close(handle)
-        os.chmod(name, 0o644)
-        temporary = Path(name)
-        yield temporary
-        temporary.replace(path)
+        with _handle(path.parent) as shared:
+            with contextlib.suppress(OSError):  # no locks here, or this process has the folder to itself
+                fcntl.flock(shared, fcntl.LOCK_SH | fcntl.LOCK_NB)  # so that nobody takes the file for a leftover
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="".join(path.suffixes[-2:]))
+            os.close(handle)
+            os.chmod(name, 0o644)
+            temporary = Path(name)
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and str(error.filename) not in (str(path), str(temporary)):
             raise InputError(f"{error.filename}: no such file; check the path") from error
@@ -338,8 +361,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that is renamed to `path` when the block ends without an error.
 
+    What killed processes left of the same folder is removed.
+
     Raises:
-        InputError: `path` is a file or a folder with something in it, or cannot be written.
+        InputError: `path` is a file or a folder with something in it, or cannot be written, or another process writes
+            it.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -347,17 +373,27 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     if path.is_dir() and any(path.iterdir()):
         raise InputError(f"{path}: not empty; choose a new folder or remove what is in it")
     make_folder(path.parent)
-    temporary = None
+    # A name without chance: whoever takes the lock is alone, and what lies in the folder then is of a killed process.
+    temporary = path.parent / f"{UNFINISHED}{path.name}"
     try:
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
-        temporary.chmod(0o755)
-        yield temporary
-        temporary.replace(path)
+        temporary.mkdir(exist_ok=True)
+        with _handle(temporary) as handle:
+            take_lock(handle, path, "another process writes this folder; wait for its end or choose another folder")
+            _empty(temporary)
+            try:
+                yield temporary
+                temporary.replace(path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except InputError as error:  # of a file within, whose name nobody knows
+        raise InputError(str(error).replace(str(temporary), str(path))) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {cure(error)}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_image(path: str | Path, image: np.ndarray, dpi: int | None = None) -> None:

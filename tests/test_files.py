@@ -8,6 +8,7 @@ from cyclic.errors import InputError
 from cyclic.files import (
     SUMS,
     announce,
+    atomic_folder,
     atomic_path,
     check_outputs,
     claim,
@@ -142,3 +143,34 @@ def test_a_key_that_stands_twice_is_named_where_it_matters(tmp_path):
     assert read_json(tmp_path / "split.json")["train"] == ["c"]
     with pytest.raises(InputError, match="split.json: not valid JSON .key 'train' stands twice"):
         read_json(tmp_path / "split.json", keys_once=True)
+
+
+def test_a_folder_that_a_kill_left_unfinished_goes(tmp_path):
+    left = tmp_path / ".tmp-out/images"
+    left.mkdir(parents=True)
+    (left / "half.png").write_text("half")
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "a.txt").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
+
+
+def test_a_new_folder_is_written_by_one_process_at_a_time(tmp_path):
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "a.txt").write_text("first")
+        with (
+            pytest.raises(InputError, match="out: another process writes this folder; wait for its end"),
+            atomic_folder(tmp_path / "out"),
+        ):
+            pytest.fail("two at a time")
+    assert (tmp_path / "out/a.txt").read_text() == "first"
+
+
+def test_what_a_kill_left_beside_an_output_goes_unless_somebody_writes_there(tmp_path):
+    (tmp_path / ".tmp-left.json").write_text("half")
+    with atomic_path(tmp_path / "b.json") as unfinished:
+        unfinished.write_text("{}")
+        check_outputs([tmp_path / "a.json"])
+    assert {path.name for path in tmp_path.iterdir()} == {".tmp-left.json", "b.json"}
+    check_outputs([tmp_path / "a.json"])
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]

@@ -20,7 +20,9 @@ def load_readers():
 readers = load_readers()
 NAMES = (
     "png", "jpeg", "bmp", "tiff", "labels tiff", "labels png", "labels npy", "labels mat", "mask", "aperio xml", "coco",
-    "geojson", "split", "configuration", "run config", "state", "metrics", "log",
+    "geojson", "split", "configuration", "run config", "state", "metrics", "log", "data of a run", "answers",
+    "classes mat", "pannuke", "tiles record", "model card", "tissue", "list of sums", "earlier coco", "earlier results",
+    "slide work", "slide settings", "slide chunk",
 )  # fmt: skip
 CORPUS = sorted((TESTS / "corpus").iterdir())
 
@@ -37,7 +39,7 @@ def test_every_reader_is_tried_and_reads_whole_files(every):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_damaged_file_is_read_or_refused(every, name, seed):
     for outcome, defect in readers.fuzz(every[name], len(every[name].whole), seed):

@@ -28,7 +28,7 @@ def read_class_map(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     if path.is_dir():
         return None
     if path.suffix.lower() == ".mat":
-        classes, origin = read_mat(path, MAT_CLASS_KEYS), f"{path}: {' or '.join(MAT_CLASS_KEYS)}"
+        classes, origin = _read_mat_classes(path), f"{path}: {' or '.join(MAT_CLASS_KEYS)}"
     else:
         types = path.parent.with_name(TYPES)
         file = label_files(types).get(path.stem) if path.parent.name == LABELS and types.is_dir() else None
@@ -38,3 +38,10 @@ def read_class_map(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     if classes.shape != shape or classes.dtype.kind not in "buif" or (classes < 0).any() or (classes % 1).any():
         raise InputError(f"{origin} is no map of classes 0, 1, ... in the shape {shape}; repair or remove it")
     return classes.astype(np.int32)
+
+
+def _read_mat_classes(path: Path) -> np.ndarray | None:
+    try:
+        return read_mat(path, MAT_CLASS_KEYS)
+    except Exception as error:  # each decoder raises its own types for a broken file
+        raise InputError(f"{path}: not a readable map of classes ({error}); replace or remove the file") from error

@@ -118,7 +118,7 @@ def _open_fold(image_file: Path) -> _Fold:
 def _map(path: Path, channels: int) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy's parser of headers raises types of its own
         raise InputError(f"{path}: not a readable array ({error}); download the fold again") from error
     if array.ndim != 4 or array.shape[-1] != channels or array.dtype.kind not in "buif":
         raise InputError(f"{path}: {array.dtype} {array.shape}; PanNuke's have [N, 256, 256, {channels}] numbers")

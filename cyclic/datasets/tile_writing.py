@@ -72,11 +72,14 @@ def find_cut(out: Path, folders: Sequence[str], settings: dict) -> dict[str, int
         if isinstance(earlier.get("settings"), dict):
             earlier["settings"].setdefault("count", None)  # a key that earlier versions did not have
         if earlier.get("settings") == json.loads(json.dumps(settings)) and isinstance(earlier.get("counts"), dict):
+            if (out / PARTIAL).is_dir():  # the cut was killed at its very end
+                shutil.rmtree(out / PARTIAL, ignore_errors=True)
             return earlier["counts"]
         raise other_tiles(out)
-    if (out / PARTIAL).is_dir():  # a cut that was killed: whatever it had moved is cut again
-        for name in folders:
-            shutil.rmtree(out / name, ignore_errors=True)
+    if (out / PARTIAL).is_dir():  # a cut that was killed, unless it is at work: whatever it had moved is cut again
+        with lock_folder(out):
+            for name in folders:
+                shutil.rmtree(out / name, ignore_errors=True)
     filled = [f"{name}/" for name in folders if (out / name).is_dir() and any((out / name).iterdir())]
     if filled:
         raise InputError(f"{out}: tiles without tiles.json; remove {' and '.join(filled)} or choose another folder")

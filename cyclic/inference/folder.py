@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def predict_folder(
     out, paths = Path(out), find_images(images)
     replaced = check_outputs(_outputs(out, paths, formats), [*paths.values(), Path(weights)], overwrite)
     if not overwrite:
-        _keep_other_images(out, [path.name for path in paths.values()], formats)
+        check_earlier(out, [path.name for path in paths.values()], formats)
     _warn_of_older(_outputs(out, paths, [name for name in FORMATS if name not in formats]))
     predictor = Predictor.load(weights, overrides, classifier)
     if replaced:
@@ -158,7 +159,7 @@ def _warn_of_older(others: Sequence[Path]) -> None:
         )
 
 
-def _keep_other_images(out: Path, names: Sequence[str], formats: Sequence[str]) -> None:
+def check_earlier(out: Path, names: Sequence[str], formats: Sequence[str]) -> None:
     """Refuse to lose the nuclei of images that an earlier prediction put into the same COCO file.
 
     Args:
@@ -167,18 +168,35 @@ def _keep_other_images(out: Path, names: Sequence[str], formats: Sequence[str]) 
         formats: what will be written.
 
     Raises:
-        InputError: a COCO file there holds other images.
+        InputError: a COCO file there holds other images, or is not as this program wrote it.
     """
     cure = "choose another folder, or add --overwrite to lose them"
     if "coco" in formats and (out / COCO).is_file():
-        others = [image["file_name"] for image in read_json(out / COCO)["images"] if image["file_name"] not in names]
+        others = [name for name in _each(out / COCO, "images", "file_name") if name not in names]
         if others:
             raise InputError(f"{out / COCO}: holds {len(others)} images not predicted now, e.g. {others[0]}; {cure}")
     if "coco-results" in formats and (out / COCO_RESULTS).is_file():
         # Results know images by number alone.
-        last = max((result["image_id"] for result in read_json(out / COCO_RESULTS)), default=0)
+        last = max(_each(out / COCO_RESULTS, None, "image_id"), default=0)
         if last > len(names):
             raise InputError(f"{out / COCO_RESULTS}: holds {last} images, more than are predicted now; {cure}")
+
+
+def _each(path: Path, part: str | None, key: str) -> list:
+    """Return the value of a key in each entry of a COCO file's part, or of its whole.
+
+    Raises:
+        InputError: it is no file that this program wrote.
+    """
+    content: Any = read_json(path)
+    kind = str if key == "file_name" else int
+    try:
+        found = [entry[key] for entry in (content if part is None else content[part])]
+    except (KeyError, TypeError):
+        found = [None]
+    if not all(isinstance(value, kind) for value in found):
+        raise InputError(f"{path}: not as cyclic wrote it; choose another folder, or add --overwrite to lose it")
+    return found
 
 
 def _overlay(out: Path, name: str) -> Path:

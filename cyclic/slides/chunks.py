@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclic.errors import InputError
 from cyclic.files import atomic_path
 from cyclic.inference.stitch import TileDetections, Window
 
@@ -71,14 +72,24 @@ def write_detections(path: Path, found: ChunkDetections) -> None:
         )
 
 
+def read_arrays(path: Path, keys: Sequence[str]) -> list[np.ndarray]:
+    """Return arrays of an .npz file, whose checksums NumPy compares.
+
+    Raises:
+        InputError: the file is damaged or gone.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[key] for key in keys]
+    except Exception as error:  # zip files, zlib and NumPy's header raise types of their own
+        raise InputError(f"{path}: damaged ({error}); remove it, and the same command makes it again") from error
+
+
 def read_detections(path: Path, with_masks: bool = True) -> ChunkDetections:
-    """Return what `write_detections` wrote; without masks, None stands for each."""
-    with np.load(path) as stored:
-        windows, counts, rois, scores = (stored[key] for key in ("windows", "counts", "rois", "scores"))
-        masks: list[np.ndarray | None] = [None] * len(rois)
-        if with_masks:
-            masks = _unpack(rois, stored["has_mask"], stored["bits"])
-        numbers = stored["numbers"]
+    """Return what `write_detections` wrote; without masks, None stands for each. Raises InputError where damaged."""
+    keys = ("numbers", "windows", "counts", "rois", "scores", *(("has_mask", "bits") if with_masks else ()))
+    numbers, windows, counts, rois, scores, *bits = read_arrays(path, keys)
+    masks = _unpack(rois, *bits) if with_masks else [None] * len(rois)
     ends = np.cumsum(counts)
     tiles = [
         TileDetections((y1, x1, y2, x2), rois[start:end], scores[start:end], masks[start:end])

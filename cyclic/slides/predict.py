@@ -156,14 +156,14 @@ def _ask_classifier(merge: Merge, job: Job, folder: Path, pool: Pool, track: Tra
     tasks, numbers = [], []
     for index, painted in enumerate(merge.paint()):
         by_score = _by_score(painted, merge.table.scores)
-        task = VerdictTask(job, folder / f"{index}.npy", folder / f"{index}.nuclei.npz")
+        task = VerdictTask(job, folder / f"{index}.npz", folder / f"{index}.nuclei.npz")
         if not task.path.exists():
             write_painted(task.nuclei, by_score, merge.table.scores[by_score.numbers])
         tasks.append(task)
         numbers.append(by_score.numbers)
     do_tasks(tasks, "verdict", pool, track)
     for task, some in zip(tasks, numbers, strict=True):
-        merge.kept[some] &= np.load(task.path)
+        merge.kept[some] &= task.stays()
 
 
 def _by_score(painted: Painted, scores: np.ndarray) -> Painted:

@@ -15,7 +15,7 @@ from cyclic.inference.detect import detect_in_windows
 from cyclic.inference.predictor import Predictor
 from cyclic.inference.stitch import Window
 from cyclic.inference.verdict import choose_nuclei
-from cyclic.slides.chunks import ChunkDetections, extent, write_detections
+from cyclic.slides.chunks import ChunkDetections, extent, read_arrays, write_detections
 from cyclic.slides.merge import Painted
 from cyclic.slides.opening import open_source
 from cyclic.slides.scaled import Block, ScaledSlide
@@ -113,7 +113,11 @@ class VerdictTask:
         stays = np.zeros(len(scores), bool)
         stays[np.unique(wide[left > 0]) - 1] = True
         with atomic_path(self.path) as temporary, open(temporary, "wb") as file:
-            np.save(file, stays)
+            np.savez(file, stays=stays)
+
+    def stays(self) -> np.ndarray:
+        """Return which nuclei the classifier has evidence for, `[n]` bool. Raises InputError where damaged."""
+        return read_arrays(self.path, ["stays"])[0]
 
 
 Task = DetectTask | VerdictTask
@@ -132,10 +136,14 @@ def write_painted(path: Path, painted: Painted, scores: np.ndarray) -> None:
 
 
 def read_painted(path: Path) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
-    """Return labels `[h, w]` int32, their corner (y, x) and `[n]` scores of what `write_painted` wrote."""
-    with np.load(path) as stored:
-        y, x = stored["corner"].tolist()
-        return stored["labels"], (y, x), stored["scores"]
+    """Return labels `[h, w]` int32, their corner (y, x) and `[n]` scores of what `write_painted` wrote.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    labels, corner, scores = read_arrays(path, ("labels", "corner", "scores"))
+    y, x = corner.tolist()
+    return labels, (y, x), scores
 
 
 _predictors: dict[str, Predictor] = {}

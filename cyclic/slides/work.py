@@ -9,10 +9,28 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+import pydantic
+
 from cyclic.errors import InputError
 from cyclic.files import check_outputs, claim, make_folder, read_json, write_json
 
 SETTINGS, DONE, RESULTS = "settings.json", "done.json", "results"
+
+
+class _Done(pydantic.BaseModel):
+    """What a finished prediction notes: its settings, the names of its results, and the number of nuclei."""
+
+    settings: dict
+    results: list[str]
+    nuclei: int
+
+
+def _read(path: Path) -> object:
+    """Return what a JSON file holds, None where it is damaged."""
+    try:
+        return read_json(path)
+    except InputError:
+        return None
 
 
 class WorkFolder:
@@ -32,14 +50,22 @@ class WorkFolder:
 
     def finished(self, results: Iterable[Path]) -> int | None:
         """Return the number of nuclei if the same settings made all of these results already, else None."""
-        done = self.path / DONE
-        if not done.is_file():
-            return None
-        earlier = read_json(done)
+        earlier = self._earlier()
         wanted = {path.name for path in results}
-        if earlier["settings"] != self._settings or not wanted <= set(earlier["results"]):
+        if earlier is None or earlier.settings != self._settings or not wanted <= set(earlier.results):
             return None
-        return earlier["nuclei"] if all((self._out / name).exists() for name in wanted) else None
+        return earlier.nuclei if all((self._out / name).exists() for name in wanted) else None
+
+    def _earlier(self) -> "_Done | None":
+        """Return what a finished prediction noted; None, with a warning, where that is damaged."""
+        path = self.path / DONE
+        if not path.is_file():
+            return None
+        try:
+            return _Done.model_validate_json(path.read_bytes())
+        except pydantic.ValidationError:
+            warnings.warn(f"{path}: damaged; the slide counts as not predicted yet", stacklevel=3)
+            return None
 
     def check(self, results: Iterable[Path], inputs: Iterable[Path], overwrite: bool) -> list[Path]:
         """Return which results will be replaced; see `files.check_outputs`.
@@ -49,8 +75,8 @@ class WorkFolder:
         """
         results = list(results)
         folders = [path for path in results if path.is_dir()]
-        done = self.path / DONE
-        ours = read_json(done)["results"] if done.is_file() else []
+        earlier = self._earlier() if folders else None
+        ours = earlier.results if earlier else []
         for path in folders:
             if not overwrite and path.name not in ours:
                 raise InputError(f"{path}: exists, and cyclic did not write it; choose another folder, or --overwrite")
@@ -59,7 +85,7 @@ class WorkFolder:
     def begin(self) -> None:
         """Make the folder, or go on with it if its chunks are of the same settings."""
         settings = self.path / SETTINGS
-        if settings.is_file() and read_json(settings) != self._settings:
+        if settings.is_file() and _read(settings) != self._settings:
             warnings.warn(f"{self.path}: chunks of other settings are thrown away", stacklevel=3)
             shutil.rmtree(self.path)
         make_folder(self.path)
@@ -83,7 +109,8 @@ class WorkFolder:
             (self.path / RESULTS / name).replace(target)
             if target.is_file():
                 claim(target)
-        write_json(self.path / DONE, {"settings": self._settings, "results": names, "nuclei": nuclei})
+        done = _Done(settings=self._settings, results=names, nuclei=nuclei)
+        write_json(self.path / DONE, done.model_dump(mode="json"))
         for path in self.path.iterdir():
             if path.name != DONE:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

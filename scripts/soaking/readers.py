@@ -4,6 +4,7 @@ The files are whole ones with bytes changed, lost, doubled or put in, some of th
 """
 
 import contextlib
+import copy
 import io
 import json
 import tempfile
@@ -11,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.io
@@ -20,25 +21,45 @@ import yaml
 from PIL import Image
 
 from cyclic.config import RunConfig, load_config
+from cyclic.cycle.checks import check_same_data
+from cyclic.datasets.answers import COLUMNS, NO, YES, Answer, read_answers
 from cyclic.datasets.aperio import read_outlines
-from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.class_maps import read_class_map
+from cyclic.datasets.layouts import open_dataset, open_splits
+from cyclic.datasets.pannuke import PannukeFolds
+from cyclic.datasets.tile_folder import CLASSES
+from cyclic.datasets.tile_writing import Tile, find_cut
 from cyclic.errors import InputError
 from cyclic.evaluation.sources import open_source
-from cyclic.files import write_image
+from cyclic.files import MARK, SUMS, check_outputs, digest, write_image, write_json
 from cyclic.images import read_image, read_shape
 from cyclic.inference.export.coco import export_coco
 from cyclic.inference.export.geojson import export_geojson
+from cyclic.inference.folder import COCO, COCO_RESULTS, check_earlier
+from cyclic.inference.stitch import TileDetections
 from cyclic.label_maps import read_label_map, read_mask, write_label_map
+from cyclic.models.card import Card, read_card
 from cyclic.resolution import read_resolution
 from cyclic.runs.directory import read_events, read_run_config
 from cyclic.runs.paths import RunPaths
 from cyclic.runs.state import State, read_metrics, read_state
+from cyclic.slides.chunks import ChunkDetections, read_detections, write_detections
+from cyclic.slides.tissue import read_polygons
+from cyclic.slides.work import WorkFolder
 
 SIDE = 12
+OURS = {"info": MARK}
 # What parsers trip over: numbers beyond their type, values of another type, nesting, other characters.
 WORDS = (
     b"1e999", b"-1", b"NaN", b"Infinity", b"null", b"[]", b"{}", b'""', b"99999999999999999999", b"0", b"true", b"[[",
     b"\xff\xfe", b"\x00", b"*a", b"&a ", b"!!int ", b"<", b"&lt;", b": ", b"\n- ", b"1.5", b"'", b'"',
+)  # fmt: skip
+
+
+# The same for values of JSON that stays valid.
+VALUES = (
+    None, True, -1, 0, 3, 1.5, 1e300, -1e300, float("nan"), float("inf"), 2**70, "", "a", "\ud800", "1", "../a", [], {},
+    [[]], [1], ["a"], {"a": 1}, [[1, 2], [3, 4]], "x" * 300,
 )  # fmt: skip
 
 
@@ -111,6 +132,48 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         write_image(path.parent / "images/b.png", rgb)
         open_splits(path.parent)
 
+    def read_data(path: Path) -> None:
+        write_image(path.parent / "data/images/a.png", rgb)
+        check_same_data(path, "data", open_dataset(path.parent / "data"), None)
+
+    def read_fold(path: Path) -> None:
+        np.save(path.with_name("masks.npy"), np.zeros((2, SIDE, SIDE, 6)))
+        data = PannukeFolds(path.parent.parent)
+        for name in data.ids:
+            data.image(name)
+            data.label_map(name)
+
+    def read_work(path: Path) -> None:
+        results = [path.parent.parent / "a.csv"]
+        for result in results:
+            result.touch()
+        work = WorkFolder(path.parent.parent, "a", {"format": 1})
+        work.finished(results)
+        work.begin()
+
+    def read_record(path: Path) -> None:
+        for name in CLASSES:
+            (path.parent / name).mkdir(exist_ok=True)
+        find_cut(path.parent, CLASSES, {"size": 8, "count": None})
+
+    def read_sums(path: Path) -> None:
+        write_json(path.with_name("a.json"), OURS)
+        check_outputs([path.with_name("a.json")])
+
+    def read_earlier(path: Path) -> None:
+        check_earlier(path.parent, ["a.png"], ("coco", "coco-results"))
+
+    data_file = folder / "known" / "data.json"
+    data_file.parent.mkdir()
+    read_data(data_file)
+    chunk = ChunkDetections(
+        np.array([3]),
+        [TileDetections((0, 0, 16, 16), np.array([[1, 1, 5, 6]], np.int32), scores[:1], [np.eye(4, 5, dtype=bool)])],
+    )
+    ours = folder / "ours.json"
+    write_json(ours, OURS)
+    given = [Answer(Tile("a", 0, x), 8, word, "2026-01-01T10:00:00+00:00", "anna") for x, word in ((0, YES), (8, NO))]
+    answers = ",".join(COLUMNS) + "\n" + "".join(line.line() for line in given)
     tiffs = [
         tiff(rgb),
         tiff(rgb, compression="zlib", resolution=(40_000, 40_000), resolutionunit="CENTIMETER"),
@@ -168,6 +231,29 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             "metrics.json", lambda path: read_metrics(RunPaths(path.parent)), [json.dumps({"rows": [row]}).encode()]
         ),
         "log": Reader("log.jsonl", read_events, [b'{"event": "data", "folder": "a"}\n{"event": "start"}\n']),
+        "data of a run": Reader("data.json", read_data, [data_file.read_bytes()]),
+        "answers": Reader("a.csv", read_answers, [answers.encode()]),
+        "classes mat": Reader(
+            "a.mat", lambda path: read_class_map(path, labels.shape), [saved(scipy.io.savemat, {"type_map": labels})]
+        ),
+        "pannuke": Reader("fold1/images.npy", read_fold, [saved(np.save, np.zeros((2, SIDE, SIDE, 3), np.uint8))]),
+        "tiles record": Reader(
+            "tiles.json", read_record, [b'{"settings": {"size": 8}, "counts": {"positive": 0, "negative": 0}}']
+        ),
+        "model card": Reader(
+            "a.json",
+            read_card,
+            [Card(name="a", source="a.h5", sha256="0" * 64, licence="none", mpp=0.25).as_json().encode()],
+        ),
+        "tissue": Reader("a.geojson", read_polygons, [written("c.geojson", export_geojson, labels, scores, 0.25)]),
+        "list of sums": Reader(SUMS, read_sums, [f"# writing  a.json\n{digest(ours)}  a.json\n".encode()]),
+        "earlier coco": Reader(COCO, read_earlier, [json.dumps(coco).encode()]),
+        "earlier results": Reader(COCO_RESULTS, read_earlier, [b'[{"image_id": 1, "score": 0.5}]']),
+        "slide work": Reader(
+            ".a.cyclic/done.json", read_work, [b'{"settings": {"format": 1}, "results": ["a.csv"], "nuclei": 3}']
+        ),
+        "slide settings": Reader(".a.cyclic/settings.json", read_work, [b'{"format": 1}']),
+        "slide chunk": Reader("0_0.npz", read_detections, [written("0_0.npz", write_detections, chunk)]),
     }
 
 
@@ -192,7 +278,10 @@ def weights_reader(folder: Path) -> Reader:
 
 
 def damage(content: bytes, rng: np.random.Generator) -> bytes:
-    """Return a file with one to four damages."""
+    """Return a file with one to four damages. A third of those in JSON leave it valid, with other values."""
+    if content[:1] in (b"{", b"[") and rng.random() < 1 / 3:
+        with contextlib.suppress(ValueError):  # lines of JSON
+            return _other_values(content, rng)
     data = bytearray(content)
     for _ in range(int(rng.integers(1, 5))):
         place = int(rng.integers(0, len(data) + 1))
@@ -214,11 +303,33 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+def _other_values(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return JSON with one to four values lost, or replaced by values of another kind."""
+    root = {"": json.loads(content)}
+    for _ in range(int(rng.integers(1, 5))):
+        places = list(_places(root))
+        holder, key = places[int(rng.integers(0, len(places)))]
+        if rng.random() < 0.3 and key != "":
+            del holder[key]
+        else:
+            holder[key] = copy.deepcopy(VALUES[int(rng.integers(0, len(VALUES)))])
+    return json.dumps(root[""]).encode()
+
+
+def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each value within a mapping or list, as what holds it and its key."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        yield node, key
+        yield from _places(value)
+
+
 def try_reader(reader: Reader, content: bytes) -> str:
     """Return "read", "refused", or the traceback of what must not happen."""
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / reader.name
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
         try:
             with contextlib.redirect_stderr(io.StringIO()):

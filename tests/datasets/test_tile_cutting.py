@@ -185,6 +185,21 @@ def test_two_processes_do_not_cut_into_one_folder(tmp_path):
         cut_tiles(fields(2), tmp_path / "tiles", size=32, stride=16)
 
 
+def test_a_cut_at_work_is_not_taken_for_a_killed_one(tmp_path):
+    write_image(tmp_path / ".partial" / "negative" / "next.png", field()[0])
+    write_image(tmp_path / "positive" / "moved.png", field()[0])
+    with lock_folder(tmp_path), pytest.raises(InputError, match="another process writes to this folder"):
+        cut_tiles(fields(1), tmp_path, size=32, stride=16)
+    assert names(tmp_path / "positive") == {"moved.png"}
+
+
+def test_a_cut_that_was_killed_at_its_very_end_counts(tmp_path):
+    cut_tiles(fields(1), tmp_path, size=32, stride=16)
+    (tmp_path / ".partial").mkdir()
+    assert cut_tiles(fields(1), tmp_path, size=32, stride=16).reused
+    assert not (tmp_path / ".partial").exists()
+
+
 @pytest.mark.parametrize("content", ["[]", "3", "null"])
 def test_a_record_of_another_shape_is_of_other_tiles(tmp_path, content):
     (tmp_path / "tiles.json").write_text(content)

@@ -46,4 +46,9 @@ def _traced_once(model):
         signature = [keras.tree.pack_sequence_as(model.input, specs)]
         return tf.function(lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False)
 
-    return lambda inputs: compiled(*(tf.as_dtype(array.dtype) for array in keras.tree.flatten(inputs)))(inputs)
+    def call(inputs):
+        # Where a person lets functions run eagerly, Keras takes no mix of tensors and arrays.
+        tensors = keras.tree.map_structure(tf.convert_to_tensor, inputs)
+        return compiled(*(tensor.dtype for tensor in keras.tree.flatten(tensors)))(tensors)
+
+    return call
