@@ -52,8 +52,11 @@ DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
 USERS_ERRNO = {*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 # What was there a moment ago, and a disk or network drive that fails.
 VANISHED_ERRNO = {errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN}
-# What the backends raise where memory ends.
+# What the backends raise where memory ends, and what the system's loader and Python's threads say there.
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
+OUT_OF_MEMORY_SAID = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+
+MEMORY = "not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like"
 
 FOLDER = {"exists": True, "file_okay": False}
 FILE = {"exists": True, "dir_okay": False}
@@ -739,15 +742,18 @@ def _exit_code(arguments: list[str]) -> int:
         anew = "stopped; no file is half written, and the same command begins anew"
         return _fail(anew, Interrupted(anew, error).code)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return _fail(MEMORY)
         if error.errno in VANISHED_ERRNO and error.filename:
             return _fail(f"{error.filename}: {error.strerror}; restore it, and run the command again")
         if error.errno not in USERS_ERRNO:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; {cure(error)}")
     except Exception as error:
-        if type(error).__name__ not in OUT_OF_MEMORY:
+        said = str(error).lower() if isinstance(error, ImportError | RuntimeError) else ""
+        if type(error).__name__ not in OUT_OF_MEMORY and not any(text in said for text in OUT_OF_MEMORY_SAID):
             raise
-        return _fail("not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like")
+        return _fail(MEMORY)
 
 
 @contextlib.contextmanager

@@ -155,6 +155,19 @@ def _make_tiny_run(root, command):
 
 
 @pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """`images/` and `labels/` of synthetic tissue, and `a.h5`, a tiny network that learnt nothing. Read only."""
+    from cyclic.config import RunConfig
+    from cyclic.datasets.synthetic import write_tissue_set
+    from cyclic.networks import Models
+
+    root = tmp_path_factory.mktemp("untrained")
+    write_tissue_set(root, 2, 1, size=96)
+    Models(RunConfig.model_validate(TINY)).save_mask_rcnn(root / "a.h5")
+    return root
+
+
+@pytest.fixture(scope="session")
 def fake_run(tmp_path_factory):
     """A run that looks finished, on synthetic tissue: `.run`, `.data`. Read only."""
     root = tmp_path_factory.mktemp("fake")

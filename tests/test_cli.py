@@ -292,6 +292,9 @@ def test_a_signal_stops_every_command_with_one_line(call, data, tmp_path, monkey
         (OSError(errno.EFBIG, "File too large", "a.tif"), ("a.tif: File too large", "free space")),
         (MemoryError("Unable to allocate 9 GiB"), ("not enough memory", "lower detection.tile")),
         (type("ResourceExhaustedError", (Exception,), {})("OOM"), ("not enough memory", "mask_rcnn.batch")),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), ("not enough memory", "mask_rcnn.batch")),
+        (ImportError("lib.so: failed to map segment from shared object"), ("not enough memory", "close other")),
+        (RuntimeError("can't start new thread"), ("not enough memory", "close other")),
     ],
 )
 def test_what_the_machine_lacks_is_one_line(call, data, monkeypatch, error, parts):

@@ -9,7 +9,7 @@ from pathlib import Path
 from cyclic.datasets.answers import COLUMNS, UNDO, Answer, effective, read_lines
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
-from cyclic.files import make_folder, take_lock
+from cyclic.files import cure, make_folder, take_lock
 
 
 class AnswerFile:
@@ -32,10 +32,13 @@ class AnswerFile:
         try:
             self._file = self.path.open("ab", buffering=0)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another file") from error
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); {cure(error)}") from error
         try:
             take_lock(self._file.fileno(), self.path, "another process writes it; stop it or choose another file")
             self._lines = self._read()
+        except OSError as error:
+            self._file.close()
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); {cure(error)}") from error
         except BaseException:
             self._file.close()
             raise

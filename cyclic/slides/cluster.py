@@ -4,6 +4,7 @@ A chunk's result is a file, and a task may be done twice. So a worker that dies 
 another one does again. Workers on other machines have to see the slides and the results under the same paths.
 """
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -30,13 +31,15 @@ def open_pool(workers: int = 1, scheduler: str | None = None) -> Iterator[Pool]:
             that it wrote.
 
     Raises:
-        InputError: Dask is not installed, or no scheduler answers.
+        InputError: Dask is not installed, no scheduler answers, or there can be no other processes.
     """
     if scheduler is None and workers == 1:
         yield here
         return
     distributed = require("distributed", "--workers and --scheduler", INSTALL)
     dask = require("dask", "--workers and --scheduler", INSTALL)
+    if scheduler is None:
+        _check_shared_memory(workers)
     with ExitStack() as stack:
         if scheduler is None:
             stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}))
@@ -49,6 +52,21 @@ def open_pool(workers: int = 1, scheduler: str | None = None) -> Iterator[Pool]:
         else:
             client = stack.enter_context(_connect(distributed, scheduler))
         yield partial(_run, distributed, client)
+
+
+def _check_shared_memory(workers: int) -> None:
+    """Refuse workers where there is no place for the locks between processes: Dask would try again for ever.
+
+    Raises:
+        InputError: the system has none.
+    """
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        raise InputError(
+            f"--workers {workers}: processes need shared memory, and /dev/shm has none ({error.strerror}); mount it, "
+            "or use one worker"
+        ) from error
 
 
 def _connect(distributed: Any, scheduler: str) -> Any:
