@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=1000, help="px of the drawn image")
     parser.add_argument("--mpp", type=float, default=0.25, help="micrometres per pixel of the images")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--set", action="append", default=[], help="detection.key=value of ours alone; repeatable")
     parser.add_argument("--old-weights", help="what the old build predicts with; without, the same as ours")
     parser.add_argument("--peer-precision", default="float32", help="of the bare networks: float32, mixed_bfloat16")
     parser.add_argument("--repeats", type=int, default=5, help="the median of so many calls counts")
@@ -61,6 +62,7 @@ def prepare(folder: Path, images: list[np.ndarray], arguments: argparse.Namespac
     """Return the settings of all contenders; write the images, and the old build and its weights, into a folder."""
     settings = {
         "weights": arguments.weights,
+        "set": arguments.set,
         "mpp": arguments.mpp,
         "precision": arguments.peer_precision,
         "images": [str(folder / f"image_{index}.npy") for index in range(len(images))],
@@ -127,7 +129,7 @@ class Detect:
         import cyclic
         from cyclic.networks import precision
 
-        self.predictor = cyclic.Predictor.load(settings["weights"])
+        self.predictor = cyclic.Predictor.load(settings["weights"], settings["set"])
         self.images, self.mpp = [np.load(path) for path in settings["images"]], settings["mpp"]
         config = self.predictor.config
         self.facts = {"weights": settings["weights"], "precision": precision(config), "scale": config.scale}

@@ -77,6 +77,7 @@ def test_rows_on_a_tiny_image_and_network(predict, monkeypatch, tmp_path):
     write_image(tmp_path / "data/one.png", noise)
     peers = ["old"] * has_commit(predict) + ["stardist", "unet"]
     options = ["--weights", str(tmp_path / "model.h5"), "--data", str(tmp_path / "data"), "--repeats", "1"]
+    options += ["--set", "detection.verdict=false"]
     assert benchmark.main(["predict", *options, "--peers", *peers, "--json", str(tmp_path / "out.json")]) == 0
 
     rows = json.loads((tmp_path / "out.json").read_text())["results"]
@@ -90,7 +91,7 @@ def test_rows_on_a_tiny_image_and_network(predict, monkeypatch, tmp_path):
             assert facts["pixels_per_s"] == pytest.approx(64 * 80 / row[f"{side}_s"])
             if "nuclei" in facts:
                 assert facts["nuclei_per_s"] == facts["nuclei"] / row[f"{side}_s"]
-        assert "nuclei" in row["ours_facts"]
+        assert row["ours_facts"]["verdict"] is False and "nuclei" in row["ours_facts"]
     if has_commit(predict):
         old = rows[0]["peer_facts"]
         assert (old["tile"], old["proposals"], old["mask_channels"]) == (256, 1000, 128)
