@@ -6,7 +6,6 @@ have counted there. It ends with exit code 1 where something went wrong, and the
 Example:
     python scripts/soak.py --kills 50 --command-kills 20 --json results/soak.json
     python scripts/soak.py --fuzz 3200 --json results/soak.json
-    python scripts/soak.py --backends --json results/soak.json
 """
 
 import argparse
@@ -37,7 +36,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=0, help="kills of a small run, or more, until each stage was hit")
     parser.add_argument("--command-kills", type=int, default=0, help="kills of predict, prepare, tiles and label each")
     parser.add_argument("--predictions", type=int, default=0)
-    parser.add_argument("--backends", action="store_true", help="tests and a small cycle on every backend")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="also write the counts to this file")
     parser.add_argument(
@@ -73,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parts(options: argparse.Namespace, folder: Path) -> dict:
     """Return each part by its name, in order: kills of predict use the run of the kills of train."""
-    from soaking import answers, backends, kills
+    from soaking import answers, kills
 
     data, weights = folder / "data", folder / ("whole/best.weights.h5" if options.kills else "untrained.h5")
     images, labels = data / "images", data / "labels"
@@ -95,9 +93,6 @@ def _parts(options: argparse.Namespace, folder: Path) -> dict:
             out = () if "OUT" in arguments else ("--out", "OUT")
             parts[f"kills of {name}"] = partial(kills.kill_command, name, (*arguments, *out), folder, count, seed)
         parts["kills of label"] = lambda: answers.kill_page(folder, count, seed)
-    if options.backends:
-        parts["tests of the backends"] = backends.run_tests
-        parts["a cycle on the backends"] = lambda: backends.compare_cycles(folder)
     if options.predictions:
         parts["predictions"] = lambda: _predict(folder, options.predictions)
     return parts
