@@ -44,6 +44,7 @@ def activation_map(
     overlap: int = OVERLAP,
     context: int = 64,
     batch_size: int = 4,
+    where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the activation map `[H, W]` float32 in [0, 1] of one image.
 
@@ -67,10 +68,12 @@ def activation_map(
         overlap: pixels that neighbouring tiles share at least; blended linearly.
         context: side of the window in image pixels, best the tile size the classifier was trained on.
         batch_size: tiles a batch; memory depends on it and on `tile * scale`, not on the image.
+        where: `[H, W]` bool, the pixels whose value is asked for, with the method "evidence" alone: tiles without any
+            are skipped, and the map is 0 elsewhere. None: all.
 
     Raises:
         InputError: unknown method, a level without head, or without evidence of positions where the method shows it, or
-            sizes that do not fit together.
+            sizes that do not fit together; `where` of another shape, or with another method.
     """
     if method not in METHODS:
         raise InputError(f"unknown activation method {method!r}: use one of {', '.join(METHODS)}")
@@ -80,6 +83,11 @@ def activation_map(
         raise InputError(
             f"activation tile={tile}, scale={scale}, overlap={overlap}: tile * scale must be divisible by 32 and the "
             "overlap smaller than the tile; context and batch_size at least 1"
+        )
+    if where is not None and (method != "evidence" or where.shape != image.shape[:2]):
+        raise InputError(
+            f"activation map {method!r} where {where.shape}: some pixels of an image of {image.shape[:2]} can be asked "
+            "for with the method evidence alone; the others need them all"
         )
     side = round(tile * scale)
 
@@ -93,7 +101,8 @@ def activation_map(
         def logits(tiles: np.ndarray) -> np.ndarray:
             return _resize(positions.predict_on_batch(inputs_of(tiles))["evidence"], tile)[..., None]
 
-        return _sigmoid(_stitch(image, logits, 1, tile, overlap, batch_size)[..., 0] / SOFTNESS)
+        found = _sigmoid(_stitch(image, logits, 1, tile, overlap, batch_size, where)[..., 0] / SOFTNESS)
+        return found if where is None else np.where(where, found, np.float32(0))
 
     head = LevelHead(classifier, level)
     network = level_network(classifier, level)
@@ -138,11 +147,18 @@ def _margins(side: int, tile: int, overlap: int) -> tuple[int, int]:
 
 
 def _stitch(
-    image: np.ndarray, function: Callable, channels: int, tile: int, overlap: int, batch_size: int
+    image: np.ndarray,
+    function: Callable,
+    channels: int,
+    tile: int,
+    overlap: int,
+    batch_size: int,
+    where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the values `[H, W, channels]` of `function`, blended.
 
-    `function` takes tiles `[B, tile, tile, 3]` and returns `[B, tile, tile, channels]`.
+    `function` takes tiles `[B, tile, tile, 3]` and returns `[B, tile, tile, channels]`. Values count at the pixels
+    `where` (`[H, W]` bool) alone, and tiles that hold none are left out.
     """
     height, width = image.shape[:2]
     rows, columns = _margins(height, tile, overlap), _margins(width, tile, overlap)
@@ -152,6 +168,9 @@ def _stitch(
     weight = np.outer(ramp, ramp)
     total, weights = np.zeros((*padded.shape[:2], channels), np.float32), np.zeros(padded.shape[:2], np.float32)
     corners = window_corners(height, width, tile, overlap)
+    if where is not None:
+        wanted = np.pad(where, (rows, columns))
+        corners = [(y, x) for y, x in corners if wanted[y : y + tile, x : x + tile].any()]
     for start in range(0, len(corners), batch_size):
         batch = corners[start : start + batch_size]
         values = function(np.stack([padded[y : y + tile, x : x + tile] for y, x in batch]))
@@ -159,7 +178,8 @@ def _stitch(
             total[y : y + tile, x : x + tile] += value * weight[..., None]
             weights[y : y + tile, x : x + tile] += weight
     inner = np.s_[rows[0] : rows[0] + height, columns[0] : columns[0] + width]
-    return total[inner] / weights[inner][..., None]
+    # No tile has a weight of 0: only pixels that all tiles left out have.
+    return total[inner] / np.where(weights[inner] > 0, weights[inner], 1)[..., None]
 
 
 def _resize(maps: np.ndarray, side: int) -> np.ndarray:

@@ -28,7 +28,8 @@ def choose_nuclei(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the label map and scores of what `cyclic predict` takes for nuclei.
 
-    A classifier with local evidence is asked for its map, another one for the answer for each detection's tile.
+    A classifier with local evidence is asked for its map where the detections are, another one for the answer for each
+    detection's tile.
 
     Args:
         labels: `[H, W]` int32, 1..N in descending score.
@@ -46,7 +47,9 @@ def choose_nuclei(
             classifier, image, labels, scores, config.mean_pixel, config.tiles.size, config.scale
         )
     if activation is None:
-        found = activation_map(classifier, image, config.mean_pixel, level=config.maps.level, scale=config.scale)
+        found = activation_map(
+            classifier, image, config.mean_pixel, level=config.maps.level, scale=config.scale, where=labels > 0
+        )
         activation = as_stored_map(found)
     return drop_detections_without_evidence(activation, labels, scores)
 

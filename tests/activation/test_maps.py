@@ -125,6 +125,22 @@ def test_stitch_returns_a_pointwise_function_unchanged():
     assert all(shape[0] <= 3 and shape[1:] == (32, 32, 3) for shape in sizes)
 
 
+def test_values_asked_for_are_those_of_the_whole_map_and_take_fewer_tiles():
+    model = dark_spot_classifier(share=0.15)
+    image, inside = spots()
+    image[inside] -= np.random.default_rng(0).integers(0, 60, (inside.sum(), 3), dtype=np.uint8)
+    where = np.zeros_like(inside)
+    where[30:50, 40:60] = where[149, 169] = True
+    whole, some = (cam(model, image, "evidence", where=each) for each in (None, where))
+    np.testing.assert_allclose(some[where], whole[where], atol=1e-6)
+    assert some.dtype == np.float32 and not some[~where].any()
+    assert not cam(model, image, "evidence", where=np.zeros_like(inside)).any()
+
+    tiles = []
+    maps_module._stitch(image, lambda batch: tiles.extend(batch) or batch, 3, 64, 32, 4, where)
+    assert 0 < len(tiles) < 0.5 * len(maps_module.window_corners(*inside.shape, 64, 32))
+
+
 @pytest.mark.parametrize("size", [(20, 31), (64, 64), (65, 200), (300, 90)])
 def test_windows_cover_the_image_and_its_margin(size):
     corners = maps_module.window_corners(*size, tile=64, overlap=16)
@@ -166,6 +182,8 @@ def test_hidden_head(classifier):
         ({"level": "C4"}, "heads on C3, C5"),
         ({"tile": 50}, "divisible by 32"),
         ({"overlap": 256}, "overlap"),
+        ({"method": "lrp_epsilon", "where": np.ones((150, 170), bool)}, "evidence alone"),
+        ({"where": np.ones((150, 171), bool)}, "150, 171"),
     ],
 )
 def test_wrong_arguments(classifier, arguments, message):

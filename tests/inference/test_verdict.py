@@ -58,6 +58,14 @@ def test_unsure_detections_go_before_anybody_is_asked(image, asked):
     assert none.max() == 0 and asked == []
 
 
+def test_the_map_is_made_where_the_sure_detections_are(image, monkeypatch):
+    labels, scores, activation = three_detections()
+    asked = []
+    monkeypatch.setattr(verdict, "activation_map", lambda *_, where, **__: asked.append(where) or activation)
+    choose_nuclei(labels, scores, image, LOCAL, object())
+    np.testing.assert_array_equal(asked, [(labels == 1) | (labels == 2)])
+
+
 def test_local_evidence_gives_its_map_and_average_pooling_its_answer(image, asked):
     labels, scores, activation = three_detections()
     remaining, kept = choose_nuclei(labels, scores, image, LOCAL, object())
