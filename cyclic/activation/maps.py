@@ -1,5 +1,6 @@
 """Activation map of a whole image of any size: tiles, blended before they are normalised, so that no seam shows."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -27,6 +28,9 @@ LRP_TARGETS: dict[str, dict] = {
 METHODS = ("evidence", *GRADIENT_METHODS, *LRP_TARGETS)
 # Side of the tiles in image pixels, and what neighbouring tiles share.
 TILE, OVERLAP = 256, 64
+# The same, at most, for the evidence of C2: a position of ResNet-18 sees 21 image pixels at scale 2, so that larger
+# tiles may share less, and fewer of them cover an image.
+LOCAL_TILE, LOCAL_OVERLAP = 384, 32
 # Evidence runs from about -16 to 8. Divided by this, it keeps its steps in a picture of 8 bits.
 SOFTNESS = 4.0
 # Share of pixels below the value that becomes 1: a single hot pixel does not decide the range.
@@ -40,8 +44,8 @@ def activation_map(
     method: str = "evidence",
     level: str = "C2",
     scale: float = 2,
-    tile: int = TILE,
-    overlap: int = OVERLAP,
+    tile: int | None = None,
+    overlap: int | None = None,
     context: int = 64,
     batch_size: int = 4,
     where: np.ndarray | None = None,
@@ -64,8 +68,8 @@ def activation_map(
         method: one of `METHODS`; the LRP methods read the relevance at C2, since at the image it is speckled.
         level: pyramid level with a head, which alone gives the score: C3 has stride 8, so 4 image pixels at `scale=2`.
         scale: enlargement of a tile before the network.
-        tile: side of a tile in image pixels; `tile * scale` must be divisible by 32.
-        overlap: pixels that neighbouring tiles share at least; blended linearly.
+        tile: side of a tile in image pixels; `tile * scale` must be divisible by 32. None: as `tiling` says.
+        overlap: pixels that neighbouring tiles share at least; blended linearly. None: as `tiling` says.
         context: side of the window in image pixels, best the tile size the classifier was trained on.
         batch_size: tiles a batch; memory depends on it and on `tile * scale`, not on the image.
         where: `[H, W]` bool, the pixels whose value is asked for, with the method "evidence" alone: tiles without any
@@ -79,6 +83,9 @@ def activation_map(
         raise InputError(f"unknown activation method {method!r}: use one of {', '.join(METHODS)}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise InputError(f"activation map of {image.dtype} {image.shape}: give a uint8 RGB image [H, W, 3]")
+    usual_tile, usual_overlap = tiling(method, level, *image.shape[:2])
+    tile = usual_tile if tile is None else tile
+    overlap = usual_overlap if overlap is None else overlap
     if (tile * scale) % 32 or not 0 <= overlap < tile or context < 1 or batch_size < 1:
         raise InputError(
             f"activation tile={tile}, scale={scale}, overlap={overlap}: tile * scale must be divisible by 32 and the "
@@ -128,7 +135,28 @@ def activation_map(
     return _normalise(raw) * scipy.ndimage.uniform_filter(nearby, tile // 2)
 
 
-def window_corners(height: int, width: int, tile: int = TILE, overlap: int = OVERLAP) -> list[tuple[int, int]]:
+def tiling(method: str, level: str, height: int, width: int) -> tuple[int, int]:
+    """Return the usual side and overlap of the tiles of an image, px.
+
+    For the evidence of C2, tiles are as small as they can be in the smallest number that covers the longer side.
+
+    >>> tiling("gradcam", "C3", 1000, 1000), tiling("evidence", "C2", 1000, 1000), tiling("evidence", "C2", 90, 70)
+    ((256, 64), (384, 32), (128, 32))
+    """
+    if method != "evidence" or level != "C2":
+        return TILE, OVERLAP
+    longest = max(height, width)
+    count = math.ceil(longest / (LOCAL_TILE - LOCAL_OVERLAP))
+    return 32 * math.ceil((longest / count + LOCAL_OVERLAP) / 32), LOCAL_OVERLAP
+
+
+def pixels_seen(method: str, level: str, height: int, width: int) -> int:
+    """Return the pixels of all tiles of an image, which the time of its map goes with."""
+    tile, overlap = tiling(method, level, height, width)
+    return tile**2 * len(window_corners(height, width, tile, overlap))
+
+
+def window_corners(height: int, width: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     """Return the top-left corners (y, x) of the windows that `activation_map` looks at, in the reflected image.
 
     They count from the start of the margin, see `_margins`.

@@ -3,6 +3,7 @@
 Nothing is written. Each stage runs twice, since the first run compiles, and the second is timed.
 """
 
+import math
 import resource
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cyclic.activation.maps import TILE, window_corners
+from cyclic.activation.maps import TILE, pixels_seen
 from cyclic.classifier.pixel_targets import tile_targets
 from cyclic.classifier.tile_sequence import TileSequence
 from cyclic.config import RunConfig
@@ -102,9 +103,11 @@ def _classifier(inputs: Inputs) -> dict:
 def _map(inputs: Inputs) -> dict:
     crop = inputs.images[inputs.train.ids[0]][:TILE, :TILE]
     activation, seconds = _timed(lambda: image_map(inputs.models, crop))
-
-    units = inputs.config.cycles * sum(len(window_corners(*inputs.size(name))) for name in inputs.images)
-    unit = seconds / len(window_corners(*activation.shape))
+    method, level = inputs.config.maps.method, inputs.config.maps.level
+    seen = sum(pixels_seen(method, level, *inputs.size(name)) for name in inputs.images)
+    # Windows differ in size: they count by their pixels.
+    units = math.ceil(inputs.config.cycles * seen / TILE**2)
+    unit = seconds * TILE**2 / pixels_seen(method, level, *activation.shape)
     parameters = inputs.models.classifier.count_params()
     return _row("activation map, window", crop, activation.shape, parameters, unit, units)
 

@@ -152,6 +152,24 @@ def test_windows_cover_the_image_and_its_margin(size):
     assert seen.all() and len(set(corners)) == len(corners)
 
 
+@pytest.mark.parametrize("size", [(1, 40), (352, 200), (353, 353), (1000, 1000), (705, 3000)])
+def test_evidence_of_c2_takes_few_tiles_of_the_least_side(size):
+    tile, overlap = maps_module.tiling("evidence", "C2", *size)
+    count = -(-max(size) // 352)
+    assert tile % 32 == 0 and tile <= 384 and count * (tile - overlap) >= max(size) > count * (tile - overlap - 32)
+    assert len({x for _, x in maps_module.window_corners(max(size), max(size), tile, overlap)}) == count
+    assert maps_module.tiling("evidence", "C3", *size) == maps_module.tiling("gradcam", "C2", *size) == (256, 64)
+
+
+def test_usual_tiles_of_evidence_show_no_seams():
+    backbone = keras.Sequential([keras.Input((None, None, 3)), keras.layers.AveragePooling2D(4)])
+    model = build_classifier(keras.Model(backbone.inputs, [backbone.outputs[0]], name="backbone"), share=0.15)
+    head_layers(model, "C2")[1].set_weights([np.array([[0.1, -0.1]] * 3, "float32"), np.zeros(2)])
+    image, _ = spots(400, 90)
+    usual = activation_map(model, image, MEAN_PIXEL)
+    np.testing.assert_allclose(usual, activation_map(model, image, MEAN_PIXEL, tile=512), atol=1e-3)
+
+
 def test_map_follows_the_weights_in_place(classifier):
     """The compiled network is kept between calls; it must see weights that were trained since."""
     image, _ = spots()
