@@ -14,15 +14,19 @@ def crop_pyramid(feature_maps, boxes, image, level, size):
         size: side P of a crop in samples.
 
     Returns:
-        `[M, P, P, C]`, or None where the backend or the dtype has no such operation.
+        `[M, P, P, C]` in the maps' dtype, or None where the backend or the dtype has no such operation.
     """
-    if keras.backend.backend() != "tensorflow" or keras.backend.standardize_dtype(feature_maps[0].dtype) != "float32":
+    dtype = keras.backend.standardize_dtype(feature_maps[0].dtype)
+    if keras.backend.backend() != "tensorflow" or dtype not in ("float32", "bfloat16"):
         return None
     import tensorflow as tf
 
+    # The operation takes no bfloat16. A graph that crops twice casts once: TensorFlow joins equal operations.
+    feature_maps = [tf.cast(feature_map, "float32") for feature_map in feature_maps]
     rows, crops = [], []
     for index, feature_map in enumerate(feature_maps):
         row = tf.cast(tf.where(tf.equal(level, index))[:, 0], tf.int32)
         rows.append(row)
         crops.append(tf.image.crop_and_resize(feature_map, tf.gather(boxes, row), tf.gather(image, row), (size, size)))
-    return tf.reshape(tf.dynamic_stitch(rows, crops), (-1, size, size, feature_maps[0].shape[-1]))
+    stitched = tf.reshape(tf.dynamic_stitch(rows, crops), (-1, size, size, feature_maps[0].shape[-1]))
+    return tf.cast(stitched, dtype)
