@@ -54,8 +54,8 @@ def write_small(source: Path, target: Path, most_bytes: int = MOST_BYTES) -> str
         raise InputError(f"{source}: {small.stat().st_size} bytes as int8, over {most_bytes}; train a smaller model")
 
 
-def val_aji(weights: Path, data: Path) -> float:
-    """Return the mean AJI of a model on the val images of a data set."""
+def val_aji(weights: Path, data: Path, overrides: list[str]) -> float:
+    """Return the mean AJI of a model, with settings of detection of one's own, on the val images of a data set."""
     from cyclic.datasets.layouts import open_splits
     from cyclic.evaluation.metrics import evaluate
     from cyclic.inference.predictor import Predictor
@@ -63,7 +63,7 @@ def val_aji(weights: Path, data: Path) -> float:
     _, val = open_splits(data)
     if val is None:
         raise InputError(f"{data}: no val images to measure on; give a data set with a split")
-    predictor = Predictor.load(weights)
+    predictor = Predictor.load(weights, overrides)
     found = [evaluate(predictor.predict(val.image(n), predictor.config.mpp).labels, val.label_map(n)) for n in val.ids]
     return float(np.mean([scores["aji"] for scores in found]))
 
@@ -103,7 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
             store_detection(target, given.overrides)
             told["detection"] = given.overrides
         if given.data is not None:
-            told["val_aji"] = {"full": val_aji(run.best, given.data), told["encoding"]: val_aji(target, given.data)}
+            files = {"full": run.best, told["encoding"]: target}
+            told["val_aji"] = {kind: val_aji(file, given.data, given.overrides) for kind, file in files.items()}
         card = make_card(
             name=given.name,
             source=target.name,

@@ -56,9 +56,11 @@ def test_what_is_shipped_loads_by_its_name_and_tells_what_it_is(ship, run, fake_
     asked, flat = [], SimpleNamespace(labels=np.zeros((192, 192), np.int32))
     model = SimpleNamespace(config=SimpleNamespace(mpp=0.5), predict=lambda image, mpp: flat)
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "load", lambda path: asked.append(path) or model)
-        assert ship.main([*options(run, tmp_path), "--data", str(fake_run.data)]) == 0
-    assert asked == [run / "best.weights.h5", tmp_path / "he.h5"]
+        patch.setattr(Predictor, "load", lambda path, given: asked.append((path, given)) or model)
+        score = ["--set", "detection.score=0.7"]
+        assert ship.main([*options(run, tmp_path), "--data", str(fake_run.data), *score]) == 0
+    # Both are scored with the settings that are shipped: else their difference would not be that of the encoding.
+    assert asked == [(file, score[1:]) for file in (run / "best.weights.h5", tmp_path / "he.h5")]
     monkeypatch.setattr(registry, "SHIPPED", tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     card = registry.find("he").card
