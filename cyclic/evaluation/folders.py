@@ -62,9 +62,7 @@ def evaluate_folders(
         InputError: a folder or file cannot be read, the ids of the two sides differ, a pair differs in shape, or
             `iou_threshold` or `mpp` is out of range.
     """
-    pred = open_source(pred_dir)
-    pred = pred if ambiguous is None else outside(pred, ambiguous)
-    return evaluate_sources(pred, open_source(gt_dir), iou_threshold, seed, mpp, paper)
+    return evaluate_sources(open_source(pred_dir), open_source(gt_dir), iou_threshold, seed, mpp, paper, ambiguous)
 
 
 def evaluate_baseline(
@@ -88,9 +86,7 @@ def evaluate_baseline(
             f"{images_dir}: no image for {first_few(missing)}; the baseline needs the image of each label map"
         )
     readers = {name: partial(_segment_without_labels, images[name]) for name in gt.readers}
-    pred = Source(Path(images_dir), readers)
-    pred = pred if ambiguous is None else outside(pred, ambiguous)
-    return evaluate_sources(pred, gt, iou_threshold, seed, mpp, paper)
+    return evaluate_sources(Source(Path(images_dir), readers), gt, iou_threshold, seed, mpp, paper, ambiguous)
 
 
 def _segment_without_labels(path: Path) -> Nuclei:
@@ -104,6 +100,7 @@ def evaluate_sources(
     seed: int = 0,
     mpp: float = USUAL_MPP,
     paper: bool = False,
+    ambiguous: str | Path | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluate_folders` does, for label maps from anywhere."""
     if not 0 <= iou_threshold < 1:
@@ -111,6 +108,8 @@ def evaluate_sources(
     if not 0 < mpp < np.inf:
         raise InputError(f"mpp {mpp}: give the micrometres per pixel of the images, over 0")
     _require_same_ids(pred, gt)
+    if ambiguous is not None:
+        pred = outside(pred, ambiguous)
     images: dict[str, dict] = {}
     classes: dict[str, dict[int, dict]] = {}
     ranked: list[tuple[Overlaps, np.ndarray]] = []
