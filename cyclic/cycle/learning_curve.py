@@ -21,7 +21,7 @@ from cyclic.datasets.layouts import folders, open_splits
 from cyclic.datasets.tile_answers import cut_answered
 from cyclic.datasets.tile_folder import TileFolder, load_tiles, split_tiles
 from cyclic.errors import InputError
-from cyclic.evaluation.statistics import correlation
+from cyclic.evaluation.statistics import mean_correlation
 from cyclic.networks import Models
 from cyclic.runs.progress import Progress
 
@@ -69,7 +69,7 @@ def learning_curve(
             maps.append([image_map(models, image) for image in images.values()])
             error = float(np.sqrt(report.accuracy * (1 - report.accuracy) / len(held.paths)))
             rows.append({"answers": len(taken.paths), "tile_accuracy": report.accuracy, "error": error})
-    alike = [*(_alike(of_part, maps[-1]) for of_part in maps[:-1]), None]
+    alike = [*(mean_correlation(zip(of_part, maps[-1], strict=True)) for of_part in maps[:-1]), None]
     return [row | {"alike": value} for row, value in zip(rows, alike, strict=True)]
 
 
@@ -86,9 +86,3 @@ def _part(tiles: TileFolder, part: float, seed: int) -> TileFolder:
     rng = np.random.default_rng(seed)
     members = [rng.permutation(np.flatnonzero(tiles.labels == label)) for label in (0, 1)]
     return tiles.take(np.sort(np.concatenate([first_part(of_class, part) for of_class in members])))
-
-
-def _alike(of_part: list[np.ndarray], of_all: list[np.ndarray]) -> float | None:
-    found = [correlation(*pair) for pair in zip(of_part, of_all, strict=True)]
-    defined = [value for value in found if value is not None]
-    return float(np.mean(defined)) if defined else None

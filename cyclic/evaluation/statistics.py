@@ -1,6 +1,7 @@
 """How sure a mean over images is, and whether two predictions differ."""
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 import scipy.stats
@@ -64,3 +65,13 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     """
     pair = np.stack([first.ravel(), second.ravel()])
     return round(float(np.corrcoef(pair)[0, 1]), 12) if np.ptp(pair, axis=1).all() else None
+
+
+def mean_correlation(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """Return the mean of the `correlation` of each pair that has one; None where none has.
+
+    >>> mean_correlation([(np.array([1, 2, 4]), np.array([3, 5, 9])), (np.zeros(3), np.ones(3))])
+    1.0
+    """
+    defined = [value for pair in pairs if (value := correlation(*pair)) is not None]
+    return float(np.mean(defined)) if defined else None

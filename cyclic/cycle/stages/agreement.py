@@ -9,7 +9,7 @@ import numpy as np
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import maps
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.evaluation.statistics import correlation
+from cyclic.evaluation.statistics import mean_correlation
 from cyclic.label_maps import read_label_map
 from cyclic.runs.directory import read_events
 from cyclic.runs.paths import RoundPaths
@@ -47,12 +47,8 @@ def _tile_accuracy(context: Context, cycle: int) -> float:
 
 def _map_correlation(context: Context, cycle: int) -> float | None:
     """Return the mean over the images of Pearson's correlation of two cycles' maps; None where all are constant."""
-    found = []
-    for name in context.images:
-        pair = [maps.read(context, number, name) for number in (cycle - 1, cycle)]
-        found.append(correlation(*(activation for activation in pair if activation is not None)))
-    defined = [value for value in found if value is not None]
-    return float(np.mean(defined)) if defined else None
+    pairs = ([maps.read(context, number, name) for number in (cycle - 1, cycle)] for name in context.images)
+    return mean_correlation((before, now) for before, now in pairs if before is not None and now is not None)
 
 
 def _agreement(context: Context, before: RoundPaths, now: RoundPaths) -> dict[str, float]:
