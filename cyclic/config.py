@@ -338,6 +338,11 @@ class DetectionConfig(_Section):
         "0 compares scores alone.",
     )
     mask_margin: Share = Field(0.15, description="Boxes grow by this share before their masks are found.")
+    mask_threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.7,
+        description="Lowest probability of a nucleus' pixel. At 0.5 masks come out larger than those learnt from, and "
+        "grow from cycle to cycle.",
+    )
     min_area: Positive = Field(30, description="Smallest nucleus.")
     min_area_share: Share = Field(
         0.25, description="Smallest nucleus, as a share of the image's median area; 0 switches it off."
@@ -393,7 +398,9 @@ class RunConfig(_Section):
         description="best.weights.h5 of a trained model to go on from: cycle 1 learns from its detections. Answers "
         "then come from tiles.folder alone; without that, its classifier stays as it is.",
     )
-    scale: Annotated[int, Field(ge=1, le=8)] = Field(2, description="Enlargement of every image before the networks.")
+    scale: Annotated[float, Field(ge=1, le=8, allow_inf_nan=False)] = Field(
+        2, description="Enlargement of every image before the networks. 1.5 takes about half the time of 2."
+    )
     mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         0.25,
         description="Micrometres per pixel of the training images. Images of another are rescaled to it before "

@@ -29,7 +29,7 @@ class TileSequence(keras.utils.PyDataset):
         shear: see `shear_zoom`; 0 is off, as for `zoom`.
         zoom: see `shear_zoom`.
         augment: `(image [H, W, 3] uint8, rng) -> image`, e.g. `stain_jitter`.
-        scale: enlarge tiles by this integer (cubic).
+        scale: enlarge tiles by this factor, 1 or more (cubic).
         stride: stride of the level that `targets` are for, in enlarged pixels: h = H * scale / stride.
 
     Raises:
@@ -48,7 +48,7 @@ class TileSequence(keras.utils.PyDataset):
         shear: float = 0.0,
         zoom: float = 0.0,
         augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
-        scale: int = 1,
+        scale: float = 1,
         stride: int = 4,
     ):
         super().__init__()
@@ -100,7 +100,7 @@ class TileSequence(keras.utils.PyDataset):
         tile, *targets = arrays
         if self.train and self.augment is not None:
             tile = self.augment(tile, rng)
-        height, width = (side * self.scale for side in tile.shape[:2])
+        height, width = (round(side * self.scale) for side in tile.shape[:2])
         if self.scale > 1:
             tile = cv2.resize(tile, (width, height), interpolation=cv2.INTER_CUBIC)
         cells = width // self.stride, height // self.stride

@@ -33,7 +33,7 @@ AS_SURE = 0.01
 Detections = tuple[np.ndarray, np.ndarray]
 
 
-def detect(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: int) -> Detections:
+def detect(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: float) -> Detections:
     """Return all detections in an image of any size, unsure ones too; `drop_unsure` leaves the nuclei.
 
     Args:
@@ -127,7 +127,7 @@ def drop_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> Dete
     return relabel(labels, np.append(False, kept)), scores[kept]
 
 
-def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: int) -> list[TileDetections]:
+def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: float) -> list[TileDetections]:
     """Return the detections of every tile, and of windows around nuclei too large for the tiles' overlap.
 
     The arguments are those of `detect`.
@@ -135,11 +135,11 @@ def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfi
     height, width = image.shape[:2]
     windows = cover_with_windows(height, width, settings.tile, settings.overlap)
     batch = min(settings.batch, len(windows))
-    found = detect_in_windows(model, image, windows, windows, batch, scale)
+    found = detect_in_windows(model, image, windows, windows, batch, scale, settings.mask_threshold)
     for side in seam_sides(settings.tile):
         more = seam_windows(found, (height, width), side)
         windows = windows + more
-        found += detect_in_windows(model, image, more, windows, batch, scale)
+        found += detect_in_windows(model, image, more, windows, batch, scale, settings.mask_threshold)
     return found
 
 
@@ -157,7 +157,13 @@ class Pixels(Protocol):
 
 
 def detect_in_windows(
-    model: MaskRCNN, image: Pixels, windows: list[Window], all_windows: list[Window], batch: int, scale: int
+    model: MaskRCNN,
+    image: Pixels,
+    windows: list[Window],
+    all_windows: list[Window],
+    batch: int,
+    scale: float,
+    mask_threshold: float,
 ) -> list[TileDetections]:
     """Return the detections of windows of one size, `batch` of them at a time.
 
@@ -171,13 +177,17 @@ def detect_in_windows(
         filled = some + some[-1:] * (batch - len(some))
         crops = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in filled]
         wanted = [partial(best_seen, window=window, windows=everywhere, shape=shape) for window in filled]
-        detected = detect_crops(model, crops, scale, wanted)
+        detected = detect_crops(model, crops, scale, wanted, mask_threshold)
         found += [TileDetections(window, *each) for window, each in zip(some, detected, strict=False)]
     return found
 
 
 def detect_crops(
-    model: MaskRCNN, crops: list[np.ndarray], scale: int, wanted: Sequence[Callable[[np.ndarray], np.ndarray]]
+    model: MaskRCNN,
+    crops: list[np.ndarray],
+    scale: float,
+    wanted: Sequence[Callable[[np.ndarray], np.ndarray]],
+    mask_threshold: float,
 ) -> list[tuple[np.ndarray, np.ndarray, list[np.ndarray | None]]]:
     """Return what the model finds in crops of one size, each enlarged by `scale` first.
 
@@ -186,6 +196,7 @@ def detect_crops(
         crops: B images `[h, w, 3]` uint8.
         scale: enlargement.
         wanted: for each crop, boxes `[n, 4]` int32 -> `[n]` bool, those that need a mask.
+        mask_threshold: lowest probability of a mask's pixel, in (0, 1).
 
     Returns:
         For each crop boxes `[n, 4]` int32, scores `[n]` float32, and n bool masks of their boxes' sizes; None instead
@@ -198,14 +209,14 @@ def detect_crops(
     chosen = [choose(boxes) for choose, (_, boxes, _) in zip(wanted, found, strict=True)]
     masks = model.predict_masks([rows[some] for (rows, _, _), some in zip(found, chosen, strict=True)], pyramid)
     return [
-        (boxes, rows[:, 5], _spread(unmold_masks(each, boxes[some], edges[some]), some))
+        (boxes, rows[:, 5], _spread(unmold_masks(each, boxes[some], edges[some], mask_threshold), some))
         for (rows, boxes, edges), some, each in zip(found, chosen, masks, strict=True)
     ]
 
 
-def _mold(model: MaskRCNN, crops: list[np.ndarray], scale: int) -> tuple[np.ndarray, np.ndarray]:
+def _mold(model: MaskRCNN, crops: list[np.ndarray], scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the network's input `[B, H, W, 3]` float32, crops enlarged and padded, and their metas `[B, meta]`."""
-    height, width = (int(side) * scale for side in crops[0].shape[:2])
+    height, width = (round(side * scale) for side in crops[0].shape[:2])
     padded = [-(-side // NETWORK_STRIDE) * NETWORK_STRIDE for side in (height, width)]
     window = (0, 0, height, width)
     molded = np.zeros((len(crops), *padded, 3), np.float32)

@@ -24,7 +24,7 @@ def drop_detections_in_empty_tiles(
     scores: np.ndarray,
     mean_pixel: Sequence[float],
     size: int,
-    scale: int,
+    scale: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the label map and scores without the detections whose tile the classifier calls empty.
 
@@ -67,7 +67,7 @@ def predict_tiles(
     corners: np.ndarray,
     mean_pixel: Sequence[float],
     size: int,
-    scale: int,
+    scale: float,
 ) -> np.ndarray:
     """Return the probability of nuclei in each tile, `[n]` float in [0, 1].
 

@@ -34,17 +34,20 @@ def unmold_boxes(
     return rows[kept], boxes[kept], edges[kept]
 
 
-def unmold_masks(masks: np.ndarray, boxes: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
+def unmold_masks(
+    masks: np.ndarray, boxes: np.ndarray, edges: np.ndarray, threshold: float = 0.5
+) -> list[np.ndarray]:
     """Return the masks of detections in pixels of the tile.
 
     Args:
         masks: `[N, M, M]` float32 in [0, 1], probabilities.
         boxes, edges: `[N, 4]` each, see `unmold_boxes`.
+        threshold: lowest probability of a mask's pixel, in (0, 1).
 
     Returns:
         N bool masks of their boxes' sizes.
     """
-    return [_sample(mask, box, edge) >= 0.5 for mask, box, edge in zip(masks, boxes, edges, strict=True)]
+    return [_sample(mask, box, edge) >= threshold for mask, box, edge in zip(masks, boxes, edges, strict=True)]
 
 
 def _sample(mask: np.ndarray, box: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from cyclic.inference.detect import drop_unsure
 from cyclic.inference.empty_tiles import drop_detections_in_empty_tiles
 from cyclic.labels import mean_within, relabel
 
-# Mean activation within a nucleus, at least. At 0.5 the evidence says neither yes nor no.
-LEAST_ACTIVATION = 0.3
+# Mean activation within a nucleus, at least: here the evidence says neither yes nor no.
+LEAST_ACTIVATION = 0.5
 
 
 def choose_nuclei(

@@ -77,7 +77,13 @@ class DetectTask:
         if _pixels(around) <= SPARSE * sum(map(_pixels, self.windows)):
             slide = Block(scaled_slide(self.job), around)
         tiles = detect_in_windows(
-            predictor.model, slide, self.windows, self.near.tolist(), detection.batch, predictor.config.scale
+            predictor.model,
+            slide,
+            self.windows,
+            self.near.tolist(),
+            detection.batch,
+            predictor.config.scale,
+            detection.mask_threshold,
         )
         write_detections(self.path, ChunkDetections(np.array(self.numbers, np.int64), tiles))
 

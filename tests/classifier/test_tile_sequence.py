@@ -64,9 +64,10 @@ def test_training_flips_and_calls_augment(folder):
     assert len(corners) > 3
 
 
-def test_scale_enlarges(folder):
-    images, _ = TileSequence(read_tiles(folder.paths), folder.labels, 4, train=False, scale=2)[0]
-    assert images.shape == (4, 32, 32, 3) and images.min() >= 0 and images.max() <= 255
+@pytest.mark.parametrize(("scale", "side"), [(1, 16), (1.5, 24), (2, 32)])
+def test_scale_enlarges(folder, scale, side):
+    images, _ = TileSequence(read_tiles(folder.paths), folder.labels, 4, train=False, scale=scale)[0]
+    assert images.shape == (4, side, side, 3) and images.min() >= 0 and images.max() <= 255
 
 
 def test_sequence_wrong_use(folder, tmp_path):

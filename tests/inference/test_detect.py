@@ -48,7 +48,7 @@ class SquareFinder:
 
 
 # Nothing but tiles, network and suppression.
-BARE = {"shape_power": 0.0, "min_area_share": 0.0, "max_area_ratio": None}
+BARE = {"mask_threshold": 0.5, "shape_power": 0.0, "min_area_share": 0.0, "max_area_ratio": None}
 
 
 def detect_squares(model, image, scale=2, **settings):
@@ -73,7 +73,7 @@ PLACES = [(3, 3), (26, 26), (26, 58), (60, 30), (80, 84), (84, 5)]
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
 @pytest.mark.parametrize(("tile", "overlap"), [(32, 16), (64, 16), (48, 20), (100, 20), (200, 20)])
-@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("scale", [1, 1.5, 2])
 def test_tiles_find_what_is_there_once(tile, overlap, batch, scale):
     image, expected = squares((100, 100), PLACES)
     labels, scores = detect_squares(SquareFinder(), image, scale=scale, tile=tile, overlap=overlap, batch=batch)
@@ -366,7 +366,7 @@ def test_unsure_detections_go_with_their_scores():
 
 def test_network_sees_scaled_tiles_padded_to_its_stride():
     model = SquareFinder()
-    detect_crops(model, [np.full((30, 50, 3), 255, np.uint8)] * 2, 2, [every_box] * 2)
+    detect_crops(model, [np.full((30, 50, 3), 255, np.uint8)] * 2, 2, [every_box] * 2, 0.5)
     assert model.shapes == [(2, NETWORK_STRIDE, 2 * NETWORK_STRIDE, 3)]
     assert model.windows == [(0, 0, 60, 100)] * 2
 

@@ -42,11 +42,11 @@ def paste(shape, boxes, masks):
 @given(
     centre=st.tuples(st.floats(30, 98), st.floats(30, 98)),
     axes=st.tuples(st.floats(5, 16), st.floats(5, 16)),
-    scale=st.sampled_from([1, 2, 3]),
+    scale=st.sampled_from([1, 1.5, 2, 3]),
 )
 def test_a_perfect_detection_gives_back_the_nucleus(centre, axes, scale):
     nucleus = ellipse((128, 128), centre, axes)
-    seen = ellipse((128 * scale,) * 2, np.multiply(centre, scale), np.multiply(axes, scale))
+    seen = ellipse((round(128 * scale),) * 2, np.multiply(centre, scale), np.multiply(axes, scale))
     detection, mask = perfect_detection(seen)
     boxes, scores, masks = unmold(detection, mask, seen.shape, scale)
     pasted = paste(nucleus.shape, boxes, masks)
@@ -54,12 +54,12 @@ def test_a_perfect_detection_gives_back_the_nucleus(centre, axes, scale):
     assert scores == pytest.approx([0.9]) and [each.dtype for each in masks] == [bool]
 
 
-@pytest.mark.parametrize("scale", [1, 2, 3])
+@pytest.mark.parametrize("scale", [1, 1.5, 2, 3])
 def test_nuclei_neither_grow_nor_move(scale):
     rng, ratios, shifts = np.random.default_rng(0), [], []
     for _ in range(200):
         centre, axes = rng.uniform(20, 44, 2), rng.uniform(6, 12, 2)
-        seen = ellipse((64 * scale,) * 2, centre * scale, axes * scale)
+        seen = ellipse((round(64 * scale),) * 2, centre * scale, axes * scale)
         detection, mask = perfect_detection(seen)
         boxes, _, masks = unmold(detection, mask, seen.shape, scale)
         pasted = paste((64, 64), boxes, masks)
@@ -67,6 +67,13 @@ def test_nuclei_neither_grow_nor_move(scale):
         shifts.append(np.argwhere(pasted).mean(0) + 0.5 - centre)
     assert np.mean(ratios) == pytest.approx(1, abs=0.02)
     np.testing.assert_allclose(np.mean(shifts, 0), 0, atol=0.05)
+
+
+def test_a_higher_threshold_leaves_less_of_a_mask():
+    edges = np.array([[0.0, 0.0, 28.0, 28.0]])
+    slope = np.tile(np.linspace(0, 1, 28, dtype=np.float32), (1, 28, 1))
+    columns = [unmold_masks(slope, edges.astype(np.int32), edges, t)[0].any(0).sum() for t in (0.25, 0.5, 0.75)]
+    assert columns == [21, 14, 7]
 
 
 def test_padding_and_detections_smaller_than_a_pixel_are_left_out():
