@@ -127,7 +127,9 @@ def drop_fragments(labels: np.ndarray, scores: np.ndarray, share: float) -> Dete
     return relabel(labels, np.append(False, kept)), scores[kept]
 
 
-def detect_in_tiles(model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: float) -> list[TileDetections]:
+def detect_in_tiles(
+    model: MaskRCNN, image: np.ndarray, settings: DetectionConfig, scale: float
+) -> list[TileDetections]:
     """Return the detections of every tile, and of windows around nuclei too large for the tiles' overlap.
 
     The arguments are those of `detect`.

@@ -34,9 +34,7 @@ def unmold_boxes(
     return rows[kept], boxes[kept], edges[kept]
 
 
-def unmold_masks(
-    masks: np.ndarray, boxes: np.ndarray, edges: np.ndarray, threshold: float = 0.5
-) -> list[np.ndarray]:
+def unmold_masks(masks: np.ndarray, boxes: np.ndarray, edges: np.ndarray, threshold: float = 0.5) -> list[np.ndarray]:
     """Return the masks of detections in pixels of the tile.
 
     Args:
