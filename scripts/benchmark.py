@@ -24,6 +24,7 @@ BENCHMARKS = {
     "step": ("benchmarks.step", "a training step beside torchvision's"),
     "detect": ("benchmarks.detect", "detection in one image beside torchvision's"),
     "predict": ("benchmarks.predict", "detection in whole images beside an older build and bare networks"),
+    "engine": ("benchmarks.engine", "the network in Keras beside OpenVINO"),
     "sample": ("benchmarks.sample", "making one training sample"),
     "memory": ("benchmarks.memory", "resident memory over many detections"),
     "cycles": ("benchmarks.cycles", "memory and time of each cycle of a small training"),
