@@ -3,6 +3,8 @@
 For each lab: the mean of the images' AJI, Dice, PQ and F1; how large a matched nucleus is, as the median of its area
 over the true one; and false nuclei per mm² of tissue without any. Thresholds are hematoxylin, Otsu and watershed.
 
+With --stain, images get the stain of a reference before prediction; those without stained tissue stay as they are.
+
 Reads instance labels, so it is for looking back at a finished model; nothing is selected by it.
 
 Example:
@@ -19,14 +21,16 @@ import numpy as np
 from cyclic import Predictor
 from cyclic.datasets.dataset import SPLITS, NucleiDataset
 from cyclic.datasets.layouts import open_dataset
+from cyclic.datasets.stain_normaliser import METHODS, StainNormaliser, is_stained
 from cyclic.errors import InputError
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, false_per_mm2, pooled_false_per_mm2
 from cyclic.evaluation.matching import contingency, match
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import digest, write_json
+from cyclic.images import read_image
 
-METRICS = ("aji", "dice", "pq", "f1")
+SCORES = ("aji", "dice", "pq", "f1")
 
 
 def area_ratio(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
@@ -44,7 +48,7 @@ def score(dataset: NucleiDataset, segment: Callable[[np.ndarray], np.ndarray]) -
         scores.append(evaluate_pair(true, pred) | false_per_mm2(true, pred))
         ratios.append(area_ratio(true, pred))
     every = np.concatenate(ratios)
-    means = {metric: float(np.mean([row[metric] for row in scores])) for metric in METRICS}
+    means = {metric: float(np.mean([row[metric] for row in scores])) for metric in SCORES}
     return means | {
         "area_ratio": float(np.median(every)) if len(every) else None,
         FALSE_PER_MM2: pooled_false_per_mm2(scores),
@@ -67,26 +71,48 @@ def open_named(text: str) -> tuple[str, NucleiDataset]:
     return name, dataset
 
 
+def stain_changer(method: str | None, reference: Path | None) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives an image (`[H, W, 3]` uint8) the stain of the reference; without a method, nothing changes.
+
+    Raises:
+        InputError: a method without a reference or the reverse, or see `StainNormaliser`.
+    """
+    if (method is None) != (reference is None):
+        raise InputError("--stain needs --reference IMAGE, and --reference needs --stain")
+    if method is None or reference is None:
+        return lambda image: image
+    normaliser = StainNormaliser(method, read_image(reference), str(reference))
+    return lambda image: normaliser.normalise(image) if is_stained(image) else image
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="best.weights.h5 of a run")
     parser.add_argument("--on", action="append", required=True, metavar="NAME=FOLDER", help="a lab's labelled images")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="a setting, as cyclic predict")
     parser.add_argument("--mpp", type=float, default=0.25, help="micrometres per pixel of all images (0.25)")
+    parser.add_argument("--stain", choices=METHODS, help="normalise the images' stain by this method first")
+    parser.add_argument("--reference", type=Path, help="the image whose stain they get")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     try:
         sets = dict(map(open_named, options.on))
         predictor = Predictor.load(options.weights, options.overrides)
+        restain = stain_changer(options.stain, options.reference)
         labs = {}
         for name, dataset in sets.items():
-            model = score(dataset, lambda image: predictor.predict(image, mpp=options.mpp).labels)
+            model = score(dataset, lambda image: predictor.predict(restain(image), mpp=options.mpp).labels)
             labs[name] = {"images": len(dataset.ids), "model": model, "thresholds": score(dataset, no_label_baseline)}
             for source in ("model", "thresholds"):
                 figures = (f"{key} {value:.3f}" for key, value in labs[name][source].items() if value is not None)
                 print(f"{name}, {len(dataset.ids)} images, {source}:", *figures, flush=True)
         if options.json:
-            about = {"weights": digest(options.weights), "set": options.overrides, "mpp": options.mpp}
+            about = {
+                "weights": digest(options.weights),
+                "set": options.overrides,
+                "mpp": options.mpp,
+                "stain": options.stain,
+            }
             write_json(options.json, {**about, "labs": labs})
     except InputError as error:
         print(error, file=sys.stderr)

@@ -42,6 +42,19 @@ def test_a_set_is_named_and_may_be_one_split(data):
         elsewhere.open_named(str(data))
 
 
+def test_images_get_the_stain_of_the_reference(data):
+    pytest.importorskip("torchstain")
+    dataset = MonusacDataset(data)
+    image, reference = (dataset.image(name) for name in dataset.ids)
+    changed = elsewhere.stain_changer("reinhard", dataset.image_path(dataset.ids[1]))(image)
+    assert np.abs(changed.mean((0, 1)) - reference.mean((0, 1))).max() < 5
+    bare = np.full((20, 20, 3), 250, np.uint8)
+    assert elsewhere.stain_changer("macenko", dataset.image_path(dataset.ids[1]))(bare) is bare
+    assert elsewhere.stain_changer(None, None)(image) is image
+    with pytest.raises(InputError, match="needs --reference"):
+        elsewhere.stain_changer("macenko", None)
+
+
 def test_figures_of_model_and_thresholds_are_written(data, tmp_path, monkeypatch, capsys):
     (tmp_path / "weights.h5").write_bytes(b"weights")
 
