@@ -14,9 +14,6 @@ from cyclic.inference.detect import drop_unsure
 from cyclic.inference.empty_tiles import drop_detections_in_empty_tiles
 from cyclic.labels import mean_within, relabel
 
-# Mean activation within a nucleus, at least: here the evidence says neither yes nor no.
-LEAST_ACTIVATION = 0.5
-
 
 def choose_nuclei(
     labels: np.ndarray,
@@ -51,11 +48,11 @@ def choose_nuclei(
             classifier, image, config.mean_pixel, level=config.maps.level, scale=config.scale, where=labels > 0
         )
         activation = as_stored_map(found)
-    return drop_detections_without_evidence(activation, labels, scores)
+    return drop_detections_without_evidence(activation, labels, scores, config.detection.evidence)
 
 
 def drop_detections_without_evidence(
-    activation: np.ndarray, labels: np.ndarray, scores: np.ndarray
+    activation: np.ndarray, labels: np.ndarray, scores: np.ndarray, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the label map and scores without the detections in which the map is low.
 
@@ -63,6 +60,7 @@ def drop_detections_without_evidence(
         activation: `[H, W]` float in [0, 1], the map of evidence.
         labels: `[H, W]` int32, 1..N in descending score.
         scores: `[N]` float32.
+        least: mean within a detection, at least, in [0, 1].
     """
-    kept = mean_within(activation, labels, len(scores)) >= LEAST_ACTIVATION
+    kept = mean_within(activation, labels, len(scores)) >= least
     return relabel(labels, np.append(False, kept)), scores[kept]

@@ -163,22 +163,28 @@ def test_find_images(tmp_path):
         find_images(tmp_path / "notes.txt")
 
 
-def test_a_classifier_drops_what_it_has_no_evidence_for(tiny_run, predict, tmp_path, monkeypatch):
+@pytest.fixture
+def no_evidence(monkeypatch):
+    """The map is 0 in every nucleus."""
+    monkeypatch.setattr("cyclic.inference.verdict.mean_within", lambda activation, labels, count: np.zeros(count))
+
+
+@pytest.mark.usefixtures("no_evidence")
+def test_a_classifier_drops_what_it_has_no_evidence_for(tiny_run, predict, tmp_path):
     weights = tiny_run.run / "cycle_2/classifier.weights.h5"
     image = tiny_run.data / "images/val_000.png"
     before = predict(image, tmp_path / "all", ("tif",), score=0.0, verdict=False)["val_000"]
     assert before > 0
-    for least, left in ((0.0, before), (1.1, 0)):  # any evidence will do, none will
-        monkeypatch.setattr("cyclic.inference.verdict.LEAST_ACTIVATION", least)
+    for least, left in ((0.0, before), (0.1, 0)):
         out = tmp_path / str(left)
-        assert predict(image, out, ("tif",), weights, score=0.0)["val_000"] == left
+        assert predict(image, out, ("tif",), weights, score=0.0, evidence=least)["val_000"] == left
         found = read_label_map(out / "val_000.tif")
         assert np.isin(found, read_label_map(tmp_path / "all/val_000.tif") if left else 0).all()
 
 
-def test_the_verdict_of_the_runs_own_classifier_is_asked_for_by_default(tiny_run, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("no_evidence")
+def test_the_verdict_of_the_runs_own_classifier_is_asked_for_by_default(tiny_run, tmp_path):
     best, image = tiny_run.run / "best.weights.h5", tiny_run.data / "images/val_000.png"
-    monkeypatch.setattr("cyclic.inference.verdict.LEAST_ACTIVATION", 1.1)  # no evidence will do
     counts = {
         name: predict_folder(image, weights, tmp_path / name, ("tif",), overrides=("detection.score=0", *more))[
             "val_000"

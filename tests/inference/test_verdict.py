@@ -5,7 +5,7 @@ import pytest
 
 from cyclic.config import load_config
 from cyclic.inference import verdict
-from cyclic.inference.verdict import LEAST_ACTIVATION, choose_nuclei, drop_detections_without_evidence
+from cyclic.inference.verdict import choose_nuclei, drop_detections_without_evidence
 
 LOCAL = load_config((), ("detection.score=0.3",))
 POOLED = load_config((), ("detection.score=0.3", "classifier.share=1", "tiles.size=24", "scale=1"))
@@ -37,17 +37,18 @@ def asked(monkeypatch):
 
 def test_the_map_decides_by_its_mean_within_a_detection():
     labels, scores, activation = three_detections()
-    remaining, kept = drop_detections_without_evidence(activation, labels, scores)
+    remaining, kept = drop_detections_without_evidence(activation, labels, scores, 0.3)
     np.testing.assert_array_equal(remaining, np.array([0, 1, 0, 2], np.int32)[labels])
     np.testing.assert_array_equal(kept, scores[[0, 2]])
-    at_the_limit = np.full_like(activation, LEAST_ACTIVATION)
-    assert len(drop_detections_without_evidence(at_the_limit, labels, scores)[1]) == 3
+    at_the_limit = np.full_like(activation, 0.5)
+    assert len(drop_detections_without_evidence(at_the_limit, labels, scores, 0.5)[1]) == 3
+    assert len(drop_detections_without_evidence(at_the_limit, labels, scores, 0.6)[1]) == 0
 
 
 def test_a_detection_without_pixels_goes():
     labels, scores, activation = three_detections()
     labels[labels == 3] = 0
-    assert len(drop_detections_without_evidence(activation, labels, scores)[1]) == 1
+    assert len(drop_detections_without_evidence(activation, labels, scores, 0.3)[1]) == 1
 
 
 def test_unsure_detections_go_before_anybody_is_asked(image, asked):
@@ -71,6 +72,8 @@ def test_local_evidence_gives_its_map_and_average_pooling_its_answer(image, aske
     remaining, kept = choose_nuclei(labels, scores, image, LOCAL, object())
     assert kept == scores[:1] and np.array_equal(remaining, labels == 1) and asked == ["map"]
     assert len(choose_nuclei(labels, scores, image, POOLED, object())[1]) == 2 and asked == ["map", "tiles"]
+    strict = load_config((), ("detection.score=0.3", "detection.evidence=0.9"))
+    assert len(choose_nuclei(labels, scores, image, strict, None, activation)[1]) == 0
     # A map that is made already is not made again.
     again, _ = choose_nuclei(labels, scores, image, LOCAL, None, activation)
     assert np.array_equal(again, remaining) and len(asked) == 2
