@@ -91,7 +91,8 @@ TINY = {
     },
     # What so short a training finds is small and has holes, how small differs from processor to processor.
     "detection": {
-        "tile": 64, "overlap": 16, "batch": 4, "proposals": 32, "max_instances": 16, "min_area": 1, "mask_threshold": 0.5,
+        "tile": 64, "overlap": 16, "batch": 4, "proposals": 32, "max_instances": 16, "min_area": 1,
+        "mask_threshold": 0.5,
     },
 }  # fmt: skip
 

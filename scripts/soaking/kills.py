@@ -27,7 +27,8 @@ TINY = {
         "proposals": 32,
     },
     "detection": {
-        "tile": 64, "overlap": 16, "batch": 4, "proposals": 32, "max_instances": 16, "min_area": 1, "mask_threshold": 0.5,
+        "tile": 64, "overlap": 16, "batch": 4, "proposals": 32, "max_instances": 16, "min_area": 1,
+        "mask_threshold": 0.5,
     },
 }  # fmt: skip
 # Images to train on, images of val, and their side in pixels.
