@@ -40,9 +40,14 @@ class StrongestMean(keras.layers.Layer):
         height, width = ops.shape(logits)[1:3]
         positions = ops.reshape(logits, (-1, height * width, 2))
         order = ops.argsort(positions[..., 0] - positions[..., 1], axis=1)
-        count = ops.maximum(ops.cast(self.share * ops.cast(height * width, "float32"), "int32"), 1)
-        strongest = ops.take_along_axis(positions, order[..., None], axis=1)[:, :count]
+        strongest = ops.take_along_axis(positions, order[..., None], axis=1)[:, : self._count(height * width)]
         return ops.mean(strongest, axis=1)
+
+    def _count(self, positions):
+        """Return how many positions count: an int where their number is one, since JAX slices by nothing else."""
+        if isinstance(positions, int):
+            return max(int(np.float32(self.share) * np.float32(positions)), 1)
+        return ops.maximum(ops.cast(self.share * ops.cast(positions, "float32"), "int32"), 1)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], 2
