@@ -26,11 +26,15 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 # No deadline: the first example of a test often pays for tracing or compiling a function.
 hypothesis.settings.register_profile("local", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+hypothesis.settings.register_profile("jax", deadline=None, max_examples=10, derandomize=True)
+# JAX compiles each operation anew for each shape.
+ON_JAX = os.environ["KERAS_BACKEND"] == "jax"
+hypothesis.settings.load_profile("jax" if ON_JAX else "ci" if os.environ.get("CI") else "local")
 
 
 # Rooms whose tests hold on every backend: `KERAS_BACKEND=jax python -m pytest -m backends`.
 BACKENDS = (
+    "classifier/test_classifier_model.py",
     "mrcnn/geometry",
     "mrcnn/kernels",
     "mrcnn/layers/test_anchor_layer.py",
