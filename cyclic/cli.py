@@ -13,6 +13,7 @@ import errno
 import faulthandler
 import getpass
 import importlib.util
+import io
 import logging
 import os
 import signal
@@ -625,7 +626,7 @@ def doctor() -> None:
     """
     from cyclic.doctor import examine
 
-    with contextlib.suppress(ImportError):  # what is missing is what it tells
+    with contextlib.suppress(InputError):  # what is missing is what it tells
         _start_keras()
     findings = examine()
     _print_table([{"what": each.what, "found": each.found, "cure": each.cure} for each in findings])
@@ -696,14 +697,23 @@ def _print_table(rows: list[dict]) -> None:
 
 
 def _start_keras() -> None:
-    """Import Keras, without TensorFlow's messages; only the commands that need it pay the seconds this takes."""
+    """Import Keras, without TensorFlow's messages; only the commands that need it pay the seconds this takes.
+
+    Raises:
+        InputError: Keras or its backend is not installed, or there is no backend of that name.
+    """
     if "keras" in sys.modules:
         return
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1"):
         _mute_native_code()
-    import absl.logging
-    import keras  # noqa: F401
-
+    try:
+        import absl.logging
+        import keras
+    except (ImportError, ValueError) as error:  # Keras raises ValueError for a backend that it does not know
+        raise InputError(f"Keras cannot be imported ({error}); cyclic doctor names the cure") from error
+    # Not what a keras.json of another program says.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
     absl.logging.set_verbosity(absl.logging.ERROR)
     # It warns where one network sees images of several sizes, which is meant.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -723,6 +733,9 @@ def _mute_native_code() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    # What the encoding of the output lacks, or a file name that is no text, is shown as its code and ends no command.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_exit_code((sys.argv[1:] if arguments is None else arguments) or ["--help"]))
 
 

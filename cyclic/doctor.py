@@ -77,7 +77,7 @@ def _backend() -> Iterator[Finding]:
         import keras
 
         from cyclic.networks import precision
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # Keras' own word for a backend that it does not know
         asked = os.environ.get("KERAS_BACKEND", "tensorflow")
         cure = f"pip install {asked}" if asked in BACKENDS else "unset KERAS_BACKEND"
         yield Finding("backend", f"{asked} cannot be imported ({error})", cure, needed=True)

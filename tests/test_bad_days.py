@@ -133,6 +133,14 @@ def test_prediction_needs_no_shared_memory(untrained, on_disk, tmp_path):
     ]
 
 
+def test_the_keras_json_of_another_program_changes_nothing(command, untrained, tmp_path, monkeypatch):
+    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "floatx": "float16"}')
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    image, weights = untrained / "images/val_000.png", untrained / "a.h5"
+    code, _, said = command("predict", image, "--weights", weights, "--mpp", 0.25, "--out", tmp_path / "out")
+    assert code == 0, said
+
+
 @pytest.mark.parametrize("gib", [1, 4])
 def test_little_memory_is_enough_or_one_line(untrained, tmp_path, gib):
     limited = f'ulimit -v {gib * 2**20} && exec "$@"'

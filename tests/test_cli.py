@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -490,6 +491,13 @@ def test_evaluate_prints_and_writes_scores(call, data, tmp_path):
     assert "image_0" in out and "mean" in out and "AJI+" in out and "1.000" in out
     found = json.loads(scores.read_text())
     assert set(found["images"]) == {"image_0", "image_1"} and found["mean"]["aji"] == 1.0
+
+
+def test_letters_that_the_output_lacks_end_no_command(data, command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shutil.copyfile(data / "labels/image_0.tif", tmp_path / "säge.tif")
+    code, out, err = command("evaluate", "--pred", tmp_path, "--gt", tmp_path)
+    assert (code, err) == (0, "") and "s\\xe4ge" in out and "1.000" in out
 
 
 def test_evaluate_names_the_missing_prediction(call, data, tmp_path):
