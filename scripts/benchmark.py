@@ -29,6 +29,7 @@ BENCHMARKS = {
     "memory": ("benchmarks.memory", "resident memory over many detections"),
     "cycles": ("benchmarks.cycles", "memory and time of each cycle of a small training"),
     "stages": ("benchmarks.stages", "where the time of a step and of a detection goes"),
+    "devices": ("benchmarks.devices", "a training step on several devices, on paper"),
     "gpu": ("benchmarks.gpu", "training and detection on a GPU beside torchvision's"),
     "near_empty": (
         "benchmarks.near_empty",

@@ -48,7 +48,7 @@ from cyclic.mrcnn.matterport.resnet import conv_block, identity_block, resnet_gr
 from cyclic.mrcnn.matterport.targets import build_detection_targets, generate_random_rois
 from cyclic.mrcnn.train import checkpoint
 from cyclic.mrcnn.train.callbacks import Checkpoint, NaNGuard, tensorboard
-from cyclic.mrcnn.train.optimizer import check_rate_callbacks, compile_model, jit_compile, set_trainable
+from cyclic.mrcnn.train.optimizer import check_devices, check_rate_callbacks, compile_model, jit_compile, set_trainable
 from cyclic.mrcnn.train.run_folder import RunFolder
 from cyclic.mrcnn.weights import downloads, h5
 
@@ -193,6 +193,7 @@ class MaskRCNN(Inspection):
 
         Raises:
             ValueError: a callback and the configuration's schedule would both set the learning rate.
+            InputError: the model was built in the scope of a TensorFlow strategy with several devices.
             FloatingPointError: the loss is no longer finite; names the step, its images and the last good checkpoint.
         """
         if self.mode != "training":
@@ -200,6 +201,7 @@ class MaskRCNN(Inspection):
         keep_freed_memory()
         config = self.config
         check_rate_callbacks(config, custom_callbacks or ())
+        check_devices(self.keras_model)
         self.set_trainable(layers)
         settings = checkpoint.run_settings(self.keras_model, config, layers, learning_rate)
         resumed = self._resume_from

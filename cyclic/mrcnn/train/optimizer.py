@@ -5,6 +5,7 @@ import re
 import keras
 
 from cyclic import fitting
+from cyclic.errors import InputError
 from cyclic.mrcnn.kernels.optimizers import after_gradients
 
 # Matterport's names for parts of the network: the heads with FPN and RPN, or all layers from a backbone stage up.
@@ -65,6 +66,22 @@ def check_rate_callbacks(config, callbacks):
                 f"{type(callback).__name__} and the schedule of the configuration both set the learning rate; "
                 'leave out one of them (LR_SCHEDULE = "constant" and WARMUP_STEPS = 0 leave out the schedule)'
             )
+
+
+def check_devices(model):
+    """Refuse a TensorFlow strategy of several devices.
+
+    Each device would take the mean over the anchors and ROIs of its own images, and the mean of these is another loss.
+
+    Raises:
+        InputError: names the cure.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        raise InputError(
+            f"{strategy.num_replicas_in_sync} devices on TensorFlow would train with another loss; build the model "
+            "outside of the strategy's scope, or use JAX (KERAS_BACKEND=jax) with keras.distribution.DataParallel"
+        )
 
 
 def build_optimizer(config, rate, momentum):
