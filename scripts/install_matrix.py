@@ -7,9 +7,11 @@ Example:
     python scripts/install_matrix.py oldest newest --json results/install.json
     python scripts/install_matrix.py newest --run "cyclic demo --out demo"
     python scripts/install_matrix.py oldest --extras label,slides
+    python scripts/install_matrix.py oldest --extras jax --run "KERAS_BACKEND=jax cyclic predict tissue.png --out out"
 """
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
@@ -42,7 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="+", choices=KINDS)
-    parser.add_argument("--run", action="append", help=f"what to run in each environment; default: {', '.join(RUN)}")
+    parser.add_argument(
+        "--run",
+        action="append",
+        help=f"what to run in each environment, in bash; $REPOSITORY is this one; default: {', '.join(RUN)}",
+    )
     parser.add_argument("--extras", default="", help="of pyproject.toml, with commas between")
     parser.add_argument("--json", help="also write what was found to this file, beside what it holds")
     options = parser.parse_args(arguments)
@@ -126,9 +132,11 @@ def _try(kind: str, wheel: Path, extras: str, commands: Sequence[str]) -> dict:
         target = f"{wheel}[{extras}]" if extras else str(wheel)
         subprocess.run([*pip, "install", "--quiet", target, *_constraints(kind, folder)], check=True)
         # Outside the repository, so that the installed package runs and not the one beside this script.
-        subprocess.run([folder / "venv/bin/python", "-c", DRAW], check=True, cwd=folder)
-        for command in map(shlex.split, commands):
-            subprocess.run([folder / "venv/bin" / command[0], *command[1:]], check=True, cwd=folder)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment["PATH"] = os.pathsep.join([str(folder / "venv/bin"), os.environ["PATH"]])
+        environment["REPOSITORY"] = str(ROOT)
+        for command in (shlex.join(["python", "-c", DRAW]), *commands):
+            subprocess.run(["bash", "-c", command], check=True, cwd=folder, env=environment)
         freeze = [*pip, "freeze", "--exclude", "cyclic"]
         frozen = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout
     if kind == "lock":

@@ -82,7 +82,7 @@ class Config:
     IMAGE_MIN_DIM = 800
     IMAGE_MAX_DIM = 1024
     # Images are enlarged by at least this factor (2 doubles each side); 0 sets no minimum.
-    IMAGE_MIN_SCALE = 0
+    IMAGE_MIN_SCALE: float = 0
     # "crop" only: in training, how much larger or smaller than usual things may appear; 0.4 for 1/1.4 to 1.4 times.
     IMAGE_SCALE_JITTER = 0.0
     # Channels of the input; `Dataset.load_image` returns as many, and MEAN_PIXEL has one value for each. Where they are
