@@ -1,4 +1,4 @@
-"""Bad days in bulk: damaged files for every reader, kills at random moments, thousands of predictions.
+"""Bad days in bulk: damaged files for every reader, kills at random moments, thousands of predictions, each backend.
 
 The tests try a little of each. This tries a lot, prints what it counted and writes it as JSON, beside what other calls
 have counted there. It ends with exit code 1 where something went wrong, and the file that did it stays in --defects.
@@ -6,6 +6,7 @@ have counted there. It ends with exit code 1 where something went wrong, and the
 Example:
     python scripts/soak.py --kills 50 --command-kills 20 --json results/soak.json
     python scripts/soak.py --fuzz 3200 --json results/soak.json
+    .venv-backends/bin/python scripts/soak.py --backends --json results/soak.json
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=0, help="kills of a small run, or more, until each stage was hit")
     parser.add_argument("--command-kills", type=int, default=0, help="kills of predict, prepare, tiles and label each")
     parser.add_argument("--predictions", type=int, default=0)
+    parser.add_argument("--backends", action="store_true", help="train a small cycle on each, and swap their weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="also write the counts to this file")
     parser.add_argument(
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parts(options: argparse.Namespace, folder: Path) -> dict:
     """Return each part by its name, in order: kills of predict use the run of the kills of train."""
-    from soaking import answers, kills
+    from soaking import answers, backends, kills
 
     data, weights = folder / "data", folder / ("whole/best.weights.h5" if options.kills else "untrained.h5")
     images, labels = data / "images", data / "labels"
@@ -95,6 +97,8 @@ def _parts(options: argparse.Namespace, folder: Path) -> dict:
         parts["kills of label"] = lambda: answers.kill_page(folder, count, seed)
     if options.predictions:
         parts["predictions"] = lambda: _predict(folder, options.predictions)
+    if options.backends:
+        parts["backends"] = lambda: backends.compare(folder)
     return parts
 
 
