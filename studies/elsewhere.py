@@ -25,7 +25,7 @@ from cyclic.datasets.stain_normaliser import METHODS, StainNormaliser, is_staine
 from cyclic.errors import InputError
 from cyclic.evaluation.baseline import no_label_baseline
 from cyclic.evaluation.empty_tissue import FALSE_PER_MM2, false_per_mm2, pooled_false_per_mm2
-from cyclic.evaluation.matching import contingency, match
+from cyclic.evaluation.matching import median_area_ratio
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.files import digest, write_json
 from cyclic.images import read_image
@@ -33,24 +33,13 @@ from cyclic.images import read_image
 SCORES = ("aji", "dice", "pq", "f1")
 
 
-def area_ratio(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
-    """Return predicted over true area of each matched nucleus (IoU over 0.5), `[M]` float64."""
-    overlaps = contingency(true, pred)
-    pairs = match(overlaps).pairs
-    return overlaps.pred_areas[overlaps.cols[pairs]] / overlaps.true_areas[overlaps.rows[pairs]]
-
-
 def score(dataset: NucleiDataset, segment: Callable[[np.ndarray], np.ndarray]) -> dict[str, float | None]:
     """Return the scores of `segment`, `[H, W, 3]` uint8 -> `[H, W]` label map, on a data set."""
-    scores, ratios = [], []
-    for name in dataset.ids:
-        true, pred = dataset.label_map(name), segment(dataset.image(name))
-        scores.append(evaluate_pair(true, pred) | false_per_mm2(true, pred))
-        ratios.append(area_ratio(true, pred))
-    every = np.concatenate(ratios)
+    pairs = [(dataset.label_map(name), segment(dataset.image(name))) for name in dataset.ids]
+    scores = [evaluate_pair(*pair) | false_per_mm2(*pair) for pair in pairs]
     means = {metric: float(np.mean([row[metric] for row in scores])) for metric in SCORES}
     return means | {
-        "area_ratio": float(np.median(every)) if len(every) else None,
+        "area_ratio": median_area_ratio(pairs),
         FALSE_PER_MM2: pooled_false_per_mm2(scores),
     }
 

@@ -37,8 +37,9 @@ def digest_run(run: Path) -> dict[str, str]:
         digests[str(path.relative_to(run))] = _digest([tifffile.imread(path).astype(np.int64)])
     for path in sorted([*run.rglob("maps/*.png"), *run.rglob("ignore/*.png")]):
         digests[str(path.relative_to(run))] = _digest([np.asarray(Image.open(path))])
-    # The scores of maps are left out: earlier commits have none, and the maps themselves are compared.
-    rows = [row for row in json.loads((run / "metrics.json").read_text())["rows"] if row["source"] != "map"]
+    # Of maps and sizes earlier commits have no scores, and what they are computed from is compared itself.
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    rows = [row for row in rows if row["source"] not in ("map", "sizes")]
     return digests | {f"scores {number}": json.dumps(row, sort_keys=True) for number, row in enumerate(rows)}
 
 

@@ -178,8 +178,7 @@ def plan(context: Context) -> Iterator[Stage]:
             yield stage(f"{there}/detect", detections.make, pictures.show_detections, cycle, round_, writes=found)
             if context.scored_ids:
                 yield stage(f"{there}/scores", scores.score_model, pictures.show_scores, cycle, round_)
-        if not context.scored_ids:
-            yield stage(f"{here}/agreement", agreement.score_cycle, None, cycle)
+        yield stage(f"{here}/agreement", agreement.score_cycle, None, cycle)
     yield stage(LAST_STAGE, finish.finish, None, writes=[paths.best, paths.overlays])
 
 

@@ -3,6 +3,7 @@
 Shape shorthand: T true nuclei, P predicted nuclei, K overlapping (true, predicted) pairs.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -154,6 +155,32 @@ def match(overlaps: Overlaps, iou_threshold: float = 0.5) -> Matching:
         pairs = pairs[_assign(overlaps.rows[pairs], overlaps.cols[pairs], ious[pairs])]
     tp = len(pairs)
     return Matching(pairs, ious[pairs], tp, len(overlaps.pred_ids) - tp, len(overlaps.true_ids) - tp)
+
+
+def median_area_ratio(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """Return the median of predicted over true area of the nuclei that match (IoU over 0.5), of all images together.
+
+    >>> true = np.array([[1, 1, 1, 1, 0, 2, 0]])
+    >>> pred = np.array([[5, 5, 5, 5, 5, 0, 7]])
+    >>> median_area_ratio([(true, pred)])
+    1.25
+
+    Args:
+        pairs: of each image the true and the predicted label map, `[H, W]` integer, 0 = background.
+
+    Returns:
+        The ratio, over 0; None where no nucleus matches.
+
+    Raises:
+        ValueError: the two of a pair are no label maps of one shape.
+    """
+    ratios = [np.zeros(0)]
+    for true, pred in pairs:
+        overlaps = contingency(true, pred)
+        found = match(overlaps).pairs
+        ratios.append(overlaps.pred_areas[overlaps.cols[found]] / overlaps.true_areas[overlaps.rows[found]])
+    every = np.concatenate(ratios)
+    return float(np.median(every)) if len(every) else None
 
 
 def _assign(rows: np.ndarray, cols: np.ndarray, weights: np.ndarray) -> np.ndarray:

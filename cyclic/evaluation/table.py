@@ -37,6 +37,7 @@ HEADINGS = {
     "hausdorff": "Hausdorff",
     "false_per_mm2": "False / mm²",
     "empty_mm2": "Empty mm²",
+    "size_ratio": "Size ratio",
     "mpq": "mPQ",
     "f_d": "F_d",
     "type_accuracy": "Type accuracy",

@@ -40,9 +40,12 @@ SOURCES = {
     "held_out_tiles": "Held-out tiles",
     "map_stability": "Map against that of the cycle before",
     "agreement": "Nuclei against those of the round before",
+    "sizes": "Outlines against the first pseudo masks",
 }
-# Sources of rows that compare a run with itself, for want of labels.
+# Sources of rows that compare a run with itself for want of labels; those of "sizes" are in every run.
 SELF = ("held_out_tiles", "map_stability", "agreement")
+# Sources whose rows name the round, teacher or student.
+BY_ROUND = ("model", "agreement", "sizes")
 
 STAGES = {
     "tiles": "tiles",
@@ -243,7 +246,7 @@ def _stage_name(key: str) -> str:
 
 def _source_name(row: dict) -> str:
     name = SOURCES.get(row["source"], row["source"])
-    return f"{name}, {network_name(row['round'])}" if row["source"] in ("model", "agreement") else name
+    return f"{name}, {network_name(row['round'])}" if row["source"] in BY_ROUND else name
 
 
 def _headline(rows: list[dict]) -> list[dict]:

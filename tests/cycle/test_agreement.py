@@ -1,4 +1,4 @@
-"""What a run tells of itself without labels: held-out tiles, maps against maps, nuclei against nuclei."""
+"""What a run tells of itself without labels: held-out tiles, maps against maps, nuclei against nuclei, sizes."""
 
 import json
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import pytest
 
 from cyclic.config import load_config
 from cyclic.cycle.stages.agreement import score_cycle
+from cyclic.cycle.stages.detections import save_detections
 from cyclic.files import write_image
 from cyclic.label_maps import write_label_map
 from cyclic.runs.paths import RunPaths
@@ -23,16 +24,21 @@ def context(tmp_path):
     paths.log.write_text("".join(json.dumps(event) + "\n" for event in events))
     return SimpleNamespace(
         config=config, images=images, paths=paths, run=run, rows=rows, cycle=paths.cycle,
+        val_ids=["b"], shown_ids=["b"], scored_ids=[],
         round=lambda cycle, round_: paths.cycle(cycle).round(round_),
         last_round=lambda cycle: paths.cycle(cycle).round(config.rounds.students),
     )  # fmt: skip
 
 
-def draw(context, cycle, round_, name, *nuclei):
+def label_map(*nuclei):
     labels = np.zeros((8, 8), np.int32)
     for number, nucleus in enumerate(nuclei, start=1):
         labels[nucleus] = number
-    write_label_map(context.round(cycle, round_).prediction(name), labels)
+    return labels
+
+
+def draw(context, cycle, round_, name, *nuclei):
+    write_label_map(context.round(cycle, round_).prediction(name), label_map(*nuclei))
 
 
 def test_a_cycle_is_compared_with_what_came_before(context):
@@ -67,3 +73,34 @@ def test_flat_maps_have_no_correlation(context):
             write_image(context.cycle(cycle).map(name), np.full((8, 8), 9, np.uint8))
     score_cycle(context, 2)
     assert [row["correlation"] for row in context.rows if row["source"] == "map_stability"] == [None]
+
+
+def first_pseudo_masks(context, name):
+    write_label_map(context.cycle(1).pseudo() / f"labels/{name}.tif", label_map(np.s_[:4, :4], np.s_[:4, 4:]))
+
+
+@pytest.mark.parametrize("scored_ids", [[], ["b"]])
+def test_outlines_are_held_against_the_first_pseudo_masks(context, scored_ids):
+    context.scored_ids = scored_ids
+    first_pseudo_masks(context, "b")
+    # The second one is grown as well, but too unsure to teach.
+    grown, unsure, score = np.s_[:5, :4], np.s_[:8, 4:7], context.config.rounds.score
+    save_detections(context.round(2, 0).detections, "b", label_map(grown, unsure), np.array([score, score - 0.01]))
+    save_detections(context.round(2, 1).detections, "b", label_map(np.s_[:4, :3]), np.array([score]))
+    write_label_map(context.cycle(2).pseudo() / "labels/b.tif", label_map(grown))  # as large as they are: no drift
+    for name in context.images:
+        for cycle in (1, 2):
+            write_image(context.cycle(cycle).map(name), np.zeros((8, 8), np.uint8))
+    score_cycle(context, 2)
+    of_sizes = {"source": "sizes", "cycle": 2, "split": "val"}
+    expected = [of_sizes | {"round": 0, "size_ratio": 1.25}, of_sizes | {"round": 1, "size_ratio": 0.75}]
+    assert [row for row in context.rows if row["source"] == "sizes"] == expected
+    assert (len(context.rows) == len(expected)) == bool(scored_ids)
+
+
+def test_without_a_match_there_is_no_size(context):
+    context.scored_ids = ["b"]
+    first_pseudo_masks(context, "b")
+    save_detections(context.round(1, 0).detections, "b", label_map(), np.zeros(0))  # round 1 has lost its file
+    score_cycle(context, 1)
+    assert context.rows == []

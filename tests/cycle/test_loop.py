@@ -33,6 +33,7 @@ from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.pseudo.select import pseudo_masks_of_one_image
 from cyclic.report.html import write_report
 from cyclic.runs.directory import data_folders
+from cyclic.runs.state import SCORING
 from cyclic.stain import hematoxylin_map
 
 SETTINGS = ("cycles=2", "rounds.students=1", "tiles.size=32", "tiles.stride=24", "classifier.batch=4")
@@ -40,6 +41,7 @@ STAGES = ["tiles", "baseline"]
 for _cycle in (1, 2):
     STAGES += [f"cycle_{_cycle}/{name}" for name in ("classifier", "maps", "map_scores", "pseudo", "pseudo_scores")]
     STAGES += [f"cycle_{_cycle}/round_{r}/{name}" for r in (0, 1) for name in ("train", "detect", "scores")]
+    STAGES.append(f"cycle_{_cycle}/agreement")
 STAGES.append("finish")
 
 
@@ -219,7 +221,7 @@ def test_a_run_goes_on_from_a_trained_model(data, trained, tmp_path, watch):
     rows = loop.train(settings("cycles=1", f"start={trained}"), data, tmp_path / "run")
     before = ["cycle_0/start", "cycle_0/maps", "cycle_0/round_1/detect", "cycle_0/map_scores", "cycle_0/round_1/scores"]
     assert watch.ran == ["baseline", *before, *[key for key in STAGES if key.startswith("cycle_1")], "finish"]
-    first = read_json(tmp_path / "before/metrics.json")["rows"][-1]
+    first = [row for row in read_json(tmp_path / "before/metrics.json")["rows"] if row["source"] == "model"][-1]
     assert [row for row in rows if row["cycle"] == 0 and row["source"] == "model"] == [{**first, "cycle": 0}]
     # No answers, so the classifier stays and no instance label of a training image is read.
     run = tmp_path / "run"
@@ -243,7 +245,7 @@ def test_a_model_that_goes_on_learns_from_a_few_answers(data, trained, tmp_path,
 
 def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):
     rows = loop.train(settings(), data, tmp_path / "run")
-    of_cycle = [("map", None), ("pseudo_masks", 0), ("model", 0), ("model", 1)]
+    of_cycle = [("map", None), ("pseudo_masks", 0), ("model", 0), ("model", 1), ("sizes", 0), ("sizes", 1)]
     assert [(row["source"], row["cycle"], row.get("round")) for row in rows] == [
         ("no_label_baseline", 0, 0),
         *[(source, cycle, round_) for cycle in (1, 2) for source, round_ in of_cycle],
@@ -253,8 +255,8 @@ def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):
     for row in rows:
         assert row["split"] == "val"
         metrics = {"aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "foreground_iou"}
-        assert ({"auc"} if row["source"] == "map" else metrics) <= row.keys()
-        assert all(0 <= row[metric] <= 1 for metric in row if isinstance(row[metric], float) and "mm2" not in metric)
+        assert {"map": {"auc"}, "sizes": {"size_ratio"}}.get(row["source"], metrics) <= row.keys()
+        assert all(0 <= row[metric] <= 1 for metric in {"auc", *metrics} & row.keys())
 
 
 def test_maps_are_scored_by_their_pixels_on_val(data, tmp_path, watch):
@@ -273,30 +275,33 @@ def test_an_auc_that_no_val_image_has_is_null(data, tmp_path, watch, monkeypatch
     assert [row["auc"] for row in rows if row["source"] == "map"] == [None]
 
 
-def without_scored_maps(run):
-    """Make of a finished run one of an earlier version, which scored no maps."""
+def without(run, stage, source):
+    """Make of a finished run one of an earlier version, which had no such stages and no such rows."""
     state = read_json(run / "state.json")
-    of_maps = [key for key in state["finished"] if key.endswith("map_scores")]
-    for key in of_maps:
+    missing = [key for key in state["finished"] if key.endswith(stage)]
+    for key in missing:
         del state["seconds"][key], state["files"][key]
-    state["finished"] = [key for key in state["finished"] if key not in of_maps]
-    state["rows"] = [row for row in state["rows"] if row["source"] != "map"]
+    state["finished"] = [key for key in state["finished"] if key not in missing]
+    state["rows"] = [row for row in state["rows"] if row["source"] != source]
     write_json(run / "state.json", state)
     write_json(run / "metrics.json", {"rows": state["rows"], "seed": 0, "wall_s": state["seconds"]})
     return state
 
 
-def test_the_maps_of_an_earlier_finished_run_are_scored_and_nothing_is_run_again(data, finished, watch, whole_run):
-    without_scored_maps(finished)
+@pytest.mark.parametrize(("stage", "source"), [("map_scores", "map"), ("agreement", "sizes")])
+def test_an_earlier_finished_run_gets_new_scores_and_nothing_is_run_again(
+    data, finished, watch, whole_run, stage, source
+):
+    without(finished, stage, source)
     rows = loop.train(settings(), data, finished, resume=True)
-    assert watch.ran == ["cycle_1/map_scores", "cycle_2/map_scores"]
+    assert watch.ran == [f"cycle_1/{stage}", f"cycle_2/{stage}"]
     assert sorted(rows, key=str) == sorted(whole_run.outcome["rows"], key=str)
     watch.ran.clear()
     assert loop.train(settings(), data, finished, resume=True) == rows and watch.ran == []
 
 
 def test_maps_that_an_earlier_run_lost_are_not_scored(data, finished, watch):
-    state = without_scored_maps(finished)
+    state = without(finished, "map_scores", "map")
     write_json(finished / "state.json", {key: state[key] for key in ("finished", "seconds", "rows")})
     (finished / "cycle_1/maps/val_000.png").unlink()
     with pytest.warns(UserWarning, match="val_000.png: missing, so the maps of cycle 1 are not scored"):
@@ -310,7 +315,8 @@ def test_rows_tell_what_is_found_where_no_nucleus_is(data, tmp_path, watch, mpp)
     true = MonusacDataset(data, "val").label_map("val_000")
     found = read_label_map(tmp_path / "run/cycle_1/round_1/predictions/val_000.tif")
     expected = {} if mpp is None else {"false_per_mm2": false_per_mm2(true, found, mpp)["false_per_mm2"]}
-    assert {key: rows[-1][key] for key in rows[-1] if "mm2" in key} == expected
+    last = [row for row in rows if row["source"] == "model"][-1]
+    assert {key: last[key] for key in last if "mm2" in key} == expected
 
 
 def test_files_of_the_run_directory(data, tmp_path, watch):
@@ -438,7 +444,7 @@ def test_with_tiles_given_and_unlabelled_val_no_label_is_read(data, tmp_path, wa
     monkeypatch.setattr(MonusacDataset, "has_labels", lambda *_: False)
     given = settings(f"tiles.folder={tmp_path / 'first/tiles'}")
     rows = loop.train(given, data, tmp_path / "run")
-    assert {row["source"] for row in rows} == {"held_out_tiles", "map_stability", "agreement"}
+    assert {row["source"] for row in rows} == {"held_out_tiles", "map_stability", "agreement", "sizes"}
     assert watch.reads == set() and (tmp_path / "run/best.weights.h5").is_file()
     assert (tmp_path / "run/overlays/val_000.png").is_file()
 
@@ -463,7 +469,7 @@ def test_answers_train_a_plain_folder_of_images(data, tmp_path, watch, answers):
     with pytest.warns(UserWarning, match=r"1 answers are not for training images of .*: 1 images \(val_000\)"):
         rows = loop.train(given, images, run)
     assert watch.reads == set() and len(list((run / "tiles/positive").iterdir())) == 2
-    assert {row["source"] for row in rows} == {"held_out_tiles", "map_stability", "agreement"}
+    assert {row["source"] for row in rows} == {"held_out_tiles", "map_stability", "agreement", "sizes"}
     # Without val images the last model is shown on those that it learnt from.
     assert {path.name for path in (run / "overlays").iterdir()} == {"train_000.png", "train_001.png"}
     assert (run / "cycle_2/round_1/predictions/train_001.tif").is_file()
@@ -687,7 +693,7 @@ def test_lost_scores_of_an_earlier_version_are_made_again(data, finished, watch,
     (finished / "metrics.json").unlink()
     with pytest.warns(UserWarning, match="metrics.json: lacks scores"):
         rows = loop.train(settings(), data, finished, resume=True)
-    assert watch.ran == [stage for stage in STAGES if stage.endswith(("scores", "baseline"))]
+    assert watch.ran == [stage for stage in STAGES if stage.endswith(SCORING)]
     assert rows == whole_run.outcome["rows"]
 
 
@@ -852,8 +858,9 @@ NO_LABELS = ("supervision=none",)
 def test_without_labels_there_is_no_classifier(data, tmp_path, watch, monkeypatch):
     monkeypatch.setattr(MonusacDataset, "has_labels", lambda *_: False)
     loop.train(settings(*NO_LABELS), data, tmp_path / "run")
-    without = [stage for stage in STAGES if not stage.endswith(("tiles", "classifier", "maps", "scores", "baseline"))]
-    assert [stage for stage in watch.ran if not stage.endswith("agreement")] == without
+    assert watch.ran == [
+        stage for stage in STAGES if not stage.endswith(("tiles", "classifier", "maps", "scores", "baseline"))
+    ]
     assert watch.reads == set() and values(tmp_path / "run", "cycle_2/model.weights.h5")["mask_rcnn"] == 4
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cyclic.evaluation.matching import contingency, match
+from cyclic.evaluation.matching import contingency, match, median_area_ratio
 
 label_maps = arrays(np.int32, (6, 7), elements=st.sampled_from([0, 0, 1, 2, 5, 9]))
 
@@ -90,3 +90,16 @@ def test_low_threshold_matching_has_the_largest_sum_of_iou(true, pred, threshold
     assert len(set(overlaps.rows[found.pairs])) == len(set(overlaps.cols[found.pairs])) == found.tp
     assert found.ious.sum() == pytest.approx(best(pairs))
     assert (found.tp + found.fn, found.tp + found.fp) == (len(overlaps.true_ids), len(overlaps.pred_ids))
+
+
+def test_a_mask_that_is_too_large_shows_in_the_ratio():
+    true, pred = np.zeros((2, 40, 40), np.int32)
+    true[10:20, 10:20], pred[10:22, 10:20] = 1, 7
+    true[30:, 30:], pred[35:, 30:] = 2, 9  # half of it: IoU 0.5 is no match
+    assert median_area_ratio([(true, pred)]) == 1.2
+    assert median_area_ratio([(true, np.zeros_like(true))]) is None and median_area_ratio([]) is None
+
+
+def test_areas_count_by_nucleus_and_not_by_image():
+    same, grown = np.repeat([[1, 1, 2, 2, 3, 3]], 2, axis=0), (np.array([[5, 5, 5, 0]]), np.array([[5, 5, 5, 5]]))
+    assert median_area_ratio([(same, same), grown]) == 1

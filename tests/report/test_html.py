@@ -296,6 +296,17 @@ def test_a_run_of_an_earlier_version_has_no_scores_of_maps(fake_run, run_copy):
     assert "Is the map higher on nuclei" not in page and ">AUC</th>" not in page
 
 
+def test_the_size_of_outlines_is_told_with_labels_too(text, fake_run, run_copy):
+    metrics = read_json(run_copy / "metrics.json")
+    sizes = {"source": "sizes", "cycle": 2, "round": 1, "split": "val", "size_ratio": 1.125}
+    write_json(run_copy / "metrics.json", metrics | {"rows": [*metrics["rows"], sizes]})
+    page = write_report(run_copy, fake_run.data).read_text()
+    row = re.search(r'<tr class="sizes">.*?</tr>', page, re.S).group()
+    assert "Outlines against the first pseudo masks, student 1" in row and "1.125" in row
+    assert "raise <code>detection.mask_threshold</code>" in page and "no instance labels" not in page
+    assert "Size ratio" not in text  # a run of an earlier version has none
+
+
 def test_a_stage_that_ran_twice_shows_its_last_losses(fake_run, run_copy):
     event = {
         "time": "2025",

@@ -27,13 +27,6 @@ def test_the_truth_scores_one(data):
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_mask_that_is_too_large_shows_in_the_ratio():
-    true, pred = np.zeros((2, 40, 40), np.int32)
-    true[10:20, 10:20], pred[10:22, 10:20] = 1, 7
-    assert elsewhere.area_ratio(true, pred).tolist() == [1.2]
-    assert elsewhere.area_ratio(true, np.zeros_like(true)).tolist() == []
-
-
 def test_a_set_is_named_and_may_be_one_split(data):
     name, dataset = elsewhere.open_named(f"lab={data}:val")
     assert name == "lab" and dataset.ids == ["val_000"]

@@ -1,13 +1,16 @@
 """What a run can tell of itself without instance labels.
 
 None of it says that the nuclei are right. Answers held out say that the classifier has learnt the question. Maps and
-nuclei that no longer change say that more cycles would change little.
+nuclei that no longer change say that more cycles would change little. Outlines that keep their size say that masks do
+not grow by learning from themselves.
 """
 
 import numpy as np
 
 from cyclic.cycle.context import Context
 from cyclic.cycle.stages import maps
+from cyclic.cycle.stages.detections import load_detections
+from cyclic.evaluation.matching import median_area_ratio
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.statistics import mean_correlation
 from cyclic.label_maps import read_label_map
@@ -19,10 +22,50 @@ SYMMETRIC = ("f1", "dice")
 
 
 def score_cycle(context: Context, cycle: int) -> None:
-    """Add the rows of a cycle: held-out tiles, the map against that of the cycle before, each round against the last.
+    """Add the rows of a cycle: the size of each round's outlines, and without instance labels what else can be told.
 
-    A teacher is compared with the last round of the cycle before, a student with the round before. There is no row for
-    what has nothing to be compared with.
+    There is no row for what has nothing to be compared with.
+    """
+    rows = _sizes(context, cycle)
+    if not context.scored_ids:
+        rows += _changes(context, cycle)
+    context.run.add_rows({"cycle": cycle, **row} for row in rows)
+
+
+def _sizes(context: Context, cycle: int) -> list[dict]:
+    """Return a row a round: how large its detections are beside the run's first pseudo masks of the same nuclei.
+
+    Later pseudo masks hold detections themselves, so a drift would hide in them. The images are those that every round
+    detects, the last one too.
+    """
+    split = "val" if context.val_ids else "train"
+    rounds = range(context.config.rounds.students + 1)
+    ratios = {round_: _size_ratio(context, context.round(cycle, round_)) for round_ in rounds}
+    found = {round_: ratio for round_, ratio in ratios.items() if ratio is not None}
+    return [{"source": "sizes", "round": r, "split": split, "size_ratio": ratio} for r, ratio in found.items()]
+
+
+def _size_ratio(context: Context, now: RoundPaths) -> float | None:
+    """Return the median of detected over first area; None where nothing matches.
+
+    The upper bound has no pseudo masks of val images, and an earlier version's run may have lost its detections.
+    """
+    first = context.cycle(1).pseudo() / "labels"
+    files = {name: (first / f"{name}.tif", now.detections / f"{name}.tif") for name in context.shown_ids}
+    present = {name: paths[0] for name, paths in files.items() if all(path.is_file() for path in paths)}
+    return median_area_ratio((read_label_map(path), _sure(context, now, name)) for name, path in present.items())
+
+
+def _sure(context: Context, now: RoundPaths, name: str) -> np.ndarray:
+    """Return the detections of a round that are sure enough to teach the next, `[H, W]` int32."""
+    labels, scores = load_detections(now.detections, name)
+    return np.where(labels <= int((scores >= context.config.rounds.score).sum()), labels, 0)
+
+
+def _changes(context: Context, cycle: int) -> list[dict]:
+    """Return the rows of held-out tiles, of the map against that of the cycle before, and of each round's nuclei.
+
+    A teacher is compared with the last round of the cycle before, a student with the round before.
     """
     rows: list[dict] = []
     config, has_before = context.config, cycle > context.config.first_cycle
@@ -37,7 +80,7 @@ def score_cycle(context: Context, cycle: int) -> None:
         if agreement:
             rows.append({"source": "agreement", "round": round_, **agreement})
         before = now
-    context.run.add_rows({"cycle": cycle, "split": "all", **row} for row in rows)
+    return [{"split": "all", **row} for row in rows]
 
 
 def _tile_accuracy(context: Context, cycle: int) -> float:
