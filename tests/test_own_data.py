@@ -93,7 +93,7 @@ def test_the_page_leads_from_a_folder_of_images_to_nuclei(folder, person, capsys
     answers = read_answers(folder / "answers.csv")
     assert len(answers) == 28 and {line.answer for line in answers} == {YES, NO}
     assert {line.who for line in read_answers(folder / "together.csv")} == {"anna+ben"}
-    assert [row["source"] for row in read_json(folder / "run/metrics.json")["rows"]] == ["held_out_tiles"]
+    assert read_json(folder / "run/metrics.json")["rows"][-1]["source"] == "held_out_tiles"
     assert (folder / "run/report.html").is_file() and len(list((folder / "run/overlays").iterdir())) == 2
     assert {path.name for path in (folder / "results").glob("*.geojson")} == {"slide_0.geojson", "slide_1.geojson"}
     said = capsys.readouterr().out

@@ -34,7 +34,9 @@ def test_a_configuration_of_the_paper_runs_to_its_end(tmp_path, monkeypatch):
     write_tissue_set(tmp_path / "data", 1, 1, size=96)
     config = load_config(CONFIGS / "monusac_paper.yaml", SMALL)
     rows = loop.train(config, tmp_path / "data", tmp_path / "run")
-    assert [row["source"] for row in rows] == ["no_label_baseline", "map", "pseudo_masks", "model"]
+    # After two steps there may be no detection that is sure, and so no size.
+    sources = [row["source"] for row in rows if row["source"] != "sizes"]
+    assert sources == ["no_label_baseline", "map", "pseudo_masks", "model"]
     activation = read_map(tmp_path / "run/cycle_1/maps/train_000.png")
     image = read_image(tmp_path / "data/images/train_000.png")
     masks = load_pseudo_masks(tmp_path / "run/cycle_1/pseudo", "train_000").labels
