@@ -12,6 +12,7 @@ from cyclic.inference.predictor import Predictor
 from cyclic.runs.progress import Progress
 from cyclic.slides.detection import Pool, here
 from cyclic.slides.finding import find_slides
+from cyclic.slides.opening import dicom_files
 from cyclic.slides.predict import SlideOptions, find_nuclei
 from cyclic.slides.tissue import AUTO, NONE
 from cyclic.slides.work import WorkFolder
@@ -113,8 +114,10 @@ def _settings(weights: Path, classifier: str | Path | None, overrides: Sequence[
 
 def _identity(path: Path) -> dict:
     """Return what tells a slide from another one under the same name."""
-    file = path if not path.is_dir() else next(iter(sorted(path.iterdir())))
-    if not file.exists():
+    if not path.exists():
         return {"slide": str(path)}
-    status = file.stat()
-    return {"slide": str(path), "bytes": status.st_size, "modified": status.st_mtime}
+    folder = path if path.is_dir() else path.parent
+    files = dicom_files(folder) if path.is_dir() or path.suffix.lower() == ".dcm" else [path]
+    status = [file.stat() for file in files]
+    modified = max(each.st_mtime for each in status)
+    return {"slide": str(path), "bytes": sum(each.st_size for each in status), "modified": modified}

@@ -27,20 +27,15 @@ class OpenSlideSource:
 
     Args:
         path: the file.
+        name: of the slide in messages; None: the path.
 
     Raises:
         InputError: OpenSlide cannot read it.
     """
 
-    def __init__(self, path: Path):
-        self._path = path
-        try:
-            self._slide = openslide.OpenSlide(path)
-        except Exception as error:  # OpenSlideError, and those of the C library's loader
-            raise InputError(
-                f"{path}: OpenSlide cannot open it ({error or 'unknown format'}); copy or download it again, or "
-                "convert it to a pyramidal TIFF"
-            ) from error
+    def __init__(self, path: Path, name: Path | None = None):
+        self._path, self._name = path, name or path
+        self._slide = _open(path)
         properties = self._slide.properties
         width, height = self._slide.dimensions
         self._top, self._left, rows, columns = 0, 0, height, width
@@ -55,7 +50,7 @@ class OpenSlideSource:
         step_y, step_x = self.steps[level]
         corner = round(self._left + x1 * step_x), round(self._top + y1 * step_y)
         return as_rgb(
-            readable(self._path, lambda: np.asarray(self._slide.read_region(corner, level, (x2 - x1, y2 - y1))))
+            readable(self._name, lambda: np.asarray(self._slide.read_region(corner, level, (x2 - x1, y2 - y1))))
         )
 
     def _read_resolution(self) -> Resolution:
@@ -67,3 +62,24 @@ class OpenSlideSource:
             except ValueError:
                 return Resolution(None, f"{texts[0]} x {texts[1]}, which are no numbers")
         return read_resolution(self._path) if self._path.suffix.lower() in TIFF_SUFFIXES else Resolution(None)
+
+
+def dicom_series(path: Path) -> str:
+    """Return what all files of a DICOM slide have in common, and no other slide has.
+
+    Raises:
+        InputError: OpenSlide cannot read it.
+    """
+    with _open(path) as slide:
+        return slide.properties["dicom.SeriesInstanceUID"]
+
+
+def _open(path: Path) -> openslide.OpenSlide:
+    try:
+        return openslide.OpenSlide(path)
+    except Exception as error:  # OpenSlideError, and those of the C library's loader
+        if path.suffix.lower() == ".dcm":
+            cure = "take it out of the folder if it is no slide, or copy it again"
+        else:
+            cure = "copy or download it again, or convert it to a pyramidal TIFF"
+        raise InputError(f"{path}: OpenSlide cannot open it ({error or 'unknown format'}); {cure}") from error
