@@ -36,6 +36,7 @@ BENCHMARKS = {
         "false nuclei in images with few, with the classifier's verdict and without",
     ),
     "slides": ("benchmarks.slides", "memory and time of slides, by their size"),
+    "whole_slide": ("benchmarks.whole_slide", "an estimate of what a large slide would take on a GPU"),
     "metrics": ("benchmarks.metrics", "all metrics of one pair of label maps, by size"),
 }
 
