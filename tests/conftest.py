@@ -34,7 +34,6 @@ hypothesis.settings.load_profile("jax" if ON_JAX else "ci" if os.environ.get("CI
 
 # Rooms whose tests hold on every backend: `KERAS_BACKEND=jax python -m pytest -m backends`.
 BACKENDS = (
-    "classifier/test_classifier_model.py",
     "mrcnn/geometry",
     "mrcnn/kernels",
     "mrcnn/layers/test_anchor_layer.py",
