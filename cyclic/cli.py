@@ -710,6 +710,8 @@ def _start_keras() -> None:
         import absl.logging
         import keras
     except (ImportError, ValueError) as error:  # Keras raises ValueError for a backend that it does not know
+        if any(text in str(error).lower() for text in OUT_OF_MEMORY_SAID):
+            raise
         raise InputError(f"Keras cannot be imported ({error}); cyclic doctor names the cure") from error
     # Not what a keras.json of another program says.
     keras.config.set_image_data_format("channels_last")

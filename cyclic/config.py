@@ -403,8 +403,9 @@ class RunConfig(_Section):
         description="best.weights.h5 of a trained model to go on from: cycle 1 learns from its detections. Answers "
         "then come from tiles.folder alone; without that, its classifier stays as it is.",
     )
-    scale: Annotated[float, Field(ge=1, le=8, allow_inf_nan=False)] = Field(
-        2, description="Enlargement of every image before the networks. 1.5 takes about half the time of 2."
+    scale: Annotated[float, Field(ge=1, le=8, multiple_of=0.25, allow_inf_nan=False)] = Field(
+        2,
+        description="Enlargement of every image before the networks, in quarters. 1.5 takes 0.6 of the time.",
     )
     mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         0.25,

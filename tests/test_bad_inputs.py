@@ -377,7 +377,7 @@ REFUSED = [
     (("enough", "--data", "data"), "--answers"),
     (("label", "data", "--out", "answers_good.csv", "--size", "32"), "give --size 16"),
     (("label", "data", "--out", "answers_header.csv", "--size", "16"), "answers_header.csv"),
-    (("label", "data", "--out", "file/in.csv", "--size", "16"), "file/in.csv"),
+    (("label", "data", "--out", "file/in.csv", "--size", "16"), "file: no folder"),
     (("label", "data", "--out", "out/a.csv", "--size", "49"), "smaller than a tile"),
     (("label", "data", "data/images", "--out", "out/a.csv", "--mpp", "0.5"), "no slides"),
     (("label", "small", "--out", "out/a.csv"), "small"),

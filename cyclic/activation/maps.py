@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import cv2
 import keras
@@ -83,7 +84,7 @@ def activation_map(
         raise InputError(f"unknown activation method {method!r}: use one of {', '.join(METHODS)}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise InputError(f"activation map of {image.dtype} {image.shape}: give a uint8 RGB image [H, W, 3]")
-    usual_tile, usual_overlap = tiling(method, level, *image.shape[:2])
+    usual_tile, usual_overlap = tiling(method, level, *image.shape[:2], scale)
     tile = usual_tile if tile is None else tile
     overlap = usual_overlap if overlap is None else overlap
     if (tile * scale) % 32 or not 0 <= overlap < tile or context < 1 or batch_size < 1:
@@ -135,10 +136,11 @@ def activation_map(
     return _normalise(raw) * scipy.ndimage.uniform_filter(nearby, tile // 2)
 
 
-def tiling(method: str, level: str, height: int, width: int) -> tuple[int, int]:
+def tiling(method: str, level: str, height: int, width: int, scale: float = 2) -> tuple[int, int]:
     """Return the usual side and overlap of the tiles of an image, px.
 
-    For the evidence of C2, tiles are as small as they can be in the smallest number that covers the longer side.
+    For the evidence of C2, tiles are as small as they can be in the smallest number that covers the longer side. An
+    enlarged tile's side is divisible by 32.
 
     >>> tiling("gradcam", "C3", 1000, 1000), tiling("evidence", "C2", 1000, 1000), tiling("evidence", "C2", 90, 70)
     ((256, 64), (384, 32), (128, 32))
@@ -147,12 +149,13 @@ def tiling(method: str, level: str, height: int, width: int) -> tuple[int, int]:
         return TILE, OVERLAP
     longest = max(height, width)
     count = math.ceil(longest / (LOCAL_TILE - LOCAL_OVERLAP))
-    return 32 * math.ceil((longest / count + LOCAL_OVERLAP) / 32), LOCAL_OVERLAP
+    step = 32 * Fraction(scale).denominator
+    return step * math.ceil((longest / count + LOCAL_OVERLAP) / step), LOCAL_OVERLAP
 
 
-def pixels_seen(method: str, level: str, height: int, width: int) -> int:
+def pixels_seen(method: str, level: str, height: int, width: int, scale: float = 2) -> int:
     """Return the pixels of all tiles of an image, which the time of its map goes with."""
-    tile, overlap = tiling(method, level, height, width)
+    tile, overlap = tiling(method, level, height, width, scale)
     return tile**2 * len(window_corners(height, width, tile, overlap))
 
 

@@ -104,10 +104,10 @@ def _map(inputs: Inputs) -> dict:
     crop = inputs.images[inputs.train.ids[0]][:TILE, :TILE]
     activation, seconds = _timed(lambda: image_map(inputs.models, crop))
     method, level = inputs.config.maps.method, inputs.config.maps.level
-    seen = sum(pixels_seen(method, level, *inputs.size(name)) for name in inputs.images)
+    seen = sum(pixels_seen(method, level, *inputs.size(name), inputs.config.scale) for name in inputs.images)
     # Windows differ in size: they count by their pixels.
     units = math.ceil(inputs.config.cycles * seen / TILE**2)
-    unit = seconds * TILE**2 / pixels_seen(method, level, *activation.shape)
+    unit = seconds * TILE**2 / pixels_seen(method, level, *activation.shape, inputs.config.scale)
     parameters = inputs.models.classifier.count_params()
     return _row("activation map, window", crop, activation.shape, parameters, unit, units)
 

@@ -152,6 +152,13 @@ def test_windows_cover_the_image_and_its_margin(size):
     assert seen.all() and len(set(corners)) == len(corners)
 
 
+@pytest.mark.parametrize("scale", [1, 1.25, 1.5, 2])
+def test_enlarged_tiles_of_evidence_fit_the_network(scale):
+    for side in range(1, 1200, 7):
+        tile, _ = maps_module.tiling("evidence", "C2", side, side, scale)
+        assert tile <= 384 and tile * scale % 32 == 0 and 256 * scale % 32 == 0
+
+
 @pytest.mark.parametrize("size", [(1, 40), (352, 200), (353, 353), (1000, 1000), (705, 3000)])
 def test_evidence_of_c2_takes_few_tiles_of_the_least_side(size):
     tile, overlap = maps_module.tiling("evidence", "C2", *size)

@@ -92,7 +92,14 @@ def test_formats_agree(tiny_run, predict, tmp_path):
 
 def test_measurements_in_micrometres(tiny_run, predict, tmp_path):
     for folder_, size in (("px", {}), ("um", {"mpp": 0.25})):
-        predict(tiny_run.data / "images/val_000.png", tmp_path / folder_, ("csv", "geojson"), score=0.0, **size)
+        predict(
+            tiny_run.data / "images/val_000.png",
+            tmp_path / folder_,
+            ("csv", "geojson"),
+            score=0.0,
+            verdict=False,
+            **size,
+        )
     pixels, micrometres = (list(csv.DictReader((tmp_path / f / "val_000.csv").open())) for f in ("px", "um"))
     assert [float(row["area_um2"]) for row in micrometres] == [float(row["area_px2"]) / 16 for row in pixels] != []
     (feature, *_) = json.loads((tmp_path / "um/val_000.geojson").read_text())["features"]
@@ -297,7 +304,9 @@ def test_label_maps_beside_the_images_are_not_predicted_in_turn(tiny_run, predic
 
 
 def test_coco_results_are_a_list_without_boxes(tiny_run, predict, tmp_path):
-    count = predict(tiny_run.data / "images/val_000.png", tmp_path, ("coco", "coco-results"), score=0.0)["val_000"]
+    count = predict(tiny_run.data / "images/val_000.png", tmp_path, ("coco", "coco-results"), score=0.0, verdict=False)[
+        "val_000"
+    ]
     results = json.loads((tmp_path / "coco_results.json").read_text())
     assert len(results) == count > 0 and all(result.keys() == RESULT for result in results)
     coco = pycocotools.coco.COCO(tmp_path / "coco.json")

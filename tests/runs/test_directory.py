@@ -315,7 +315,7 @@ def test_a_run_of_the_first_version_goes_on_with_the_settings_it_meant(tmp_path)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
     assert read_run_config(tmp_path).model_dump(mode="json") == now
     RunDirectory(tmp_path, now, resume=True).close()
-    with pytest.raises(InputError, match="scale is 2 in this run and 3 in the configuration given"):
+    with pytest.raises(InputError, match="scale is 2.0 in this run and 3 in the configuration given"):
         RunDirectory(tmp_path, now | {"scale": 3}, resume=True)
 
 
