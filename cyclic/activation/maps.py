@@ -84,7 +84,7 @@ def activation_map(
         raise InputError(f"unknown activation method {method!r}: use one of {', '.join(METHODS)}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise InputError(f"activation map of {image.dtype} {image.shape}: give a uint8 RGB image [H, W, 3]")
-    usual_tile, usual_overlap = tiling(method, level, *image.shape[:2], scale)
+    usual_tile, usual_overlap = tiling(method, level, image.shape[0], image.shape[1], scale)
     tile = usual_tile if tile is None else tile
     overlap = usual_overlap if overlap is None else overlap
     if (tile * scale) % 32 or not 0 <= overlap < tile or context < 1 or batch_size < 1:

@@ -107,7 +107,8 @@ def _map(inputs: Inputs) -> dict:
     seen = sum(pixels_seen(method, level, *inputs.size(name), inputs.config.scale) for name in inputs.images)
     # Windows differ in size: they count by their pixels.
     units = math.ceil(inputs.config.cycles * seen / TILE**2)
-    unit = seconds * TILE**2 / pixels_seen(method, level, *activation.shape, inputs.config.scale)
+    height, width = activation.shape
+    unit = seconds * TILE**2 / pixels_seen(method, level, height, width, inputs.config.scale)
     parameters = inputs.models.classifier.count_params()
     return _row("activation map, window", crop, activation.shape, parameters, unit, units)
 
