@@ -710,7 +710,7 @@ def _start_keras() -> None:
         import absl.logging
         import keras
     except (ImportError, ValueError) as error:  # Keras raises ValueError for a backend that it does not know
-        if any(text in str(error).lower() for text in OUT_OF_MEMORY_SAID):
+        if _is_want_of_memory(error):
             raise
         raise InputError(f"Keras cannot be imported ({error}); cyclic doctor names the cure") from error
     # Not what a keras.json of another program says.
@@ -765,10 +765,14 @@ def _exit_code(arguments: list[str]) -> int:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; {cure(error)}")
     except Exception as error:
-        said = str(error).lower() if isinstance(error, ImportError | RuntimeError) else ""
-        if type(error).__name__ not in OUT_OF_MEMORY and not any(text in said for text in OUT_OF_MEMORY_SAID):
+        if not _is_want_of_memory(error):
             raise
         return _fail(MEMORY)
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    said = str(error).lower() if isinstance(error, ImportError | RuntimeError) else ""
+    return type(error).__name__ in OUT_OF_MEMORY or any(text in said for text in OUT_OF_MEMORY_SAID)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from small_model import SMALL
 
 from cyclic.config import load_config
 from cyclic.errors import InputError
@@ -16,15 +17,6 @@ from cyclic.label_maps import write_label_map
 from cyclic.networks import Models, write_finished
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
-SMALL = (
-    "mask_rcnn.width=[16, 16, 16, 16]",
-    "detection.max_instances=8",
-    "detection.proposals=16",
-    "detection.tile=64",
-    "detection.overlap=16",
-    "scale=1",
-    "tiles.size=32",
-)
 
 
 @pytest.fixture
@@ -75,7 +67,7 @@ def test_false_nuclei_are_counted_with_the_verdict_and_without(near_empty):
 
 
 def test_the_benchmark_on_tiny_weights(near_empty, data, tmp_path):
-    models = Models(load_config((), SMALL))
+    models = Models(load_config((), (*SMALL, "scale=1", "tiles.size=32")))
     models.save_mask_rcnn(tmp_path / "model.h5")
     models.save_classifier(tmp_path / "classifier.h5")
     write_finished(tmp_path / "best.h5", tmp_path / "model.h5", tmp_path / "classifier.h5")

@@ -8,6 +8,7 @@ import subprocess
 import keras
 import numpy as np
 import pytest
+from small_model import SMALL
 
 from cyclic.config import load_config
 from cyclic.files import write_image
@@ -15,13 +16,6 @@ from cyclic.mrcnn.layers.heads import build_mask_head
 from cyclic.networks import Models
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
-SMALL = (
-    "mask_rcnn.width=[16, 16, 16, 16]",
-    "detection.max_instances=8",
-    "detection.proposals=16",
-    "detection.tile=64",
-    "detection.overlap=16",
-)
 
 
 @pytest.fixture

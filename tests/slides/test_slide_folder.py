@@ -21,15 +21,6 @@ from cyclic.slides.predict import SlideOptions
 OPTIONS = SlideOptions(mpp=0.25, tissue="none", chunk=100)
 
 
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """A weights file that the stand-in for the network is loaded from."""
-    path = tmp_path / "best.weights.h5"
-    path.write_bytes(b"weights")
-    monkeypatch.setattr(module.Predictor, "load", lambda *_: fake_predictor())
-    return path
-
-
 def predict(slides, weights, out, formats=("geojson",), options=OPTIONS, **more):
     return predict_slides(slides, weights, out, formats, options, **more)
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import openslide
 import pytest
-from drawn_slides import draw_blobs, fake_predictor, shrink, write_svs
+from drawn_slides import draw_blobs, shrink, write_svs
 from vendor_slides import (
     CT,
     WHOLE_SLIDE,
@@ -21,7 +21,6 @@ from vendor_slides import (
 )  # fmt: skip
 
 from cyclic.errors import InputError
-from cyclic.slides import folder as module
 from cyclic.slides.finding import find_slides, holds_slides, is_slide
 from cyclic.slides.folder import predict_slides
 from cyclic.slides.opening import open_source
@@ -57,15 +56,6 @@ def test_the_scanned_part_of_every_vendors_slide_is_read(tmp_path, name):
     np.testing.assert_allclose(slide.read(0, 100, 250, 400, 880), IMAGE[100:400, 250:880].astype(int), atol=change)
     coarse = shrink(IMAGE, step)[10:60, 20:130].astype(int)
     np.testing.assert_allclose(slide.read(1, 10, 20, 60, 130), coarse, atol=change)
-
-
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """A weights file that the stand-in for the network is loaded from."""
-    path = tmp_path / "best.weights.h5"
-    path.write_bytes(b"weights")
-    monkeypatch.setattr(module.Predictor, "load", lambda *_: fake_predictor())
-    return path
 
 
 def predict(slides, weights):

@@ -13,6 +13,7 @@ from cyclic.cycle.stages.detections import load_detections
 from cyclic.evaluation.matching import median_area_ratio
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.statistics import mean_correlation
+from cyclic.inference.detect import drop_unsure
 from cyclic.label_maps import read_label_map
 from cyclic.runs.directory import read_events
 from cyclic.runs.paths import RoundPaths
@@ -58,8 +59,7 @@ def _size_ratio(context: Context, now: RoundPaths) -> float | None:
 
 def _sure(context: Context, now: RoundPaths, name: str) -> np.ndarray:
     """Return the detections of a round that are sure enough to teach the next, `[H, W]` int32."""
-    labels, scores = load_detections(now.detections, name)
-    return np.where(labels <= int((scores >= context.config.rounds.score).sum()), labels, 0)
+    return drop_unsure(*load_detections(now.detections, name), context.config.rounds.score)[0]
 
 
 def _changes(context: Context, cycle: int) -> list[dict]:
