@@ -535,7 +535,7 @@ def test_parts_stop_where_they_should(data, tmp_path, watch):
     assert ends == [
         "cycle_1/classifier",
         "cycle_1/pseudo_scores",
-        "cycle_1/round_1/scores",
+        "cycle_1/agreement",
         "cycle_2/pseudo_scores",
         "finish",
         "finish",
