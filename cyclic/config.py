@@ -264,6 +264,11 @@ class MaskRcnnConfig(_Section):
     )
     crop: Side = Field(320, description="Side of a training crop, divisible by 64.")
     batch: Count = Field(2, description="Crops a step.")
+    devices: Count = Field(
+        1,
+        description="Devices that share the crops of a step, on JAX and TensorFlow; give batch a multiple. Scores stay "
+        "the same; the classifier and detection take one device.",
+    )
     steps: Positive = Field(1000, description="Training steps of the first teacher.")
     later_steps: Positive = Field(600, description="Training steps of each student, and of later teachers.")
     optimizer: Optimizer = Field(
@@ -469,6 +474,10 @@ class RunConfig(_Section):
             (
                 self.tiles.folder is None or self.tiles.answers is None,
                 "tiles.folder and tiles.answers exclude each other",
+            ),
+            (
+                self.mask_rcnn.batch % self.mask_rcnn.devices == 0,
+                "mask_rcnn.batch has to be a multiple of mask_rcnn.devices",
             ),
             (self.detection.overlap < self.detection.tile, "detection.overlap has to be smaller than detection.tile"),
             (

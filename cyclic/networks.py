@@ -16,6 +16,7 @@ from cyclic.config import RunConfig, merge_overrides, parse_overrides, read_stor
 from cyclic.errors import InputError
 from cyclic.files import atomic_path
 from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.kernels.devices import shared_by
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.weights import downloads, h5
@@ -62,7 +63,7 @@ def mask_rcnn_config(config: RunConfig) -> Config:
     class NucleusConfig(Config):
         NAME = "nucleus"
         NUM_CLASSES = 2
-        IMAGES_PER_GPU = settings.batch
+        GPU_COUNT, IMAGES_PER_GPU = settings.devices, settings.batch // settings.devices
         BACKBONE = config.backbone.name
         NORM = config.backbone.norm
         TOP_DOWN_PYRAMID_SIZE, RPN_CHANNELS, MASK_CHANNELS, FPN_CLASSIF_FC_LAYERS_SIZE = settings.widths
@@ -168,13 +169,22 @@ class Models:
             steps_per_epoch: training steps of an epoch.
         """
         model = self._trainer
+        _copy_weights(self.network, model.network)
         model.restart(seed)
         model.config.STEPS_PER_EPOCH = steps_per_epoch
         return model
 
     @cached_property
     def _trainer(self) -> MaskRCNN:
-        return MaskRCNN("training", mask_rcnn_config(self.config), network=self.network)
+        config, network = mask_rcnn_config(self.config), self.network
+        if config.GPU_COUNT > 1:
+            with shared_by(config.GPU_COUNT):
+                network = Network(config, _backbone(self.config))
+        return MaskRCNN("training", config, network=network)
+
+    def take_trained(self, trainer: MaskRCNN) -> None:
+        """Take over the weights of `trainer`, which several devices hold apart from these."""
+        _copy_weights(trainer.network, self.network)
 
     @cached_property
     def detector(self) -> MaskRCNN:
@@ -187,6 +197,15 @@ class _Everything:
 
     def __init__(self, *models):
         self.layers = models
+
+
+def _copy_weights(source: Network, target: Network) -> None:
+    """Copy the weights of a network to another one like it, layer by layer."""
+    if source is target:
+        return
+    layers = h5.leaf_layers(source)
+    for name, layer in h5.leaf_layers(target).items():
+        layer.set_weights(layers[name].get_weights())
 
 
 def _backbone(config: RunConfig) -> keras.Model:

@@ -31,7 +31,8 @@ class Config:
     # --- Run ---
     # Name of the experiment, e.g. "nucleus"; derived classes set it.
     NAME: str | None = None
-    # The batch holds GPU_COUNT * IMAGES_PER_GPU images. GPU_COUNT does nothing else: the batch stays on one device.
+    # The batch holds GPU_COUNT * IMAGES_PER_GPU images. So many devices share each batch of training, on JAX and
+    # TensorFlow; losses are those of one device with the whole batch. Detection takes one device.
     GPU_COUNT = 1
     IMAGES_PER_GPU = 2
     # Training and validation batches in one epoch; an epoch need not cover the data set exactly once.

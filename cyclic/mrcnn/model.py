@@ -17,6 +17,7 @@ from cyclic.mrcnn.geometry.anchors_numpy import compute_backbone_shapes
 from cyclic.mrcnn.geometry.boxes import apply_box_deltas as apply_box_deltas_graph
 from cyclic.mrcnn.geometry.boxes import clip_boxes as clip_boxes_graph
 from cyclic.mrcnn.geometry.boxes import normalize_boxes as norm_boxes_graph
+from cyclic.mrcnn.kernels.devices import shared_by
 from cyclic.mrcnn.layers.losses import mrcnn_bbox_loss as mrcnn_bbox_loss_graph
 from cyclic.mrcnn.layers.losses import mrcnn_class_loss as mrcnn_class_loss_graph
 from cyclic.mrcnn.layers.losses import mrcnn_mask_loss as mrcnn_mask_loss_graph
@@ -73,7 +74,8 @@ class MaskRCNN(Inspection):
         mode: "training" or "inference".
         config: `cyclic.mrcnn.config.Config` or a class derived from it.
         model_dir: folder for checkpoints and TensorBoard logs (where TensorBoard is installed); None writes none.
-        network: `Network` whose weights to use, e.g. that of a model in the other mode; None builds one.
+        network: `Network` whose weights to use, e.g. that of a model in the other mode; None builds one. To train on
+            several devices (GPU_COUNT) it has to be built in `devices.shared_by`.
 
     Attributes:
         network: the layers and their weights.
@@ -90,7 +92,13 @@ class MaskRCNN(Inspection):
         self.epoch, self.last_checkpoint = 0, None
         self._resume_from = None
         compiled = mode == "inference" and jit_compile(config.JIT_COMPILE)
-        super().__init__(mode, config, network or Network(config), compiled)
+        with self._devices(mode, config):
+            super().__init__(mode, config, network or Network(config), compiled)
+
+    @staticmethod
+    def _devices(mode, config):
+        """Return the context of the devices that share a batch; detection takes one."""
+        return shared_by(config.GPU_COUNT if mode == "training" else 1)
 
     @property
     def model_dir(self):
@@ -193,16 +201,26 @@ class MaskRCNN(Inspection):
 
         Raises:
             ValueError: a callback and the configuration's schedule would both set the learning rate.
-            InputError: the model was built in the scope of a TensorFlow strategy with several devices.
+            InputError: there are fewer devices than GPU_COUNT; TensorFlow is to accumulate gradients on several.
             FloatingPointError: the loss is no longer finite; names the step, its images and the last good checkpoint.
         """
         if self.mode != "training":
             raise ValueError("train() needs a model in training mode")
         keep_freed_memory()
-        config = self.config
-        check_rate_callbacks(config, custom_callbacks or ())
-        check_devices(self.keras_model)
+        check_rate_callbacks(self.config, custom_callbacks or ())
+        check_devices(self.keras_model, self.config)
         self.set_trainable(layers)
+        with self._devices(self.mode, self.config):
+            return self._fit(
+                train_dataset, val_dataset, learning_rate, epochs, layers, augmentation, custom_callbacks,
+                no_augmentation_sources, verbose,
+            )  # fmt: skip
+
+    def _fit(
+        self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation, callbacks, unchanged, verbose
+    ):
+        """Train as `train` says, from where a checkpoint that was loaded has stopped."""
+        config = self.config
         settings = checkpoint.run_settings(self.keras_model, config, layers, learning_rate)
         resumed = self._resume_from
         if resumed and not checkpoint.can_resume(resumed, settings):
@@ -215,18 +233,16 @@ class MaskRCNN(Inspection):
             config,
             shuffle=True,
             augmentation=augmentation,
-            no_augmentation_sources=no_augmentation_sources,
+            no_augmentation_sources=unchanged,
             seed=checkpoint.restore(resumed, self.keras_model) if resumed else None,
             epoch=self.epoch,
         )
         if epochs > self.epoch:
             self._resume_from = None
         val_data = None if val_dataset is None else DataGenerator(val_dataset, config, shuffle=False)
-        callbacks = [NaNGuard(train_data, lambda: self.last_checkpoint)]
+        ours = [NaNGuard(train_data, lambda: self.last_checkpoint)]
         if self.model_dir is not None:
-            callbacks += [Checkpoint(self, settings, train_data.seed, done), *tensorboard(self.log_dir)]
-        # Last, as in Matterport: they may ask for the checkpoint of the epoch that has just ended.
-        callbacks += custom_callbacks or ()
+            ours += [Checkpoint(self, settings, train_data.seed, done), *tensorboard(self.log_dir)]
         history = self.keras_model.fit(
             train_data,
             validation_data=val_data,
@@ -234,7 +250,8 @@ class MaskRCNN(Inspection):
             epochs=epochs,
             steps_per_epoch=config.STEPS_PER_EPOCH,
             validation_steps=config.VALIDATION_STEPS if val_data is not None else None,
-            callbacks=callbacks,
+            # Theirs last, as in Matterport: they may ask for the checkpoint of the epoch that has just ended.
+            callbacks=[*ours, *(callbacks or ())],
             shuffle=False,
             verbose=verbose,
         )

@@ -4,7 +4,7 @@ from cyclic.errors import InputError
 
 
 class ParallelModel:
-    """Matterport's model for several GPUs, which this package does not have.
+    """Matterport's copy of a model on several GPUs; here `MaskRCNN` itself trains on GPU_COUNT of them.
 
     Args:
         keras_model: the model to copy to each GPU.
@@ -16,6 +16,6 @@ class ParallelModel:
 
     def __init__(self, keras_model, gpu_count):
         raise InputError(
-            f"ParallelModel: a model stays on one device, and GPU_COUNT = {gpu_count} only multiplies the batch; "
-            "use keras_model itself"
+            f"ParallelModel: MaskRCNN trains on GPU_COUNT = {gpu_count} devices by itself; use its train(), or "
+            "keras_model"
         )

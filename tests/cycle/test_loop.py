@@ -83,6 +83,9 @@ class FakeModels:
         self.seed = seed
         return self
 
+    def take_trained(self, trainer):
+        assert trainer is self
+
     def train(self, dataset, val_dataset, learning_rate, epochs, augmentation, custom_callbacks, verbose):
         """Every number that may differ after a restart enters the weights."""
         masks = sum(int(dataset.load_label_map(i).astype(bool).sum()) for i in dataset.image_ids)

@@ -64,7 +64,8 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> keras.callbacks.History:
     """Train the Mask R-CNN of `models` as long and as fast as `training` says."""
-    return models.trainer(seed, training.steps_per_epoch).train(
+    trainer = models.trainer(seed, training.steps_per_epoch)
+    history = trainer.train(
         data,
         None,
         training.learning_rate,
@@ -73,3 +74,5 @@ def fit(
         custom_callbacks=callbacks,
         verbose=0,
     )
+    models.take_trained(trainer)
+    return history

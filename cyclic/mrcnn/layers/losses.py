@@ -7,9 +7,13 @@ Every loss is a float32 scalar. Where no anchor or ROI counts, it is 0 and so is
 import keras
 from keras import ops
 
+from cyclic.mrcnn.kernels.devices import replicas, sum_of_replicas
+
 
 def _weighted_mean(values, weights):
-    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-7)
+    """Return the mean over the batch; of a part of it, the share whose mean over all devices is that of the batch."""
+    total = sum_of_replicas(ops.sum(weights))
+    return replicas() * ops.sum(values * weights) / ops.maximum(total, 1e-7)
 
 
 def smooth_l1(difference):

@@ -11,6 +11,7 @@ from cyclic.backbones import build_backbone
 from cyclic.errors import InputError
 from cyclic.mrcnn.data.molding import read_meta
 from cyclic.mrcnn.geometry.boxes import normalize_boxes
+from cyclic.mrcnn.kernels.devices import replicas
 from cyclic.mrcnn.layers.anchors import PyramidAnchors
 from cyclic.mrcnn.layers.detections import DetectionLayer
 from cyclic.mrcnn.layers.fpn import build_fpn
@@ -166,7 +167,8 @@ class TrainingModel(NamedModel):
         return super().__call__(inputs, *args, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return sum(self.loss_weights[name] * ops.mean(y_pred[name]) for name in LOSS_NAMES)
+        # Several devices add up their gradients, and a loss is the mean of theirs.
+        return sum(self.loss_weights[name] * ops.mean(y_pred[name]) for name in LOSS_NAMES) / replicas()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         for name in LOSS_NAMES:

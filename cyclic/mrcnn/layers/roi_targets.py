@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from cyclic.mrcnn.geometry.boxes import box_refinement, ignored_share, overlaps
+from cyclic.mrcnn.kernels.devices import uniform
 from cyclic.mrcnn.kernels.top_k import top_k
 from cyclic.mrcnn.layers.roi_align import crop_and_resize, crop_bilinear
 
@@ -102,7 +103,7 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def _sample(self, eligible, count):
         """Return `[B, count]` random indices of eligible proposals, and which of these slots hold one."""
-        priority = keras.random.uniform(ops.shape(eligible), seed=self.generator)
+        priority = uniform(ops.shape(eligible), self.generator)
         priority = ops.where(eligible, priority, -1.0)
         missing = count - priority.shape[1]
         if missing > 0:

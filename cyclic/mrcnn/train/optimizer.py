@@ -68,19 +68,17 @@ def check_rate_callbacks(config, callbacks):
             )
 
 
-def check_devices(model):
-    """Refuse a TensorFlow strategy of several devices.
-
-    Each device would take the mean over the anchors and ROIs of its own images, and the mean of these is another loss.
+def check_devices(model, config):
+    """Refuse several devices of TensorFlow where gradients are accumulated: Keras can't.
 
     Raises:
         InputError: names the cure.
     """
     strategy = getattr(model, "distribute_strategy", None)
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
+    if strategy is not None and strategy.num_replicas_in_sync > 1 and config.GRADIENT_ACCUMULATION_STEPS != 1:
         raise InputError(
-            f"{strategy.num_replicas_in_sync} devices on TensorFlow would train with another loss; build the model "
-            "outside of the strategy's scope, or use JAX (KERAS_BACKEND=jax) with keras.distribution.DataParallel"
+            f"GRADIENT_ACCUMULATION_STEPS = {config.GRADIENT_ACCUMULATION_STEPS} on {strategy.num_replicas_in_sync} "
+            "devices of TensorFlow: use 1 and larger batches, or KERAS_BACKEND=jax"
         )
 
 

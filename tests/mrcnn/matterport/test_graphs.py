@@ -80,7 +80,7 @@ def test_boxes_without_area_overlap_nothing():
 
 
 def test_a_model_for_several_gpus_is_refused_with_what_to_do():
-    with pytest.raises(ValueError, match="GPU_COUNT = 2 only multiplies the batch; use keras_model itself"):
+    with pytest.raises(ValueError, match="GPU_COUNT = 2 devices by itself; use its train"):
         ParallelModel(None, 2)
 
 
