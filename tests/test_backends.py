@@ -1,18 +1,21 @@
-"""The backends that are installed compute the same: ties, the spread of relevance, and whole relevance maps."""
+"""The backends that are installed compute the same: ties, the spread of relevance, relevance maps, and nuclei."""
 
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
+from cyclic import Predictor, evaluate, networks
 from cyclic.activation.lrp import lrp
 from cyclic.backbones import build_backbone
 from cyclic.classifier import build_classifier
+from cyclic.datasets.synthetic import draw_tissue
 
 TESTS = Path(__file__).parent
 TIED = TESTS / "mrcnn" / "kernels" / "test_ties.py"
@@ -58,3 +61,17 @@ def test_relevance_is_the_same_on_other_backends(other, tmp_path):
     assert done.returncode == 0, done.stderr
     expected = relevance()
     np.testing.assert_allclose(np.load(tmp_path / "map.npy"), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def nuclei():
+    """Label map of synthetic tissue by the model that the package ships, in float32, `[128, 128]` int."""
+    with mock.patch.object(networks, "precision", lambda config: "float32"):
+        return Predictor.load("he-nuclei").predict(draw_tissue(np.random.default_rng(0), 128)[0], mpp=0.25).labels
+
+
+def test_the_shipped_model_finds_the_same_nuclei_on_other_backends(other, tmp_path):
+    file = tmp_path / "nuclei.npy"
+    done = other("-c", f"import numpy as np, test_backends as t; np.save({str(file)!r}, t.nuclei())")
+    assert done.returncode == 0, done.stderr
+    expected = nuclei()
+    assert expected.max() > 5 and evaluate(np.load(file), expected)["aji"] > 0.99
