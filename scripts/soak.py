@@ -1,4 +1,4 @@
-"""Bad days in bulk: damaged files for every reader, kills at random moments, thousands of predictions, each backend.
+"""Bad days in bulk: damaged files for every reader, kills at random moments, long processes, each backend.
 
 The tests try a little of each. This tries a lot, prints what it counted and writes it as JSON, beside what other calls
 have counted there. It ends with exit code 1 where something went wrong, and the file that did it stays in --defects.
@@ -6,6 +6,7 @@ have counted there. It ends with exit code 1 where something went wrong, and the
 Example:
     python scripts/soak.py --kills 50 --command-kills 20 --json results/soak.json
     python scripts/soak.py --fuzz 3200 --json results/soak.json
+    python scripts/soak.py --predictions 2000 --epochs 500 --json results/soak.json
     .venv-backends/bin/python scripts/soak.py --backends --json results/soak.json
 """
 
@@ -36,20 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fuzz", type=int, default=0, help="damaged files for each reader")
     parser.add_argument("--kills", type=int, default=0, help="kills of a small run, or more, until each stage was hit")
     parser.add_argument("--command-kills", type=int, default=0, help="kills of predict, prepare, tiles and label each")
-    parser.add_argument("--predictions", type=int, default=0)
+    parser.add_argument("--predictions", type=int, default=0, help="in one process")
+    parser.add_argument("--epochs", type=int, default=0, help="of two steps, in one process")
     parser.add_argument("--backends", action="store_true", help="train a small cycle on each, and swap their weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="also write the counts to this file")
     parser.add_argument(
         "--defects", type=Path, default=Path("soak-defects"), help="folder for files that broke a reader"
     )
-    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)  # the work of a process of its own
     options = parser.parse_args(arguments)
-    if options.weights:
-        from soaking.long import predict_many
-
-        print(json.dumps(predict_many(options.weights, options.predictions)))
-        return 0
     results: dict[str, dict] = {}
     if options.json and Path(options.json).is_file():
         results = read_json(options.json)["results"]
@@ -95,8 +91,9 @@ def _parts(options: argparse.Namespace, folder: Path) -> dict:
             out = () if "OUT" in arguments else ("--out", "OUT")
             parts[f"kills of {name}"] = partial(kills.kill_command, name, (*arguments, *out), folder, count, seed)
         parts["kills of label"] = lambda: answers.kill_page(folder, count, seed)
-    if options.predictions:
-        parts["predictions"] = lambda: _predict(folder, options.predictions)
+    for what in ("predictions", "epochs"):
+        if getattr(options, what):
+            parts[what] = partial(_soak, what, folder / what, getattr(options, what))
     if options.backends:
         parts["backends"] = lambda: backends.compare(folder)
     return parts
@@ -147,19 +144,10 @@ def _fuzz_one(name: str, reader: Any, options: argparse.Namespace, folder: Path,
     write_json(found, counts)
 
 
-def _predict(folder: Path, count: int) -> dict:
-    from soaking.kills import write_untrained
+def _soak(what: str, folder: Path, count: int) -> dict:
+    from soaking.long import soak  # imports TensorFlow, which the processes of other parts must not inherit
 
-    weights = folder / "predictions.h5"  # memory does not depend on what a network learnt
-    write_untrained(folder / "predictions", weights)
-    call = [sys.executable, __file__, "--weights", str(weights), "--predictions", str(count)]
-    done = subprocess.run(call, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr[-2000:])
-    found = json.loads(done.stdout.splitlines()[-1])
-    if found["memory ratio"] > 1.02 or found["open files"][1] > found["open files"][0]:
-        raise RuntimeError(f"memory or open files grow: {found}")
-    return found
+    return soak(what, folder, count)
 
 
 if __name__ == "__main__":

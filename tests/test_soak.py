@@ -1,4 +1,4 @@
-"""A few kills of each command that writes a folder or a file of answers; `scripts/soak.py` counts many.
+"""A few kills of each command that writes, and a few predictions and epochs; `scripts/soak.py` counts many.
 
 `cycle/test_real_run.py` and `cycle/test_loop.py` kill training.
 """
@@ -30,3 +30,11 @@ def test_killed_commands_end_with_the_files_of_ones_that_were_not(tmp_path):
     results = json.loads((tmp_path / "soak.json").read_text())["results"]
     assert {name: results[f"kills of {name}"]["kills"] for name in KILLED} == dict.fromkeys(KILLED, 2)
     assert results["earlier"] == {"kills": 9} and results["kills of label"]["went wrong"] == ""
+
+
+def test_memory_and_open_files_stay_flat(tmp_path):
+    done = soak("--predictions", 8, "--epochs", 8, "--json", tmp_path / "soak.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "soak.json").read_text())["results"]
+    assert results["predictions"]["predictions"] == results["epochs"]["epochs"] == 8
+    assert results["epochs"]["resident_mb"][0] > 100
