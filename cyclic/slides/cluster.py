@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from cyclic.errors import InputError
+from cyclic.files import read_json
 from cyclic.slides.detection import Pool, here
 from cyclic.slides.source import require
 from cyclic.slides.tasks import Task
@@ -70,11 +71,24 @@ def _check_shared_memory(workers: int) -> None:
 
 
 def _connect(distributed: Any, scheduler: str) -> Any:
-    where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
     try:
-        return distributed.Client(**where, timeout=CONNECT_S)
+        return distributed.Client(_address(scheduler), timeout=CONNECT_S)
     except (OSError, ValueError) as error:
         raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error}); start one") from error
+
+
+def _address(scheduler: str) -> str:
+    """Return the address in a scheduler's JSON file; Dask itself would wait for a missing file for ever.
+
+    Raises:
+        InputError: there is no such file, or it holds no address.
+    """
+    if not scheduler.endswith(".json"):
+        return scheduler
+    address = read_json(scheduler).get("address")
+    if not isinstance(address, str):
+        raise InputError(f"{scheduler}: no address of a scheduler in it; dask scheduler --scheduler-file writes one")
+    return address
 
 
 def _run(distributed: Any, client: Any, tasks: Sequence[Task]) -> Iterator[None]:

@@ -63,6 +63,14 @@ def test_an_error_of_a_worker_is_the_error_of_the_slide(slide, tmp_path, pool):
         predict(slide, tmp_path / "out", pool=pool)
 
 
+def test_a_file_that_no_scheduler_wrote_is_said_in_one_line(tmp_path):
+    missing, empty = tmp_path / "none.json", tmp_path / "empty.json"
+    empty.write_text("{}")
+    for path, said in ((missing, "no such file"), (empty, "no address of a scheduler in it")):
+        with pytest.raises(InputError, match=f"{path}: {said}"):
+            open_pool(scheduler=str(path)).__enter__()
+
+
 def test_no_scheduler_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr("cyclic.slides.cluster.CONNECT_S", 1)
     with pytest.raises(InputError, match=r"--scheduler tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
