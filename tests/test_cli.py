@@ -422,7 +422,7 @@ def test_a_model_is_registered_listed_shown_and_fetched(call, tmp_path, homes):
     assert_refused(call(*add), file.as_uri(), "an address needs --sha256")
     assert call(*add, "--sha256", checksum)[0] == 0
     _, out, _ = call("models", "list")
-    assert all(part in out for part in ("far", "to download", "0.500", "CC BY 4.0"))
+    assert all(part in out for part in ("Model", "far", "to download", "0.500", "CC BY 4.0"))
     _, out, _ = call("models", "info", "far")
     assert f'"sha256": "{checksum}"' in out
     code, out, _ = call("models", "get", "far")

@@ -18,7 +18,7 @@ HEADINGS = {
     "comparison": "Comparison",
     "metric": "Metric",
     "answers": "Answers",
-    "tile_accuracy": "Tiles right",
+    "tile_accuracy": "Held-out tiles told right",
     "error": "±",
     "alike": "Map like that of all",
     "correlation": "Correlation",
@@ -63,8 +63,26 @@ HEADINGS = {
     "n_both": "Answered by both",
     "share": "Same answer",
     "kappa": "Cohen's kappa",
+    "model": "Model",
+    "weights": "Weights",
+    "mpp": "µm / pixel",
+    "licence": "Licence",
+    "what": "What",
+    "found": "Found",
+    "cure": "Cure",
+    "stage": "Stage",
+    "input": "Input",
+    "output": "Output",
+    "parameters": "Parameters",
+    "peak_mb": "Peak memory, MB",
+    "unit_s": "Seconds of one",
+    "units": "How many",
+    "hours": "Hours",
 }
-TEXT_COLUMNS = ("image", "source", "split", "comparison", "metric", "first", "second", "model", "weights", "licence")
+TEXT_COLUMNS = (
+    *("image", "source", "split", "comparison", "metric", "first", "second", "model", "weights", "licence"),
+    *("what", "found", "cure", "stage"),
+)
 MISSING = "–"
 
 

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 
 from cyclic.config import load_config
@@ -10,6 +11,7 @@ from cyclic.cycle.dry_run import dry_run
 from cyclic.cycle.loop import plan
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.errors import InputError
+from cyclic.evaluation.table import HEADINGS
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 SUPERVISION = {
@@ -43,6 +45,10 @@ def test_tries_the_stages_that_the_run_has(quick, data, supervision):
     rows = dry_run(config, data)
     assert [row["stage"] for row in rows] == [*STAGES[supervision], "total"]
     assert rows[-1]["hours"] == len(STAGES[supervision])
+
+
+def test_every_column_of_the_table_has_a_heading():
+    assert {*module._row("stage", np.zeros(1), (1,), 0, 1.0, 1), "hours"} <= {*HEADINGS}
 
 
 @pytest.mark.parametrize("supervision", SUPERVISION)
