@@ -20,6 +20,7 @@ from cyclic.networks import Models
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKING = [*PAGES, *sorted(ROOT.glob("samples/*/README.md")), *sorted(ROOT.glob("[rs]*/README.md"))]
 COMMANDS = typer.main.get_command(cli.app)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -102,10 +103,20 @@ def test_settings_that_a_page_sets_exist(page):
         load_config((), [value.replace("SEED", "0") for value in given if not value.startswith("section.")])
 
 
-@each_page
+def anchors(page):
+    """Return what a link may name behind `#`: the headings of a page in small letters, with dashes for spaces."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    links = [link.split("#")[0] for link in LINK.findall(FENCE.sub("", page.read_text()))]
-    missing = [link for link in links if link and "://" not in link and not (page.parent / link).exists()]
+    missing = []
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if "://" not in link and (not target.exists() or (anchor and anchor not in anchors(target))):
+            missing.append(link)
     assert missing == []
 
 
