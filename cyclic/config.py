@@ -241,7 +241,7 @@ class PseudoConfig(_Section):
         None, description="Keep at most this many for 1000 x 1000 pixels; null for no limit."
     )
     share: Share | None = Field(
-        0.65, description="Keep the best share of the components: of all images together (stain), of each (paper)."
+        0.65, description="Keep the best share of the components: of all images together; of each in the recipe paper."
     )
 
 
