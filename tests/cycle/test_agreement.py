@@ -67,6 +67,17 @@ def test_a_cycle_is_compared_with_what_came_before(context):
     assert {row["split"] for row in context.rows} == {"all"}
 
 
+def test_two_rounds_that_find_no_nucleus_agree_in_nothing(context):
+    for round_ in (0, 1):
+        draw(context, 1, round_, "b")
+    score_cycle(context, 1)
+    assert [row["source"] for row in context.rows] == ["held_out_tiles"]
+    draw(context, 1, 0, "a", np.s_[:2, :2])
+    draw(context, 1, 1, "a", np.s_[5:8, 5:8])
+    score_cycle(context, 1)
+    assert context.rows[-1]["f1"] == 0
+
+
 def test_flat_maps_have_no_correlation(context):
     for name in context.images:
         for cycle in (1, 2):

@@ -95,8 +95,11 @@ def _map_correlation(context: Context, cycle: int) -> float | None:
 
 
 def _agreement(context: Context, before: RoundPaths, now: RoundPaths) -> dict[str, float]:
-    """Return F1 at IoU over 0.5 and Dice of two rounds' predictions, the mean over the images that both predicted."""
+    """Return F1 at IoU over 0.5 and Dice of two rounds' predictions, the mean over the images that both predicted.
+
+    Images in which neither found a nucleus are left out. They would agree fully, and a run without nuclei look perfect.
+    """
     names = [n for n in context.images if before.prediction(n).is_file() and now.prediction(n).is_file()]
     pairs = [(read_label_map(before.prediction(n)), read_label_map(now.prediction(n))) for n in names]
-    scores = [evaluate_pair(*pair) for pair in pairs]
+    scores = [evaluate_pair(*pair) for pair in pairs if any(labels.any() for labels in pair)]
     return {metric: float(np.mean([each[metric] for each in scores])) for metric in SYMMETRIC} if scores else {}
