@@ -345,7 +345,7 @@ def train(
 
 @app.command()
 def adapt(
-    images: Annotated[list[Path], typer.Argument(help="Folder of the images, with images/ in it.", exists=True)],
+    images: Annotated[list[Path], typer.Argument(help="Folder of the images, or with images/ in it.", exists=True)],
     weights: Annotated[str, typer.Option(help="best.weights.h5 of the model to adapt, or a model's name.")],
     out: Run,
     tiles: Annotated[
