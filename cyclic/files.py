@@ -50,6 +50,7 @@ MAX_PIXELS = 2**30
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
+JPEG_IN_TIFF = (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG)
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".mat")
 
 
@@ -81,16 +82,27 @@ def by_id(paths: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Return `{image id: path}` of those of `paths` with one of `suffixes` that are no litter, in their order.
 
     Raises:
-        InputError: two of them have the same id.
+        InputError: two of them have the same id, or a name is no text.
     """
     found: dict[str, Path] = {}
     for path in paths:
         if path.suffix.lower() not in suffixes or is_litter(path):
             continue
+        if not _is_text(path.name):
+            raise InputError(f"{path}: a name that is no text in UTF-8; rename the file")
         if path.stem in found:
             raise InputError(f"{path}: same id as {found[path.stem]}; keep one file for each image id")
         found[path.stem] = path
     return found
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name can be written into results; one of another encoding than UTF-8 cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def image_files(folder: str | Path) -> dict[str, Path]:
@@ -110,9 +122,21 @@ def require_file(path: str | Path) -> Path:
         InputError: there is no such file.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder where a file is needed; give the file, or take the folder away")
     if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
+        broken = path.is_symlink()
+        raise InputError(
+            f"{path}: a link to a file that is not there; restore it or remove the link"
+            if broken
+            else f"{path}: no such file; check the path"
+        )
     return path
+
+
+def same_place(path: str | Path) -> Path:
+    """Return the path without links, by which two names of one file are alike; links in a circle stay as they are."""
+    return Path(os.path.realpath(path))
 
 
 def check_pixels(path: Path, *sides: int) -> None:
@@ -169,6 +193,23 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         yield tiff
 
 
+def only_picture(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    """Return the first picture of a TIFF; beside it there may be smaller ones, such as thumbnails, and masks of it.
+
+    Raises:
+        InputError: another one is as large or larger, so that nobody knows which is meant.
+    """
+    first, *others = tiff.series
+    sides = [_pixels(series) for series in others if not series.keyframe.is_mask]
+    if max(sides, default=0) >= _pixels(first):
+        raise InputError(f"{path}: {len(tiff.series)} pictures in one file; export the one that is meant by itself")
+    return first
+
+
+def _pixels(series: tifffile.TiffPageSeries) -> int:
+    return math.prod(side for axis, side in zip(series.axes, series.shape, strict=True) if axis in "YX")
+
+
 def claim(path: Path) -> None:
     """Note beside a file that this program wrote it just now; see `check_outputs`."""
     _note(path, digest(path))
@@ -179,7 +220,7 @@ def _note(path: Path, what: str) -> None:
     try:
         with sums.open("ab+") as file:
             torn = file.tell() > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"  # by a kill
-            file.write((torn * "\n" + f"{what}  {path.name}\n").encode())
+            file.write(os.fsencode(torn * "\n" + f"{what}  {path.name}\n"))  # a name may be no text
     except OSError as error:
         raise InputError(f"{sums}: cannot be written ({error.strerror}); {cure(error)}") from error
 
@@ -191,7 +232,7 @@ class _Claims:
         self.digests: dict[str, set[str]] = defaultdict(set)
         self.pending: set[str] = set()
         path = folder / SUMS
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        for line in os.fsdecode(path.read_bytes()).splitlines() if path.is_file() else ():
             written, _, name = line.partition("  ")
             if written == PENDING:
                 self.pending.add(name)
@@ -220,7 +261,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
         InputError: an output is an input, or is there already and was written or edited by something else, or its
             folder can't be made or written to.
     """
-    outputs, read = list(outputs), {path.resolve() for path in inputs}
+    outputs, read = list(outputs), {same_place(path) for path in inputs}
     for folder in {path.parent for path in outputs}:
         _check_folder(folder)
         if folder.is_dir():
@@ -228,7 +269,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
     there = [path for path in outputs if path.exists()]
     claims = {folder: _Claims(folder) for folder in {path.parent for path in there}}
     for path in there:
-        if path.resolve() in read:
+        if same_place(path) in read:
             raise InputError(f"{path}: would be replaced by its own result; choose another folder or file")
         if path.is_dir():
             raise InputError(f"{path}: a folder lies where a file is to be written; remove it or choose another place")
@@ -425,7 +466,8 @@ def read_json(path: str | Path, keys_once: bool = False) -> dict:
     """
     path = require_file(path)
     try:
-        return json.loads(path.read_text(), object_pairs_hook=_unique if keys_once else None)
+        # Editors of Windows begin a file with a mark of its encoding.
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique if keys_once else None)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); repair or remove the file") from error
 

@@ -3,6 +3,7 @@
 One rule for arrays (`as_rgb`), and one reader for files (`read_image`), which ends in the same rule.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from cyclic.errors import InputError
-from cyclic.files import check_pixels, open_tiff, require_file
+from cyclic.files import JPEG_IN_TIFF, check_pixels, only_picture, open_tiff, require_file
 
 # Whole-slide crops are larger than the size Pillow warns about; `check_pixels` looks at every size.
 Image.MAX_IMAGE_PIXELS = None
@@ -18,6 +19,18 @@ Image.MAX_IMAGE_PIXELS = None
 ORIENTATION, QUARTER_TURNED = 0x0112, (5, 6, 7, 8)
 # Axes of a TIFF that hold colour.
 COLOUR_AXES = "SC"
+
+# What may lie in a file with the suffix of an image. Pillow knows others, and starts another program for some.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "ICO")
+# What a TIFF's numbers may mean. Others, such as CIELAB, would be read as other colours in silence.
+COLOURS = (
+    tifffile.PHOTOMETRIC.RGB,
+    tifffile.PHOTOMETRIC.MINISBLACK,
+    tifffile.PHOTOMETRIC.MINISWHITE,
+    tifffile.PHOTOMETRIC.PALETTE,
+)
+# An image of 16 bits has white at 65,535. Where nothing is over this, it holds 12 bits or fewer and would be black.
+DARK = 4095
 
 RULE = "give [H, W], [H, W, 1], [H, W, 2], [H, W, 3] or [H, W, 4]; uint8, uint16, bool, or float in [0, 1]"
 
@@ -79,6 +92,8 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, truncated, no image, one of several pages or frames, or too large
             (`files.MAX_PIXELS`), or its pixels are of another kind than `as_rgb` takes.
+
+    A warning tells of an image of 16 bits in which everything is nearly black.
     """
     path = require_file(path)
     try:
@@ -87,6 +102,12 @@ def read_image(path: str | Path) -> np.ndarray:
         raise
     except Exception as error:  # each decoder raises its own types for a broken file
         raise InputError(f"{path}: not a readable image ({error}); replace or remove the file") from error
+    if pixels.dtype == np.uint16 and pixels.size and _colour(pixels).max() <= DARK:
+        warnings.warn(
+            f"{path}: 16 bits, but no value over {DARK}, so it is nearly black; if it holds fewer bits, export it with "
+            "8, or stretched to 65535",
+            stacklevel=2,
+        )
     return as_rgb(pixels, str(path))
 
 
@@ -98,7 +119,7 @@ def read_shape(path: str | Path) -> tuple[int, int]:
     """
     path = require_file(path)
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             height, width = opened.height, opened.width
             return (width, height) if opened.getexif().get(ORIENTATION) in QUARTER_TURNED else (height, width)
     except Exception:  # each decoder raises its own types, and the other reader may know the file or says what is wrong
@@ -122,7 +143,7 @@ def as_stored_map(activation: np.ndarray) -> np.ndarray:
 
 def _read_picture(path: Path) -> np.ndarray:
     """Return the pixels of a file that Pillow reads."""
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
         frames = getattr(opened, "n_frames", 1)
         if frames > 1:
             raise InputError(f"{path}: {frames} frames; export one of them as an image of its own")
@@ -146,17 +167,45 @@ def _narrow(grey: np.ndarray, name: str) -> np.ndarray:
 def _read_tiff(path: Path) -> np.ndarray:
     """Return the pixels of a TIFF's first series, rows, columns and colours in this order."""
     with open_tiff(path) as tiff:
-        series, page = tiff.series[0], tiff.series[0].keyframe
-        axes = zip(series.axes, series.shape, strict=True)
+        series = only_picture(tiff, path)
+        page, axes = series.keyframe, zip(series.axes, series.shape, strict=True)
         check_pixels(path, *(side for axis, side in axes if axis not in COLOUR_AXES))
         pixels = order_axes(series.asarray(), series.axes, path)
+        check_channels(page, pixels.shape[-1] if pixels.ndim == 3 else 1, path)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
             return np.moveaxis(page.colormap[:, pixels[..., 0] if pixels.ndim == 3 else pixels], 0, -1)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            return np.iinfo(pixels.dtype).max - pixels if pixels.dtype != bool else ~pixels
-        if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
-            raise InputError(f"{path}: CMYK colours; export it as RGB")
+            return ~stretch(pixels, page)
+        pixels = stretch(pixels, page)
         return _resolve_alpha(pixels, tuple(int(kind) for kind in page.extrasamples))
+
+
+def _colour(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels, `[H, W]` or `[H, W, C]`, without alpha."""
+    return pixels if pixels.ndim == 2 else pixels[..., : 1 if pixels.shape[-1] < 3 else 3]
+
+
+def check_channels(page: tifffile.TiffPage, channels: int, path: Path) -> None:
+    """Raise `InputError` where the channels of a TIFF are no RGB or grey, with or without alpha.
+
+    What a microscope took one by one are no colours, and the last one of four is no alpha.
+    """
+    # tifffile turns YCbCr into RGB where it is compressed as JPEG, and nowhere else.
+    jpeg = page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression in JPEG_IN_TIFF
+    if page.photometric not in COLOURS and not jpeg:
+        is_cmyk = page.photometric == tifffile.PHOTOMETRIC.SEPARATED
+        name = "CMYK" if is_cmyk else getattr(page.photometric, "name", page.photometric)
+        raise InputError(f"{path}: {name} colours; export it as RGB")
+    if channels > 4 or (channels in (2, 4) and not page.extrasamples):
+        raise InputError(f"{path}: {channels} channels, and none is said to be alpha; export it as RGB")
+
+
+def stretch(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """Return whole numbers of 2 to 15 bits as those of 8 or 16; others as they are."""
+    bits, room = page.bitspersample, pixels.dtype.itemsize * 8
+    if pixels.dtype.kind != "u" or bits >= room:
+        return pixels
+    return np.round(pixels * ((2**room - 1) / (2**bits - 1))).astype(pixels.dtype)
 
 
 def order_axes(pixels: np.ndarray, axes: str, path: Path) -> np.ndarray:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy import ndimage
 
 from cyclic.errors import InputError
-from cyclic.files import MARK, atomic_path, check_pixels, open_tiff, require_file
+from cyclic.files import JPEG_IN_TIFF, MARK, atomic_path, check_pixels, only_picture, open_tiff, require_file
 from cyclic.mat import read_mat
 
 MAT_LABEL_KEYS = ("inst_map", "instance_map")
+# What may lie in a file with the suffix of a label map, and what of it blurs the numbers.
+PICTURES, LOSSY = ("PNG", "TIFF", "BMP", "GIF", "JPEG"), ("JPEG", "MPO")
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
@@ -62,7 +64,8 @@ def check_labels(labels: np.ndarray, name: str) -> np.ndarray:
             raise InputError(f"{name}: NaN or infinite pixels; a label map holds integers")
         if (labels % 1).any():
             raise InputError(f"{name}: {labels.dtype} with fractions; a label map holds integers")
-    if labels.size and not 0 <= labels.min() <= labels.max() <= np.iinfo(np.int32).max:
+    # As Python's numbers: a float32 has no 2^31 - 1, and would be compared with 2^31.
+    if labels.size and not 0 <= labels.min().item() <= labels.max().item() <= np.iinfo(np.int32).max:
         raise InputError(f"{name}: labels from {labels.min()} to {labels.max()}; 0 is background, nuclei are positive")
     return labels.astype(np.int32)
 
@@ -96,8 +99,11 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def _read_drawing(path: Path) -> np.ndarray:
-    with Image.open(path) as opened:
+    with Image.open(path, formats=PICTURES) as opened:
         check_pixels(path, opened.height, opened.width)
+        _check_frames(path, opened)
+        if opened.format in LOSSY:  # dark noise around what is white
+            return np.asarray(opened.convert("L")) > 127
         if opened.mode not in ("P", "PA"):
             return np.asarray(opened)
         # What the palette shows, not its indices.
@@ -131,9 +137,21 @@ def write_label_map(path: str | Path, labels: np.ndarray, mpp: float | None = No
             tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib", software=MARK, **density)
 
 
+def _blurred(path: Path) -> InputError:
+    return InputError(f"{path}: compressed as JPEG, which blurs labels into others; export it as PNG or TIFF (LZW)")
+
+
+def _check_frames(path: Path, opened: Image.Image) -> None:
+    frames = getattr(opened, "n_frames", 1)
+    if frames > 1:
+        raise InputError(f"{path}: {frames} frames; export one of them as a picture of its own")
+
+
 def _read_tiff(path: Path) -> np.ndarray:
     with open_tiff(path) as tiff:
-        series = tiff.series[0]
+        series = only_picture(tiff, path)
+        if series.keyframe.compression in JPEG_IN_TIFF:
+            raise _blurred(path)
         check_pixels(path, *(side for axis, side in zip(series.axes, series.shape, strict=True) if axis != "S"))
         return series.asarray()
 
@@ -141,14 +159,19 @@ def _read_tiff(path: Path) -> np.ndarray:
 def _read_npy(path: Path) -> np.ndarray:
     # Mapped, so that a header that claims too much costs no memory.
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(mapped, np.ndarray):
+        raise ValueError("an archive of several arrays")
     check_pixels(path, *mapped.shape)
     return np.array(mapped)
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    with Image.open(path) as opened:
+    with Image.open(path, formats=PICTURES) as opened:
         check_pixels(path, opened.height, opened.width)
-        return np.asarray(opened)  # a palette's indices are its labels
+        if opened.format in LOSSY:
+            raise _blurred(path)
+        _check_frames(path, opened)
+        return np.asarray(ImageOps.exif_transpose(opened))  # a palette's indices are its labels
 
 
 def _read_mat_labels(path: Path) -> np.ndarray:

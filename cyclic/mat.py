@@ -31,7 +31,11 @@ def read_mat(path: Path, keys: Sequence[str]) -> np.ndarray | None:
     if h5py.is_hdf5(path):  # MATLAB 7.3: HDF5, whose axes are the other way round
         with h5py.File(path) as file:
             key = next((key for key in keys if key in file), None)
-            return None if key is None else file[key][()].T
+            if key is None:
+                return None
+            if not isinstance(file[key], h5py.Dataset) or file[key].dtype.kind not in "buifc":
+                raise ValueError(f"{key} holds no numbers")
+            return np.asarray(file[key][()]).T
     _check(path.read_bytes(), keys)
     content = scipy.io.loadmat(path, variable_names=keys)
     key = next((key for key in keys if key in content), None)

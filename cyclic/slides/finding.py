@@ -68,7 +68,7 @@ def find_slides(path: str | Path) -> dict[str, Path]:
 
 def _parts_of_vms(folder: Path) -> set[str]:
     """Return the names of the JPEGs that Hamamatsu's .vms slides in a folder consist of."""
-    texts = [path.read_text(errors="replace") for path in folder.glob("*.vms")]
+    texts = [path.read_text(errors="replace") for path in folder.glob("*.vms") if path.is_file()]
     return {line.partition("=")[2].strip() for text in texts for line in text.splitlines()}
 
 

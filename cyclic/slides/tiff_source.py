@@ -6,7 +6,8 @@ import numpy as np
 import tifffile
 
 from cyclic.errors import InputError
-from cyclic.images import as_rgb, order_axes
+from cyclic.files import only_picture
+from cyclic.images import as_rgb, check_channels, order_axes, stretch
 from cyclic.resolution import read_resolution
 from cyclic.slides.source import Shape, readable, require, steps_of
 
@@ -52,13 +53,18 @@ class TiffSource:
         self._path = path
         try:
             self._tiff = tifffile.TiffFile(path)
-            levels = self._tiff.series[0].levels
+            levels = only_picture(self._tiff, path).levels
             page = levels[0].keyframe
+        except InputError:
+            raise
         except Exception as error:  # tifffile raises what it comes across
             raise InputError(f"{path}: not a readable TIFF ({error}); copy or download it again") from error
         if page.photometric not in (*RGB, GREY):
             name = getattr(page.photometric, "name", page.photometric)
             raise InputError(f"{path}: colours are stored as {name}; export it as RGB")
+        sides = dict(zip(levels[0].axes, levels[0].shape, strict=True))
+        check_channels(page, sides.get("S", 1) * sides.get("C", 1), path)
+        self._page = page
         self._axes = [level.axes for level in levels]
         self.levels: list[Shape] = [
             (level.shape[level.axes.index("Y")], level.shape[level.axes.index("X")]) for level in levels
@@ -80,4 +86,5 @@ class TiffSource:
         pixels = readable(self._path, lambda: np.asarray(array[where]))
         pixels = order_axes(pixels, axes, self._path)
         # Beyond three channels a slide has no transparency, but what a converter added.
-        return as_rgb(pixels if pixels.ndim == 2 else pixels[..., :3], str(self._path))
+        pixels = stretch(pixels if pixels.ndim == 2 else pixels[..., :3], self._page)
+        return as_rgb(pixels, str(self._path))
