@@ -1,6 +1,7 @@
 """The `cyclic` command: one function a subcommand.
 
-Exit code 0: done, 2: bad input or wrong use, 130 or 143: stopped by Ctrl-C or SIGTERM, 1: a defect.
+Exit code 0: done, 2: bad input or wrong use, 130 or 143: stopped by Ctrl-C or SIGTERM, 141: the reader of the output
+left, 1: a defect.
 """
 
 from cyclic.allocator import keep_freed_memory
@@ -56,6 +57,9 @@ VANISHED_ERRNO = {errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN}
 # What the backends raise where memory ends, and what the system's loader and Python's threads say there.
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 OUT_OF_MEMORY_SAID = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+
+# What a shell shows of a program that SIGPIPE ends.
+READER_LEFT = 128 + signal.SIGPIPE
 
 MEMORY = "not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like"
 
@@ -292,7 +296,7 @@ def label(
     folders = images_of(images, out, regions, mpp, seed)
     if folders != images:
         print(f"regions of tissue are in {folders[0]}; train with --data {folders[0]}")
-    session = open_session(folders, out, who or getpass.getuser(), size, stride, seed, model)
+    session = open_session(folders, out, who or _user(), size, stride, seed, model)
     server = make_server(session, port)
     url = f"http://{server.host}:{server.port}/"
     print(f"{url} asks for {len(session.tiles)} tiles; {out} has {len(session.answers.answers)} answers", flush=True)
@@ -635,6 +639,14 @@ def doctor() -> None:
         raise InputError(f"{len(missing)} needed parts are missing or of another version; {missing[0].cure}")
 
 
+def _user() -> str:
+    """Return the name of the account; "" where it has none, as in many a container."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
 def _run(
     files: list[Path] | None,
     data: list[Path],
@@ -662,15 +674,18 @@ def _start_run(config: RunConfig, data: list[Path], out: Path, command: str, *, 
             _print_table(dry_run(config, data))
             return
         until = command if command in loop.PARTS else None
-        _print_table(loop.train(config, data, out, resume=resume, until=until))
+        scores = loop.train(config, data, out, resume=resume, until=until)
     except (KeyboardInterrupt, Stopped) as stop:
         how = "nothing was written" if dry else _how_to_go_on(command, out, resume)
         raise Interrupted(f"{out}: stopped; {how}", stop) from stop
+    results: list[Path] = []
     if paths.best.is_file():
         from cyclic.report.html import write_report
 
-        for result in [*sorted(paths.overlays.glob("*.png")), paths.best, write_report(out, data)]:
-            print(result)
+        results = [*sorted(paths.overlays.glob("*.png")), paths.best, write_report(out, data)]
+    _print_table(scores)  # once all is written: nobody may be reading any more
+    for result in results:
+        print(result)
 
 
 def _how_to_go_on(command: str, out: Path, resumed: bool) -> str:
@@ -709,7 +724,8 @@ def _start_keras() -> None:
     try:
         import absl.logging
         import keras
-    except (ImportError, ValueError) as error:  # Keras raises ValueError for a backend that it does not know
+    # Keras raises ValueError for a backend that it does not know, and what it comes across in a broken keras.json.
+    except (ImportError, ValueError, AttributeError, TypeError) as error:
         if _is_want_of_memory(error):
             raise
         raise InputError(f"Keras cannot be imported ({error}); cyclic doctor names the cure") from error
@@ -735,6 +751,9 @@ def _mute_native_code() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    # Whoever closed an output wants nothing of it. Without these, files of ours would get its number.
+    sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # a broken file is one line, and that is ours
     # What the encoding of the output lacks, or a file name that is no text, is shown as its code and ends no command.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -753,6 +772,8 @@ def _exit_code(arguments: list[str]) -> int:
         return _fail(str(error))
     except Interrupted as error:
         return _fail(str(error), error.code)
+    except SystemExit:  # Typer's answer to an output whose reader left, such as head
+        return READER_LEFT
     except (Stopped, KeyboardInterrupt, typer.Abort) as error:
         anew = "stopped; no file is half written, and the same command begins anew"
         return _fail(anew, Interrupted(anew, error).code)
@@ -761,6 +782,8 @@ def _exit_code(arguments: list[str]) -> int:
             return _fail(MEMORY)
         if error.errno in VANISHED_ERRNO and error.filename:
             return _fail(f"{error.filename}: {error.strerror}; restore it, and run the command again")
+        if error.errno == errno.ENOENT and not _working_folder_is_there():
+            return _fail("the working folder is gone; change to one that is there, and run the command again")
         if error.errno not in USERS_ERRNO:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; {cure(error)}")
@@ -768,6 +791,14 @@ def _exit_code(arguments: list[str]) -> int:
         if not _is_want_of_memory(error):
             raise
         return _fail(MEMORY)
+
+
+def _working_folder_is_there() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _is_want_of_memory(error: Exception) -> bool:

@@ -622,3 +622,22 @@ def test_demo_continues_or_shows_its_run(call, tmp_path, monkeypatch):
         assert code == 0 and "0.500" in out and err == ""
     assert [resume for resume, _, _ in calls] == [False, True]
     assert calls[0][1] is None and calls[0][2] < 900
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ('"$@" models list >&-', 0),
+        ('"$@" models list >&- 2>&- <&-', 0),
+        ('"$@" models list | true; exit ${PIPESTATUS[0]}', 128 + signal.SIGPIPE),
+        ('mkdir gone; cd gone; rmdir ../gone; "$@" evaluate --gt "$0" --pred "$0" --json scores.json', 2),
+    ],
+    ids=["no output", "no streams", "reader left", "working folder gone"],
+)
+def test_what_is_done_to_the_streams_and_the_folder_of_a_process_ends_in_no_traceback(data, tmp_path, script, code):
+    program = [sys.executable, "-m", "cyclic.cli"]
+    done = subprocess.run(
+        ["bash", "-c", script, str(data / "labels"), *program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == code and "Traceback" not in done.stderr
+    assert code != 2 or "the working folder is gone" in done.stderr
