@@ -6,6 +6,7 @@ The defaults are the recommended recipe for two CPU cores; `docs/settings.md` is
 
 import difflib
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -670,12 +671,13 @@ def _read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[str, di
             raise InputError(f"{above[-1]}: {BASE} names {path}, which is no file; correct the path there")
         raise InputError(f"{path}: no such configuration file; see configs/ for examples")
     try:
-        text = path.read_text()
-        content = read_yaml(text) or {}
+        text = path.read_text(encoding="utf-8-sig")
+        content = read_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
     if not text.strip():  # what a full disk leaves of a file; defaults would start quite another run
         raise InputError(f"{path}: empty; write the file again, or give no configuration for the defaults")
+    content = {} if content is None else content  # comments alone
     if not isinstance(content, dict):
         raise InputError(f"{path}: a mapping of keys to values is needed; see configs/ for examples")
     base = content.pop(BASE, None)
@@ -683,8 +685,8 @@ def _read_layers(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[str, di
     own = [(str(path), content)]
     if base is None:
         return own
-    read = [each.resolve() for each in (path, *above)]
-    if not isinstance(base, str) or (below := path.parent / base).resolve() in read:
+    read = [os.path.realpath(each) for each in (path, *above)]
+    if not isinstance(base, str) or os.path.realpath(below := path.parent / base) in read:
         raise InputError(f"{path}: {BASE} = {base!r}: name another configuration file")
     return _read_layers(below, (*above, path)) + own
 

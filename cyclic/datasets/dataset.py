@@ -40,7 +40,7 @@ class NucleiDataset:
             raise InputError(f"{self.root}: no such folder; give the data set's folder")
         self._images, self._labels = self.find_files()
         self._split_file = self.root / "split.json"
-        self.splits = self._read_splits() if self._split_file.is_file() else self.folder_splits()
+        self.splits = self._read_splits() if self._split_file.exists() else self.folder_splits()
         self.ids = sorted(self._images) if split is None else self._split_ids(split)
 
     @property
@@ -65,6 +65,9 @@ class NucleiDataset:
         path, content = self._split_file, read_json(self._split_file, keys_once=True)
         if not isinstance(content, dict):
             raise InputError(f"{path}: a JSON object is needed, like {SPLIT_EXAMPLE}")
+        for name in SPLITS:
+            if not isinstance(content.get(name, []), list):
+                raise InputError(f"{path}: {name!r} is no list of image ids; write it like {SPLIT_EXAMPLE}")
         splits = {name: [str(image_id) for image_id in ids] for name, ids in content.items() if isinstance(ids, list)}
         for name in splits:
             if name not in SPLITS:
