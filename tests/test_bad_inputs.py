@@ -6,6 +6,7 @@ own tests look closer at its readers.
 
 import io
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -23,9 +24,9 @@ from cyclic import cli
 from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.evaluation.folders import evaluate_folders
-from cyclic.files import MAX_PIXELS, write_image
+from cyclic.files import MAX_PIXELS, check_outputs, image_files, read_json, write_image
 from cyclic.images import as_rgb, read_image
-from cyclic.label_maps import read_label_map, write_label_map
+from cyclic.label_maps import read_label_map, read_mask, write_label_map
 from cyclic.networks import Models
 from cyclic.runs.directory import RunDirectory
 
@@ -78,6 +79,22 @@ def frames(format_):
     return encoded(picture(), format_, save_all=True, append_images=[picture("L").convert("RGB")])
 
 
+def tiff_of_bits(bits):
+    """A grey TIFF of a number of bits that is no whole byte, all white."""
+    data = b"\xff" * (SIDE * SIDE * bits // 8)
+    tags = {256: SIDE, 257: SIDE, 258: bits, 259: 1, 262: 1, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 278: SIDE, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def two_pictures(*sides):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for side in sides:
+            writer.write(np.asarray(picture(side=side)))
+    return buffer.getvalue()
+
+
 class Bomb:
     """Leaves a file behind if it is ever unpickled."""
 
@@ -106,9 +123,11 @@ GOOD_IMAGES = {
     "palette.png": encoded(picture("P")),
     "cmyk.jpg": encoded(picture("CMYK"), "JPEG"),
     "bmp.bmp": encoded(picture(), "BMP"),
-    "rgb_16.tif": tiff(np.zeros((SIDE, SIDE, 3), np.uint16)),
+    "rgb_16.tif": tiff(np.full((SIDE, SIDE, 3), 60_000, np.uint16)),
     "float.tif": tiff(FLOATS),
     "bool.tif": tiff(FLOATS > 0.5),
+    "bits_4.tif": tiff_of_bits(4),
+    "thumbnail_too.tif": two_pictures(SIDE, 16),
     "one_pixel.png": encoded(picture(side=1)),
     "wrong_suffix.png": encoded(picture(), "JPEG"),
 }
@@ -125,6 +144,12 @@ BAD_IMAGES = {
     "animated_gif.bmp": (frames("GIF"), "2 frames"),
     "pages.tif": (tiff(np.zeros((3, SIDE, SIDE), np.uint8), photometric="minisblack"), "export one page"),
     "cmyk.tif": (tiff(np.zeros((SIDE, SIDE, 4), np.uint8), photometric="separated"), "CMYK"),
+    "lab.tif": (encoded(picture("LAB"), "TIFF"), "CIELAB"),
+    "ycbcr.tif": (encoded(picture("YCbCr"), "TIFF"), "YCBCR"),
+    "channels_2.tif": (tiff(np.zeros((2, SIDE, SIDE), np.uint8), imagej=True, metadata={"axes": "CYX"}), "2 channels"),
+    "channels_4.tif": (tiff(np.zeros((4, SIDE, SIDE), np.uint8), imagej=True, metadata={"axes": "CYX"}), "4 channels"),
+    "thumbnail_first.tif": (two_pictures(16, SIDE), "2 pictures in one file"),
+    "postscript.png": (encoded(picture(), "EPS"), "not a readable image"),
     "nan.tif": (tiff(with_value(FLOATS, np.nan)), "values from nan"),
     "inf.tif": (tiff(with_value(FLOATS, np.inf)), "values from 0 to inf"),
     "float_255.tif": (tiff(FLOATS * 255), "values from 0 to 255"),
@@ -154,6 +179,43 @@ def test_a_bad_image_is_named(tmp_path, monkeypatch, name):
     with pytest.raises(InputError) as refused:
         read_image(tmp_path / name)
     assert name in str(refused.value) and reason in str(refused.value) and not (tmp_path / "unpickled").exists()
+
+
+def test_few_bits_fill_the_range_and_a_black_image_of_16_bits_is_told(tmp_path):
+    (tmp_path / "white.tif").write_bytes(tiff_of_bits(4))
+    assert read_image(tmp_path / "white.tif").min() == 255
+    (tmp_path / "dark.tif").write_bytes(tiff(np.full((SIDE, SIDE, 3), 4095, np.uint16)))
+    with pytest.warns(UserWarning, match="dark.tif: 16 bits, but no value over 4095"):
+        read_image(tmp_path / "dark.tif")
+
+
+def test_a_mask_in_jpeg_is_what_is_white_in_it(tmp_path):
+    drawn = np.zeros((SIDE, SIDE), np.uint8)
+    drawn[8:30, 10:31] = 255
+    (tmp_path / "mask.jpg").write_bytes(encoded(Image.fromarray(drawn), "JPEG"))
+    assert (read_mask(tmp_path / "mask.jpg") == (drawn > 0)).all()
+
+
+@pytest.mark.parametrize("name", ["folder.png", "circle.png", "nowhere.png"])
+def test_what_only_looks_like_a_file_is_named(tmp_path, name):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    (tmp_path / "nowhere.png").symlink_to("gone")
+    with pytest.raises(InputError, match=f"{name}: a (folder|link)"):
+        read_image(tmp_path / name)
+    assert check_outputs([tmp_path / "out.png"], [tmp_path / name]) == []
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/\xff.png", "wb") as file:
+        file.write(encoded(picture()))
+    with pytest.raises(InputError, match="a name that is no text"):
+        image_files(tmp_path)
+
+
+def test_json_may_begin_with_the_mark_of_windows(tmp_path):
+    (tmp_path / "split.json").write_bytes(b'\xef\xbb\xbf{"train": []}')
+    assert read_json(tmp_path / "split.json") == {"train": []}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +265,11 @@ BAD_LABELS = {
     "huge_label.npy": (npy(with_value(LABELS.astype(np.int64), 2**40)), "labels from"),
     "pickled.npy": (npy(np.array([Bomb()], object), allow_pickle=True), "not a readable label map"),
     "records.npy": (npy(np.zeros((2, 2), [("a", int)])), "pixels"),
+    "two_pictures.tif": (two_pictures(SIDE, SIDE + 1), "2 pictures in one file"),
+    "as_jpeg.png": (encoded(picture("L"), "JPEG"), "compressed as JPEG"),
+    "as_jpeg.tif": (encoded(picture("L"), "TIFF", compression="jpeg"), "compressed as JPEG"),
+    "animated.png": (frames("PNG"), "2 frames"),
+    "one_too_many.npy": (npy(np.full((4, 4), 2.0**31, np.float32)), "labels from"),
     "bomb.npy": (claimed_npy(10**6, 10**6), ""),
     "bomb.png": (claimed_png(50_000, 50_000), "are the most"),
     "zip.npy": (b"PK\x03\x04" + bytes(60), "not a readable label map"),
@@ -266,7 +333,8 @@ def place(tmp_path_factory):
     contents = {
         "empty.h5": b"", "text.h5": b"no weights", "truncated.h5": good[: len(good) // 2], "head.h5": good[:600],
         "pickled.h5": pickle.dumps(Bomb()), "image.h5": encoded(picture()),
-        "empty.yaml": b"", "list.yaml": b"- 1\n- 2\n", "text.yaml": b"only text\n", "twice.yaml": b"seed: 1\nseed: 2\n",
+        "empty.yaml": b"", "false.yaml": b"false\n", "list.yaml": b"- 1\n- 2\n",
+        "text.yaml": b"only text\n", "twice.yaml": b"seed: 1\nseed: 2\n",
         "twice_within.yaml": b"tiles: {size: 32, size: 48}\n", "tab.yaml": b"tiles:\n\tsize: 3\n",
         "object.yaml": b"seed: !!python/object/apply:os.getcwd []\n", "binary.yaml": b"\xff\xfe\x00",
         "nested.yaml": b"[" * 5000, "number.yaml": b"seed: " + b"9" * 5000 + b"\n", "date.yaml": b"seed: 2020-13-45\n",
@@ -312,6 +380,7 @@ def place(tmp_path_factory):
     splits = {
         "twice": {"train": ["a", "a"]}, "both": {"train": ["a"], "val": ["a"]}, "missing": {"train": ["z"]},
         "nothing": {"train": []}, "name": {"training": ["a"]}, "no_train": {"val": ["a"]}, "list": ["a"],
+        "word": {"train": "a"}, "object": {"train": {"a": 1}}, "val": {"train": ["a"], "val": None},
         "text": "train", "number": {"train": [1]}, "nested": {"train": [["a"]]}, "null": {"train": [None]},
     }  # fmt: skip
     for name, content in splits.items():
@@ -333,8 +402,8 @@ TILES = ("tiles", "--out", "out", "--size", "16")
 # Command, and what the line names.
 REFUSED = [
     *(((*TRAIN[:5], "--config", f"{name}.yaml"), f"{name}.yaml") for name in (
-        "empty", "list", "text", "twice", "twice_within", "tab", "object", "binary", "nested", "number", "date",
-        "tagged", "unhashable", "itself", "keys", "none", "base", "aliases",
+        "empty", "false", "list", "text", "twice", "twice_within", "tab", "object", "binary", "nested", "number",
+        "date", "tagged", "unhashable", "itself", "keys", "none", "base", "aliases",
     )),
     *(((*TRAIN, "--set", setting), setting.split("=")[0]) for setting in (
         "seed=-1", "seed=yes", "seed=1.5", "seed=.nan", "cycles=0", "scale=0", "scale=99", "mpp=0", "mpp=.inf",
@@ -353,6 +422,7 @@ REFUSED = [
     )),
     *(((*TRAIN[:3], "--data", f"split_{name}"), f"split_{name}") for name in (
         "twice", "both", "missing", "nothing", "name", "no_train", "list", "text", "number", "nested", "null",
+        "word", "object", "val",
     )),
     ((*TRAIN, "--set", "seed.more=1"), "seed"),
     ((*TRAIN, "--set", "backbone.weights=nowhere.h5"), "nowhere.h5"),
@@ -411,6 +481,10 @@ REFUSED = [
     ((*EVALUATE, "--pred", "data/labels", "--iou", "1"), "1"),
     ((*EVALUATE, "--pred", "data/labels", "--iou", "nan"), "nan"),
     ((*EVALUATE, "--pred", "data/labels", "--mpp", "-1"), "mpp"),
+    ((*EVALUATE, "--pred", "data/labels", "--mpp", "1e300"), "mpp"),
+    ((*PREDICT, "data/images", "--weights", "data", "--tissue", "none"), "data: a folder"),
+    ((*PREDICT, "data/images", "--weights", "good.h5", "--scheduler", "nowhere.json"), "nowhere.json: no such file"),
+    (("models", "add", "good.h5", "--name", "bad", "--mpp", "inf"), "mpp"),
     ((*EVALUATE, "--pred", "data/labels", "--csv", "out/scores.json"), "out/scores.json"),
     ((*EVALUATE, "--pred", "data/labels", "--markdown", "file"), "file"),
     ((*EVALUATE, "--pred", "data/labels", "--baseline", "images_empty.png/images"), "no image for a"),
@@ -455,6 +529,7 @@ def test_the_table_has_its_length():
         lambda place: evaluate_folders(place / "data/labels", place / "nowhere"),
         lambda _: cyclic.evaluate(np.zeros((3, 3), int), np.zeros((3, 4), int)),
         lambda _: cyclic.evaluate(np.full((3, 3), 0.5), np.zeros((3, 3), int)),
+        lambda _: cyclic.evaluate(3, 3),
         lambda _: cyclic.evaluate(np.full((3, 3), -1), np.zeros((3, 3), int)),
         lambda place: load_config(place / "aliases.yaml"),
         lambda place: RunDirectory(place / "file", {}),

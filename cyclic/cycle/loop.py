@@ -32,6 +32,7 @@ from cyclic.cycle.stages import (
     tiles,
 )
 from cyclic.datasets.layouts import folders, open_splits
+from cyclic.files import same_place
 from cyclic.runs.board import Board
 from cyclic.runs.directory import LAST_STAGE, RunDirectory
 from cyclic.runs.paths import RunPaths
@@ -113,7 +114,7 @@ def train(
         if not known.is_file():
             warn_of_lost_data(run)
             check_data()
-        run.log("data", folders=[str(folder.resolve()) for folder in folders(data)])
+        run.log("data", folders=[str(same_place(folder)) for folder in folders(data)])
         shown = [*(val_set.ids if val_set else [])[:SHOWN], *train_set.ids[:SHOWN]]
         with progress or Progress() as display, Board(run.paths.tensorboard, shown) as board:
             context = Context(config, named, train_set, val_set, run, display, board)

@@ -23,7 +23,7 @@ from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.joined import joined_id
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
-from cyclic.files import require_file
+from cyclic.files import require_file, same_place
 from cyclic.images import read_shape
 
 COLUMNS = ("image", "y", "x", "size", "answer", "time", "who")
@@ -153,7 +153,7 @@ def check_number(paths: Sequence[str | Path], dataset: NucleiDataset) -> None:
     Raises:
         InputError: they are more or fewer, or one is given twice.
     """
-    resolved = [Path(path).resolve() for path in paths]
+    resolved = [same_place(path) for path in paths]
     for path, place in zip(paths, resolved, strict=True):
         if resolved.count(place) > 1:
             raise InputError(f"{path}: given twice; give a file of answers for each --data, in the same order")

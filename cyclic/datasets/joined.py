@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cyclic.datasets.dataset import NucleiDataset
+from cyclic.files import same_place
 
 # Between the name of a data set and the image's id in it.
 BETWEEN = "__"
@@ -74,7 +75,7 @@ class JoinedDataset(NucleiDataset):
 
 def name_sets(roots: Sequence[Path]) -> list[str]:
     """Return a name for each data set: its folder's, numbered where several folders have one name."""
-    names = [root.resolve().name.replace(BETWEEN, "_") for root in roots]
+    names = [same_place(root).name.replace(BETWEEN, "_") for root in roots]
     return [
         f"{name}-{names[: index + 1].count(name)}" if names.count(name) > 1 else name
         for index, name in enumerate(names)

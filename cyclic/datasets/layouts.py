@@ -12,6 +12,7 @@ from cyclic.datasets.joined import JoinedDataset, name_sets
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.split_folders import FOLDERS, SplitFoldersDataset
 from cyclic.errors import InputError
+from cyclic.files import same_place
 
 
 def open_dataset(root: str | Path, split: str | None = None) -> NucleiDataset:
@@ -51,9 +52,9 @@ def open_splits(data: str | Path | Sequence[str | Path]) -> tuple[NucleiDataset,
     roots = folders(data)
     if len(roots) == 1:
         return _open_splits_of_one(roots[0])
-    resolved = [root.resolve() for root in roots]
+    resolved = [same_place(root) for root in roots]
     for root in roots:
-        if resolved.count(root.resolve()) > 1:
+        if resolved.count(same_place(root)) > 1:
             raise InputError(f"{root}: given twice; give each data set once")
     for root in roots:
         _open_splits_of_one(root)  # where one alone would be refused, so are all

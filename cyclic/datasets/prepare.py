@@ -27,7 +27,7 @@ from cyclic.datasets.split_folders import SplitFoldersDataset
 from cyclic.datasets.stain_normaliser import StainNormaliser, is_stained
 from cyclic.datasets.tile_folder import CLASSES, load_tiles, tile_name
 from cyclic.errors import InputError
-from cyclic.files import atomic_folder, write_image, write_json
+from cyclic.files import atomic_folder, same_place, write_image, write_json
 from cyclic.images import read_image
 from cyclic.label_maps import write_label_map
 
@@ -128,7 +128,7 @@ def _check_options(
         raise InputError(f"--crop {crop}: too small for whole nuclei; give {MIN_CROP} or more")
     if reference is not None and stain is None:
         raise InputError(f"--reference {reference}: needs --stain macenko or --stain reinhard")
-    if out.resolve() == source.resolve() or out.resolve() in source.resolve().parents:
+    if same_place(out) == same_place(source) or same_place(out) in same_place(source).parents:
         raise InputError(f"{out}: is or holds the download itself; choose another folder")
 
 

@@ -11,7 +11,7 @@ from cyclic.evaluation import folders
 from cyclic.evaluation.empty_tissue import EMPTY_MM2, FALSE_PER_MM2, USUAL_MPP
 from cyclic.evaluation.statistics import paired_difference
 from cyclic.evaluation.table import difference_rows, image_rows, markdown_table, write_csv
-from cyclic.files import atomic_path, check_outputs, claim, write_json
+from cyclic.files import atomic_path, check_outputs, claim, same_place, write_json
 
 BASELINE = "no_label_baseline"
 # Numbers that are no scores; and a score whose mean is weighted: the mean of its differences would say something else.
@@ -28,7 +28,7 @@ def name_predictions(pred: Sequence[str | Path]) -> dict[str, Path]:
     for text in map(str, pred):
         name, separator, path = text.partition("=")
         if not separator or Path(text).exists():
-            name, path = Path(text).resolve().stem, text
+            name, path = same_place(text).stem, text
         if not name or not path:
             raise InputError(f"--pred {text}: give a folder or NAME=FOLDER")
         if name in named or name == BASELINE:
@@ -150,7 +150,7 @@ def evaluate_and_write(
     written = [Path(path) for path in (json, csv, markdown) if path is not None]
     if csv is not None:
         written.append(Path(csv).with_suffix(".differences.csv"))
-    if len({path.resolve() for path in written}) < len(written):
+    if len({same_place(path) for path in written}) < len(written):
         raise InputError(f"{written[0]}: two outputs in one file; give each a name of its own")
     read = [path for source in (*pred, gt) for path in input_files(source)]
     check_outputs(written, read, overwrite)

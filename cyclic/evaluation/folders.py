@@ -105,8 +105,8 @@ def evaluate_sources(
     """Return what `evaluate_folders` does, for label maps from anywhere."""
     if not 0 <= iou_threshold < 1:
         raise InputError(f"IoU threshold {iou_threshold}: must be at least 0 and below 1")
-    if not 0 < mpp < np.inf:
-        raise InputError(f"mpp {mpp}: give the micrometres per pixel of the images, over 0")
+    if not 1e-6 <= mpp <= 1e6:  # beyond, areas are no numbers any more
+        raise InputError(f"mpp {mpp}: give the micrometres per pixel of the images, such as 0.25")
     _require_same_ids(pred, gt)
     if ambiguous is not None:
         pred = outside(pred, ambiguous)

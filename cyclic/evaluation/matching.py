@@ -88,10 +88,12 @@ def contingency(true: np.ndarray, pred: np.ndarray) -> Overlaps:
 
 
 def check_label_maps(true: np.ndarray, pred: np.ndarray) -> None:
-    """Raise ValueError unless both are integer or bool without negative labels, and of one shape."""
+    """Raise ValueError unless both are `[H, W]`, integer or bool without negative labels, and of one shape."""
     for name, labels in (("true", true), ("pred", pred)):
         if not (np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool):
             raise ValueError(f"{name} has dtype {labels.dtype}; a label map holds integers")
+        if labels.ndim != 2:
+            raise ValueError(f"{name} has shape {labels.shape}; a label map is H x W")
         if labels.size and labels.min() < 0:
             raise ValueError(f"{name} has the negative label {labels.min()}; 0 is background, nuclei are positive")
     if true.shape != pred.shape:

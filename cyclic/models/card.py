@@ -32,7 +32,7 @@ class Card(pydantic.BaseModel):
     source: Annotated[str, Field(min_length=1)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     licence: Annotated[str, Field(min_length=1)]
-    mpp: Annotated[float, Field(gt=0)] | None = None
+    mpp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     about: dict[str, Any] = {}
 
     @property

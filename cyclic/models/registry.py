@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclic.errors import InputError
-from cyclic.files import atomic_path, digest, require_file
+from cyclic.files import atomic_path, digest, require_file, same_place
 from cyclic.models.card import Card, make_card, read_card
 from cyclic.mrcnn.weights.downloads import WeightsFile, cache_dir, download
 
@@ -110,7 +110,7 @@ def weights_file(asked: str | Path | None) -> Path:
             )
         return fetch(shipped[0])
     if Path(asked).exists():
-        return Path(asked)
+        return require_file(asked)
     if isinstance(asked, str) and os.sep not in asked and not asked.endswith(".h5"):
         return fetch(find(asked))
     raise InputError(f"{asked}: no such weights file; check the path")
@@ -151,6 +151,6 @@ def card_of(source: str, name: str, licence: str, sha256: str | None, mpp: float
         return make_card(name=name, source=source, sha256=sha256.lower(), licence=licence, mpp=mpp)
     from cyclic.networks import stored_config  # starts Keras, which takes seconds
 
-    path = require_file(source).resolve()
+    path = same_place(require_file(source))
     stored = stored_config(path)
     return make_card(name=name, source=str(path), sha256=sha256 or digest(path), licence=licence, mpp=mpp or stored.mpp)

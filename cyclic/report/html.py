@@ -19,7 +19,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation.empty_tissue import FALSE_PER_MM2
 from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
-from cyclic.files import atomic_path, check_outputs, claim, read_json
+from cyclic.files import atomic_path, check_outputs, claim, read_json, same_place
 from cyclic.report.curves import MAIN_METRICS, loss_charts, map_chart, precision_chart, rows_of, score_charts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
 from cyclic.runs.directory import RunDirectory, data_folders, read_events, read_run_config
@@ -132,7 +132,7 @@ def write_report(
     events = read_events(paths.log)
     rows = metrics["rows"]
     page = _load_template().render(
-        run=paths.root.resolve().name,
+        run=same_place(paths.root).name,
         config=config,
         status=_status(state, events),
         headline=_headline(rows),

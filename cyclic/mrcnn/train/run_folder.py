@@ -4,6 +4,8 @@ import datetime
 import re
 from pathlib import Path
 
+from cyclic.files import same_place
+
 
 class RunFolder:
     """Where the checkpoints of a run lie: `<model_dir>/<name><time>/mask_rcnn_<name>_<epoch>.h5`.
@@ -43,7 +45,7 @@ class RunFolder:
         epoch is 0: a copy that lies elsewhere is only weights to start from.
         """
         match = None if path is None else re.fullmatch(self._file_name(r"(\d{4,})"), Path(path).name)
-        if path is None or match is None or not self._is_run(Path(path).resolve().parent):
+        if path is None or match is None or not self._is_run(same_place(path).parent):
             self._log_dir = None
             return 0
         self._log_dir = Path(path).parent
