@@ -484,6 +484,7 @@ REFUSED = [
     ((*EVALUATE, "--pred", "data/labels", "--mpp", "1e300"), "mpp"),
     ((*PREDICT, "data/images", "--weights", "data", "--tissue", "none"), "data: a folder"),
     ((*PREDICT, "data/images", "--weights", "good.h5", "--scheduler", "nowhere.json"), "nowhere.json: no such file"),
+    ((*PREDICT, "data/images", "--weights", "good.h5", "--scheduler", "list.json"), "list.json: no address"),
     (("models", "add", "good.h5", "--name", "bad", "--mpp", "inf"), "mpp"),
     ((*EVALUATE, "--pred", "data/labels", "--csv", "out/scores.json"), "out/scores.json"),
     ((*EVALUATE, "--pred", "data/labels", "--markdown", "file"), "file"),

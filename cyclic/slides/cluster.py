@@ -85,7 +85,8 @@ def _address(scheduler: str) -> str:
     """
     if not scheduler.endswith(".json"):
         return scheduler
-    address = read_json(scheduler).get("address")
+    content: object = read_json(scheduler)
+    address = content.get("address") if isinstance(content, dict) else None
     if not isinstance(address, str):
         raise InputError(f"{scheduler}: no address of a scheduler in it; dask scheduler --scheduler-file writes one")
     return address
