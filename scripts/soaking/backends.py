@@ -27,7 +27,7 @@ SMALL = {
     "tiles": {"size": 48, "stride": 36},
     "classifier": {"steps": 40, "later_steps": 15},
     "mask_rcnn": {
-        "width": "tiny", "crop": 128, "rois": 32, "steps": 160, "later_steps": 40, "learning_rate": 1e-3,
+        "width": "tiny", "crop": 128, "rois": 32, "steps": 480, "later_steps": 160, "learning_rate": 1e-3,
         "anchor_scales": [8, 16, 32, 64, 128],
     },
     "detection": {"batch": 4, "mask_threshold": 0.5},  # so short a training is nowhere surer
