@@ -58,8 +58,8 @@ VANISHED_ERRNO = {errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN}
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 OUT_OF_MEMORY_SAID = ("failed to map segment", "cannot allocate memory", "can't start new thread")
 
-# What a shell shows of a program that SIGPIPE ends.
-READER_LEFT = 128 + signal.SIGPIPE
+# What a shell shows of a program that SIGPIPE, number 13, ends; Windows has no such signal.
+READER_LEFT = 128 + 13
 
 MEMORY = "not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like"
 
