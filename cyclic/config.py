@@ -370,8 +370,8 @@ class DetectionConfig(_Section):
     )
     evidence: Share = Field(
         0.3,
-        description="Lowest mean of the activation map within a nucleus, for the verdict by local evidence. Raise it "
-        "to 0.5 for a model of several cycles: fewer false nuclei in tissue that it does not know.",
+        description="Lowest mean of the activation map within a nucleus, for the verdict by local evidence. Where the "
+        "surest nuclei of an image have more than this, each needs three quarters of their median.",
     )
     views: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="Flips and turns of an image that vote on its nuclei; each costs a whole detection."

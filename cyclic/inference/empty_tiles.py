@@ -9,7 +9,6 @@ from scipy import ndimage
 from scipy.special import expit
 
 from cyclic.classifier.model import preprocess
-from cyclic.labels import relabel
 
 # A tile is empty if its probability of nuclei is below this.
 EMPTY = 0.2
@@ -17,16 +16,16 @@ EMPTY = 0.2
 BATCH = 16
 
 
-def drop_detections_in_empty_tiles(
+def tiles_with_nuclei(
     classifier: keras.Model,
     image: np.ndarray,
     labels: np.ndarray,
-    scores: np.ndarray,
+    count: int,
     mean_pixel: Sequence[float],
     size: int,
     scale: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the label map and scores without the detections whose tile the classifier calls empty.
+) -> np.ndarray:
+    """Return which of the detections 1..count lie in a tile that the classifier does not call empty, `[count]` bool.
 
     The tile of a detection has the detection's box in its middle. One that is larger than a tile stays. The cost grows
     with the detections and not with the image: a tile for each.
@@ -34,16 +33,16 @@ def drop_detections_in_empty_tiles(
     Args:
         classifier: what `cyclic.classifier.build_classifier` returned.
         image: `[H, W, 3]` uint8.
-        labels: `[H, W]` int32, 1..N in descending score.
-        scores: `[N]` float32.
+        labels: `[H, W]` int32, 1..count.
+        count: number of detections.
         mean_pixel: 3 numbers (R, G, B), 0 to 255, the ones the classifier was trained with.
         size: side of the tiles it was trained on, image pixels.
         scale: enlargement of a tile before the network.
     """
-    kept = np.ones(len(scores), bool)
-    fitting, corners = find_tiles(labels, len(scores), size)
-    kept[fitting] = predict_tiles(classifier, image, corners, mean_pixel, size, scale) >= EMPTY
-    return relabel(labels, np.append(False, kept)), scores[kept]
+    found = np.ones(count, bool)
+    fitting, corners = find_tiles(labels, count, size)
+    found[fitting] = predict_tiles(classifier, image, corners, mean_pixel, size, scale) >= EMPTY
+    return found
 
 
 def find_tiles(labels: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +71,7 @@ def predict_tiles(
     """Return the probability of nuclei in each tile, `[n]` float in [0, 1].
 
     What sticks out of the image is the image mirrored at its border. The arguments are those of
-    `drop_detections_in_empty_tiles` and what `find_tiles` returns.
+    `tiles_with_nuclei` and what `find_tiles` returns.
     """
     padded = np.pad(image, ((size, size), (size, size), (0, 0)), mode="symmetric")
     probabilities = [np.zeros(0)]

@@ -11,8 +11,14 @@ from cyclic.activation.maps import activation_map
 from cyclic.config import RunConfig
 from cyclic.images import as_stored_map
 from cyclic.inference.detect import drop_unsure
-from cyclic.inference.empty_tiles import drop_detections_in_empty_tiles
+from cyclic.inference.empty_tiles import tiles_with_nuclei
 from cyclic.labels import mean_within, relabel
+
+# Maps differ in how strongly they show a nucleus: from stain to stain, and from cycle to cycle. So a detection needs
+# this share of what the surest ones of its image have.
+SHARE = 0.75
+# A detection of this score is one of the surest; fewer than so many of them say nothing.
+SUREST, ENOUGH = 0.85, 20
 
 
 def choose_nuclei(
@@ -25,9 +31,6 @@ def choose_nuclei(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the label map and scores of what `cyclic predict` takes for nuclei.
 
-    A classifier with local evidence is asked for its map where the detections are, another one for the answer for each
-    detection's tile.
-
     Args:
         labels: `[H, W]` int32, 1..N in descending score.
         scores: `[N]` float32.
@@ -39,28 +42,45 @@ def choose_nuclei(
     labels, scores = drop_unsure(labels, scores, config.detection.score)
     if (classifier is None and activation is None) or len(scores) == 0:
         return labels, scores
+    evidence = evidence_for(labels, len(scores), image, config, classifier, activation)
+    kept = are_nuclei(evidence, scores, config.detection.evidence)
+    return relabel(labels, np.append(False, kept)), scores[kept]
+
+
+def evidence_for(
+    labels: np.ndarray,
+    count: int,
+    image: np.ndarray,
+    config: RunConfig,
+    classifier: keras.Model | None,
+    activation: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return how much evidence the classifier has for each of the detections 1..count, `[count]` float in [0, 1].
+
+    That is the mean of a map of local evidence within the detection. A classifier without such a map says yes (1) or
+    no (0) to the detection's tile. The other arguments are those of `choose_nuclei`.
+    """
     if activation is None and not config.has_local_evidence:
-        return drop_detections_in_empty_tiles(
-            classifier, image, labels, scores, config.mean_pixel, config.tiles.size, config.scale
+        answers = tiles_with_nuclei(
+            classifier, image, labels, count, config.mean_pixel, config.tiles.size, config.scale
         )
+        return answers.astype(np.float64)
     if activation is None:
         found = activation_map(
             classifier, image, config.mean_pixel, level=config.maps.level, scale=config.scale, where=labels > 0
         )
         activation = as_stored_map(found)
-    return drop_detections_without_evidence(activation, labels, scores, config.detection.evidence)
+    return mean_within(activation, labels, count)
 
 
-def drop_detections_without_evidence(
-    activation: np.ndarray, labels: np.ndarray, scores: np.ndarray, least: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the label map and scores without the detections in which the map is low.
+def are_nuclei(evidence: np.ndarray, scores: np.ndarray, least: float) -> np.ndarray:
+    """Return which detections of an image or slide have evidence enough, `[N]` bool.
 
     Args:
-        activation: `[H, W]` float in [0, 1], the map of evidence.
-        labels: `[H, W]` int32, 1..N in descending score.
+        evidence: `[N]` float in [0, 1], see `evidence_for`.
         scores: `[N]` float32.
-        least: mean within a detection, at least, in [0, 1].
+        least: what each needs, in [0, 1]; where the surest have more, `SHARE` of their median.
     """
-    kept = mean_within(activation, labels, len(scores)) >= least
-    return relabel(labels, np.append(False, kept)), scores[kept]
+    surest = evidence[scores >= SUREST]
+    usual = np.median(surest) if len(surest) >= ENOUGH else 0.0
+    return evidence >= max(least, SHARE * usual)

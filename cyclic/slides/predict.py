@@ -11,6 +11,7 @@ from scipy import ndimage
 from cyclic.errors import InputError
 from cyclic.inference.predictor import Predictor
 from cyclic.inference.stitch import Window
+from cyclic.inference.verdict import are_nuclei
 from cyclic.labels import areas
 from cyclic.slides.detection import Pool, Track, detect_slide, do_tasks, here
 from cyclic.slides.merge import Merge, Painted
@@ -136,7 +137,7 @@ def find_nuclei(
     files, known = detect_slide(job, windows, shape, settings, options.chunk, folder, pool, track)
     merge = Merge(DetectionTable(files, known, shape, settings.shape_power), settings)
     if predictor.classifier is not None:
-        _ask_classifier(merge, job, folder / "verdict", pool, track)
+        _ask_classifier(merge, settings.evidence, job, folder / "verdict", pool, track)
     _drop_invisible(merge, slide, tissue)
     return SlideNuclei(merge, slide, source.levels[0], mpp)
 
@@ -151,27 +152,19 @@ def _windows(slide: ScaledSlide, tissue: Tissue, tile: int, overlap: int) -> lis
     return [window for window, is_touched in zip(windows, touched.tolist(), strict=True) if is_touched]
 
 
-def _ask_classifier(merge: Merge, job: Job, folder: Path, pool: Pool, track: Track) -> None:
-    """Drop what the classifier has no evidence for."""
+def _ask_classifier(merge: Merge, least: float, job: Job, folder: Path, pool: Pool, track: Track) -> None:
+    """Drop what the classifier has no evidence for; how much is enough follows from the whole slide."""
     tasks, numbers = [], []
     for index, painted in enumerate(merge.paint()):
-        by_score = _by_score(painted, merge.table.scores)
         task = VerdictTask(job, folder / f"{index}.npz", folder / f"{index}.nuclei.npz")
         if not task.path.exists():
-            write_painted(task.nuclei, by_score, merge.table.scores[by_score.numbers])
+            write_painted(task.nuclei, painted)
         tasks.append(task)
-        numbers.append(by_score.numbers)
+        numbers.append(painted.numbers)
     do_tasks(tasks, "verdict", pool, track)
-    for task, some in zip(tasks, numbers, strict=True):
-        merge.kept[some] &= task.stays()
-
-
-def _by_score(painted: Painted, scores: np.ndarray) -> Painted:
-    """Return painted nuclei in descending score."""
-    order = np.argsort(-scores[painted.numbers], kind="stable")
-    new = np.zeros(len(order) + 1, np.int32)
-    new[1 + order] = np.arange(1, len(order) + 1)
-    return Painted(painted.corner, new[painted.labels], painted.numbers[order])
+    if tasks:
+        some, evidence = np.concatenate(numbers), np.concatenate([task.evidence() for task in tasks])
+        merge.kept[some] = are_nuclei(evidence, merge.table.scores[some], least)
 
 
 def _in_region(merge: Merge, slide: ScaledSlide) -> Iterator[Painted]:

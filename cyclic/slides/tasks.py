@@ -14,7 +14,7 @@ from cyclic.files import atomic_path
 from cyclic.inference.detect import detect_in_windows
 from cyclic.inference.predictor import Predictor
 from cyclic.inference.stitch import Window
-from cyclic.inference.verdict import choose_nuclei
+from cyclic.inference.verdict import evidence_for
 from cyclic.slides.chunks import ChunkDetections, extent, read_arrays, write_detections
 from cyclic.slides.merge import Painted
 from cyclic.slides.opening import open_source
@@ -90,11 +90,11 @@ class DetectTask:
 
 @dataclass(frozen=True)
 class VerdictTask:
-    """Ask the classifier which of some nuclei it has evidence for.
+    """Ask the classifier how much evidence it has for some nuclei.
 
     Attributes:
         job: the slide and the model.
-        path: file to write: `[n]` bool, in the order of the labels.
+        path: file to write: `[n]` float in [0, 1], in the order of the labels.
         nuclei: file of the nuclei, see `write_painted`.
     """
 
@@ -109,47 +109,40 @@ class VerdictTask:
             InputError: the slide cannot be read, or the file not written.
         """
         predictor, slide = predictor_of(self.job), scaled_slide(self.job)
-        labels, corner, scores = read_painted(self.nuclei)
+        labels, corner, count = read_painted(self.nuclei)
         (y, x), (height, width) = corner, labels.shape
         y1, x1 = max(y - AROUND, 0), max(x - AROUND, 0)
         y2, x2 = min(y + height + AROUND, slide.shape[0]), min(x + width + AROUND, slide.shape[1])
         wide = np.zeros((y2 - y1, x2 - x1), np.int32)
         wide[y - y1 : y - y1 + height, x - x1 : x - x1 + width] = labels
-        left, _ = choose_nuclei(wide, scores, slide[y1:y2, x1:x2], predictor.config, predictor.classifier)
-        stays = np.zeros(len(scores), bool)
-        stays[np.unique(wide[left > 0]) - 1] = True
+        evidence = evidence_for(wide, count, slide[y1:y2, x1:x2], predictor.config, predictor.classifier)
         with atomic_path(self.path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, stays=stays)
+            np.savez(file, evidence=evidence)
 
-    def stays(self) -> np.ndarray:
-        """Return which nuclei the classifier has evidence for, `[n]` bool. Raises InputError where damaged."""
-        return read_arrays(self.path, ["stays"])[0]
+    def evidence(self) -> np.ndarray:
+        """Return the evidence for each nucleus, `[n]` float in [0, 1]. Raises InputError where damaged."""
+        return read_arrays(self.path, ["evidence"])[0]
 
 
 Task = DetectTask | VerdictTask
 
 
-def write_painted(path: Path, painted: Painted, scores: np.ndarray) -> None:
-    """Write nuclei for a `VerdictTask`; labels become 1..n in descending score.
-
-    Args:
-        path: the file.
-        painted: the nuclei.
-        scores: `[n]` float32, of `painted.numbers`, descending.
-    """
+def write_painted(path: Path, painted: Painted) -> None:
+    """Write nuclei to a file for a `VerdictTask`."""
+    corner, count = np.array(painted.corner), np.array(len(painted.numbers))
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, labels=painted.labels, corner=np.array(painted.corner), scores=scores)
+        np.savez_compressed(file, labels=painted.labels, corner=corner, count=count)
 
 
-def read_painted(path: Path) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
-    """Return labels `[h, w]` int32, their corner (y, x) and `[n]` scores of what `write_painted` wrote.
+def read_painted(path: Path) -> tuple[np.ndarray, tuple[int, int], int]:
+    """Return labels `[h, w]` int32, their corner (y, x) and their number of what `write_painted` wrote.
 
     Raises:
         InputError: the file is damaged.
     """
-    labels, corner, scores = read_arrays(path, ("labels", "corner", "scores"))
+    labels, corner, count = read_arrays(path, ("labels", "corner", "count"))
     y, x = corner.tolist()
-    return labels, (y, x), scores
+    return labels, (y, x), int(count)
 
 
 _predictors: dict[str, Predictor] = {}

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from cyclic.inference.empty_tiles import (
     BATCH,
-    drop_detections_in_empty_tiles,
     find_tiles,
     predict_tiles,
+    tiles_with_nuclei,
 )
 
 MEAN = (0.0, 0.0, 0.0)
@@ -42,29 +42,23 @@ def labels_of(*places, shape=(100, 130), side=8):
     return labels
 
 
-def test_what_lies_in_an_empty_tile_goes():
-    image = image_of((10, 12), (60, 90))
+def test_an_empty_tile_is_told_from_one_with_nuclei():
     labels = labels_of((60, 90), (60, 30), (10, 12))  # the second one is bare background
-    scores = np.array([0.9, 0.8, 0.7], np.float32)
-    remaining, kept = drop_detections_in_empty_tiles(DarkFinder(), image, labels, scores, MEAN, SIZE, 2)
-    np.testing.assert_array_equal(kept, scores[[0, 2]])
-    np.testing.assert_array_equal(remaining, np.array([0, 1, 0, 2], np.int32)[labels])
+    found = tiles_with_nuclei(DarkFinder(), image_of((10, 12), (60, 90)), labels, 3, MEAN, SIZE, 2)
+    np.testing.assert_array_equal(found, [True, False, True])
 
 
-def test_no_detection_stays_none_and_asks_nobody():
+def test_without_a_detection_nobody_is_asked():
     finder = DarkFinder()
-    labels, scores = drop_detections_in_empty_tiles(
-        finder, image_of(), np.zeros((100, 130), np.int32), np.zeros(0, np.float32), MEAN, SIZE, 1
-    )
-    assert not labels.any() and labels.dtype == np.int32 and len(scores) == 0 and finder.shapes == []
+    found = tiles_with_nuclei(finder, image_of(), np.zeros((100, 130), np.int32), 0, MEAN, SIZE, 1)
+    assert found.shape == (0,) and finder.shapes == []
 
 
 def test_what_no_tile_holds_and_what_has_no_pixel_is_not_judged():
     labels = labels_of((5, 5), side=SIZE + 1)
-    labels[60:70, 60:70] = 3
-    scores = np.array([0.9, 0.8, 0.7], np.float32)  # label 2 has no pixel
-    _, kept = drop_detections_in_empty_tiles(DarkFinder(), image_of(), labels, scores, MEAN, SIZE, 1)
-    np.testing.assert_array_equal(kept, scores[:2])
+    labels[60:70, 60:70] = 3  # label 2 has no pixel
+    found = tiles_with_nuclei(DarkFinder(), image_of(), labels, 3, MEAN, SIZE, 1)
+    np.testing.assert_array_equal(found, [True, True, False])
 
 
 @given(y=st.integers(0, 92), x=st.integers(0, 122), height=st.integers(1, SIZE), width=st.integers(1, SIZE))

@@ -5,7 +5,7 @@ import pytest
 
 from cyclic.config import load_config
 from cyclic.inference import verdict
-from cyclic.inference.verdict import choose_nuclei, drop_detections_without_evidence
+from cyclic.inference.verdict import are_nuclei, choose_nuclei
 
 LOCAL = load_config((), ("detection.score=0.3",))
 POOLED = load_config((), ("detection.score=0.3", "classifier.share=1", "tiles.size=24", "scale=1"))
@@ -31,24 +31,39 @@ def asked(monkeypatch):
     """Who was asked for a verdict: the map, or the tiles."""
     calls = []
     monkeypatch.setattr(verdict, "activation_map", lambda *_, **__: calls.append("map") or three_detections()[2])
-    monkeypatch.setattr(verdict, "drop_detections_in_empty_tiles", lambda *a: calls.append("tiles") or (a[2], a[3]))
+    monkeypatch.setattr(verdict, "tiles_with_nuclei", lambda *a: calls.append("tiles") or np.ones(a[3], bool))
     return calls
 
 
-def test_the_map_decides_by_its_mean_within_a_detection():
+def chosen(labels, scores, image, activation, least):
+    config = load_config((), ("detection.score=0", f"detection.evidence={least}"))
+    return choose_nuclei(labels, scores, image, config, None, activation)
+
+
+def test_the_map_decides_by_its_mean_within_a_detection(image):
     labels, scores, activation = three_detections()
-    remaining, kept = drop_detections_without_evidence(activation, labels, scores, 0.3)
+    remaining, kept = chosen(labels, scores, image, activation, 0.3)
     np.testing.assert_array_equal(remaining, np.array([0, 1, 0, 2], np.int32)[labels])
     np.testing.assert_array_equal(kept, scores[[0, 2]])
     at_the_limit = np.full_like(activation, 0.5)
-    assert len(drop_detections_without_evidence(at_the_limit, labels, scores, 0.5)[1]) == 3
-    assert len(drop_detections_without_evidence(at_the_limit, labels, scores, 0.6)[1]) == 0
+    assert len(chosen(labels, scores, image, at_the_limit, 0.5)[1]) == 3
+    assert len(chosen(labels, scores, image, at_the_limit, 0.6)[1]) == 0
 
 
-def test_a_detection_without_pixels_goes():
+def test_a_detection_without_pixels_goes(image):
     labels, scores, activation = three_detections()
     labels[labels == 3] = 0
-    assert len(drop_detections_without_evidence(activation, labels, scores, 0.3)[1]) == 1
+    assert len(chosen(labels, scores, image, activation, 0.3)[1]) == 1
+
+
+def test_a_detection_needs_three_quarters_of_what_the_surest_have():
+    scores = np.repeat([0.9, 0.6], [20, 3])
+    evidence = np.append(np.full(20, 0.8), [0.59, 0.61, 0.9])
+    np.testing.assert_array_equal(are_nuclei(evidence, scores, 0.3)[20:], [False, True, True])
+    np.testing.assert_array_equal(are_nuclei(evidence, scores, 0.7)[20:], [False, False, True])
+    # Nineteen sure ones say nothing, nor do sure ones with hardly any evidence.
+    assert are_nuclei(evidence[1:], scores[1:], 0.3).all()
+    assert not are_nuclei(np.full(23, 0.2), scores, 0.3).any()
 
 
 def test_unsure_detections_go_before_anybody_is_asked(image, asked):

@@ -72,14 +72,10 @@ def test_the_classifier_is_asked_chunk_by_chunk(scene, tmp_path, monkeypatch):
     image[:, 115:, 0] = np.where(image[:, 115:, 0] < 128, 90, 245)
     write_image(tmp_path / "b.png", image)
 
-    def verdict(labels, scores, pixels, config, classifier):
-        left = labels.copy()
-        for label in range(1, len(scores) + 1):
-            if (pixels[labels == label][:, 1] == 60).any():
-                left[labels == label] = 0
-        return left, scores
+    def evidence(labels, count, pixels, config, classifier):
+        return np.array([(pixels[labels == label][:, 1] != 60).all() for label in range(1, count + 1)], float)
 
-    monkeypatch.setattr("cyclic.slides.tasks.choose_nuclei", verdict)
+    monkeypatch.setattr("cyclic.slides.tasks.evidence_for", evidence)
     predictor = fake_predictor()
     before, _ = in_chunks(predictor, tmp_path / "b.png", tmp_path / "before", chunk=80)
     predictor.classifier = "a classifier"
@@ -87,6 +83,25 @@ def test_the_classifier_is_asked_chunk_by_chunk(scene, tmp_path, monkeypatch):
     kept = [label for label in range(1, before.max() + 1) if not (np.nonzero(before == label)[1] >= 115).any()]
     np.testing.assert_array_equal(after > 0, np.isin(before, kept))
     assert 0 < len(scores) == len(kept) == after.max() < before.max() and (np.diff(scores) <= 0).all()
+
+
+def test_how_much_evidence_is_enough_follows_from_the_whole_slide(scene, tmp_path, monkeypatch):
+    """In small chunks no chunk has the twenty surest nuclei that it takes to say what is usual."""
+    _, path = scene
+    monkeypatch.setattr("cyclic.inference.verdict.SUREST", 0.0)
+
+    def evidence(labels, count, pixels, config, classifier):
+        return np.where([(labels == label).sum() > 90 for label in range(1, count + 1)], 0.8, 0.5)
+
+    monkeypatch.setattr("cyclic.slides.tasks.evidence_for", evidence)
+    predictor = fake_predictor()
+    predictor.classifier = "a classifier"
+    one, scores = in_chunks(predictor, path, tmp_path / "one", chunk=1000)
+    many, _ = in_chunks(predictor, path, tmp_path / "many", chunk=70)
+    np.testing.assert_array_equal(one, many)
+    every, _ = in_chunks(fake_predictor(), path, tmp_path / "every")
+    sizes = np.bincount(every.ravel())[1:]
+    assert 20 <= (sizes > 90).sum() < len(sizes) and len(scores) == (sizes > 90).sum()
 
 
 def test_a_region_is_predicted_as_an_image_and_lies_at_its_place(scene, tmp_path):

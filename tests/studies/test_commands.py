@@ -12,6 +12,7 @@ import panels
 import pseudo_precision
 import pytest
 import sure_detections
+import verdict_share
 
 from cyclic.files import write_image
 from cyclic.images import read_image
@@ -29,7 +30,9 @@ def call(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "script", [background_trust, map_auc, pseudo_precision, sure_detections], ids=lambda script: script.__name__
+    "script",
+    [background_trust, map_auc, pseudo_precision, sure_detections, verdict_share],
+    ids=lambda script: script.__name__,
 )
 def test_looks_back_at_a_run(call, fake_run, tmp_path, script):
     assert call(script, fake_run.run, "--data", fake_run.data, "--json", tmp_path / "found.json") == (0, "")
