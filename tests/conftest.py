@@ -44,8 +44,14 @@ BACKENDS = (
 )
 
 
+# Each takes minutes in one worker: begun last, it would leave the other one without work.
+LONG = ("samples/test_notebooks.py", "cycle/test_real_run.py", "cycle/test_loop.py", "test_cli.py", "test_soak.py")
+
+
 def pytest_collection_modifyitems(items):
-    """Mark the tests that every backend has to pass."""
+    """Mark the tests that every backend has to pass, and put the longest files first."""
+    first = {Path(__file__).parent / place: -number for number, place in enumerate(reversed(LONG), 1)}
+    items.sort(key=lambda item: first.get(item.path, 0))
     places = [Path(__file__).parent / place for place in BACKENDS]
     for item in items:
         if any(item.path.is_relative_to(place) for place in places):

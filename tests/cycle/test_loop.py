@@ -560,8 +560,10 @@ def outcome(run):
     }
 
 
-@pytest.mark.parametrize("write", [0, 2])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("stage", "write"),
+    [*((stage, 0) for stage in STAGES), ("cycle_1/maps", 2), ("cycle_2/round_0/detect", 2), ("finish", 2)],
+)
 def test_kill_in_any_stage_and_resume(data, tmp_path, watch, uninterrupted, stage, write):
     """Killed in place of its first or third file, state.json among them: after the resume all is as if never killed."""
     if not uninterrupted:

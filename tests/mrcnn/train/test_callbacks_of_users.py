@@ -6,12 +6,21 @@ import pytest
 from tiny_model import OneImage, TinyConfig, small_network
 
 from cyclic.mrcnn.model import MaskRCNN
+from cyclic.mrcnn.train.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """One model for all tests, since TensorFlow traces its step only once."""
+    config = TinyConfig()
+    return MaskRCNN("training", config, network=small_network(config))
 
 
 @pytest.fixture
-def model(tmp_path):
-    config = TinyConfig()
-    return MaskRCNN("training", config, str(tmp_path), network=small_network(config))
+def model(compiled, tmp_path):
+    compiled.restart(seed=0)
+    compiled.folder = RunFolder(str(tmp_path), compiled.config.NAME)
+    return compiled
 
 
 def train(model, *callbacks, epochs=2):
@@ -43,10 +52,10 @@ def test_a_plateau_reduces_the_rate(model):
 @pytest.mark.parametrize(
     "callback", [keras.callbacks.LearningRateScheduler(lambda epoch: 1e-5), keras.callbacks.ReduceLROnPlateau()]
 )
-def test_a_callback_and_a_schedule_do_not_both_set_the_rate(model, callback, setting):
+def test_a_callback_and_a_schedule_do_not_both_set_the_rate(model, callback, setting, monkeypatch):
     """Keras would raise at the callback's first change, which may be hours later."""
     for name, value in setting.items():
-        setattr(model.config, name, value)
+        monkeypatch.setattr(model.config, name, value)
     with pytest.raises(ValueError, match=f"{type(callback).__name__} and the schedule .*WARMUP_STEPS = 0"):
         train(model, callback)
     assert model.epoch == 0
