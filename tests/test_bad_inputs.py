@@ -434,6 +434,7 @@ REFUSED = [
     ((*TRAIN[:3], "--data", "data/images"), "data/images"),
     ((*TRAIN[:3], "--data", "data", "--set", "tiles.size=64"), "a.png"),
     ((*TRAIN[:3], "--data", "data", "--set", "tiles.folder=tiles_sizes", "--set", "tiles.size=32"), "a_0_0.png"),
+    ((*TRAIN[:3], "--data", "data", "--set", "tiles.folder=tiles_same", "--set", "tiles.size=32"), "a_0_0.png lies in"),
     ((*TRAIN, "--set", "backbone.weights=text.h5"), "text.h5"),
     *(((*given, "--answers", f"answers_{name}.csv"), f"answers_{name}.csv")
       for given in (TRAIN[:5], ("enough", "--data", "data")) for name in BAD_ANSWERS),

@@ -58,7 +58,7 @@ def load_tiles(folder: str | Path, without: Collection[str] = ()) -> TileFolder:
     Tiles that are named after an image of `without` are left out.
 
     Raises:
-        InputError: a class folder is missing or empty, or nothing of it is left.
+        InputError: a class folder is missing or empty, nothing of it is left, or a tile of an image lies in both.
     """
     files = [[path for path in _class_files(folder, name) if _image_of(path) not in without] for name in CLASSES]
     for name, paths in zip(CLASSES, files, strict=True):
@@ -66,6 +66,9 @@ def load_tiles(folder: str | Path, without: Collection[str] = ()) -> TileFolder:
             raise InputError(
                 f"{Path(folder) / name}: every tile is of a val or test image; add tiles of training images"
             )
+    negative, positive = ({path.name for path in paths if _image_of(path) is not None} for paths in files)
+    if both := sorted(negative & positive):
+        raise InputError(f"{Path(folder)}: {both[0]} lies in positive/ and in negative/; keep the one that is right")
     labels = np.repeat(np.arange(len(CLASSES), dtype=np.int32), [len(paths) for paths in files])
     return TileFolder([path for paths in files for path in paths], labels)
 

@@ -24,6 +24,16 @@ def test_other_names_are_no_tile_names():
     assert parse_tile_name("a_1_2_3") == ("a_1", 2, 3)
 
 
+def test_a_tile_is_positive_or_negative(tmp_path):
+    for kind in ("positive", "negative"):
+        for name in ("a_0_8", "mine"):  # two pictures called mine may be of different places
+            write_image(tmp_path / kind / f"{name}.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match=r"a_0_8.png lies in positive/ and in negative/"):
+        load_tiles(tmp_path)
+    (tmp_path / "negative/a_0_8.png").unlink()
+    assert len(load_tiles(tmp_path).paths) == 3
+
+
 def test_negative_areas_are_the_negative_tiles(tmp_path):
     cut_tiles(fields(2), tmp_path, size=32, stride=16, balance=False)
     shapes = {"image_1": (160, 160), "another": (8, 9)}
