@@ -48,7 +48,7 @@ BASE = "base"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once, and aliases stay small; PyYAML by itself takes the last key without a word."""
+    """YAML in which a key stands once, aliases stay small and numbers are plain; PyYAML by itself says nothing."""
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
@@ -63,6 +63,18 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """Return a number; one that PyYAML would read in eights (010) or sixties (1:30) is refused."""
+        text = node.value.lstrip("+-")
+        if ":" in text or (text.isdecimal() and len(text) > 1 and text[0] == "0"):
+            problem = f"{node.value} is no plain number; write it without leading zeros or colons"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
+
+
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    _Loader.add_constructor(_tag, _Loader.construct_number)
 
 
 def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
@@ -89,7 +101,7 @@ def read_yaml(text: str) -> object:
     """Return what YAML says.
 
     Raises:
-        yaml.YAMLError: it is no valid YAML, a key stands twice, or its aliases grow too large.
+        yaml.YAMLError: it is no valid YAML, a key stands twice, its aliases grow too large, or a number is not plain.
     """
     try:
         return yaml.load(text, _Loader)

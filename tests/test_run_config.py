@@ -247,6 +247,8 @@ def test_without_a_classifier_there_is_no_map_to_follow():
         ("mask_rcnn:", "mask_rcnn = None"),
         ("cycles: 2\nseed: 1\ncycles: 3", "key cycles stands twice"),
         ("mask_rcnn:\n  steps: 1\n  steps: 1", "key steps stands twice"),
+        ("cycles: 010", "010 is no plain number; write it without leading zeros"),
+        ("mpp: 1:30", "1:30 is no plain number"),
     ],
 )
 def test_wrong_file_is_named_in_one_line(tmp_path, content, message):
