@@ -25,7 +25,7 @@ SMALL = {
     "scale": 1,
     "precision": "float32",
     "tiles": {"size": 48, "stride": 36},
-    "classifier": {"steps": 40, "later_steps": 15},
+    "classifier": {"steps": 200, "later_steps": 40},
     "mask_rcnn": {
         "width": "tiny", "crop": 128, "rois": 32, "steps": 480, "later_steps": 160, "learning_rate": 1e-3,
         "anchor_scales": [8, 16, 32, 64, 128],
