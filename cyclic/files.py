@@ -153,6 +153,17 @@ def check_pixels(path: Path, *sides: int) -> None:
         raise InputError(f"{path}: {' x '.join(map(str, sides))} pixels, and {MAX_PIXELS} are the most; cut it up")
 
 
+def check_frames(path: Path, opened: Image.Image) -> None:
+    """Refuse a picture that Pillow opened and that is animated: nobody knows which of its frames is meant.
+
+    Raises:
+        InputError: there are several frames.
+    """
+    frames = getattr(opened, "n_frames", 1)
+    if frames > 1:
+        raise InputError(f"{path}: {frames} frames; export one of them as an image of its own")
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:

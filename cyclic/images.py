@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from cyclic.errors import InputError
-from cyclic.files import JPEG_IN_TIFF, check_pixels, only_picture, open_tiff, require_file
+from cyclic.files import JPEG_IN_TIFF, check_frames, check_pixels, only_picture, open_tiff, require_file
 
 # Whole-slide crops are larger than the size Pillow warns about; `check_pixels` looks at every size.
 Image.MAX_IMAGE_PIXELS = None
@@ -144,9 +144,7 @@ def as_stored_map(activation: np.ndarray) -> np.ndarray:
 def _read_picture(path: Path) -> np.ndarray:
     """Return the pixels of a file that Pillow reads."""
     with Image.open(path, formats=FORMATS) as opened:
-        frames = getattr(opened, "n_frames", 1)
-        if frames > 1:
-            raise InputError(f"{path}: {frames} frames; export one of them as an image of its own")
+        check_frames(path, opened)
         check_pixels(path, opened.height, opened.width)
         picture = ImageOps.exif_transpose(opened)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):  # grey of more than 8 bits

@@ -9,7 +9,16 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from cyclic.errors import InputError
-from cyclic.files import JPEG_IN_TIFF, MARK, atomic_path, check_pixels, only_picture, open_tiff, require_file
+from cyclic.files import (
+    JPEG_IN_TIFF,
+    MARK,
+    atomic_path,
+    check_frames,
+    check_pixels,
+    only_picture,
+    open_tiff,
+    require_file,
+)
 from cyclic.mat import read_mat
 
 MAT_LABEL_KEYS = ("inst_map", "instance_map")
@@ -101,7 +110,7 @@ def read_mask(path: str | Path) -> np.ndarray:
 def _read_drawing(path: Path) -> np.ndarray:
     with Image.open(path, formats=PICTURES) as opened:
         check_pixels(path, opened.height, opened.width)
-        _check_frames(path, opened)
+        check_frames(path, opened)
         if opened.format in LOSSY:  # dark noise around what is white
             return np.asarray(opened.convert("L")) > 127
         if opened.mode not in ("P", "PA"):
@@ -141,12 +150,6 @@ def _blurred(path: Path) -> InputError:
     return InputError(f"{path}: compressed as JPEG, which blurs labels into others; export it as PNG or TIFF (LZW)")
 
 
-def _check_frames(path: Path, opened: Image.Image) -> None:
-    frames = getattr(opened, "n_frames", 1)
-    if frames > 1:
-        raise InputError(f"{path}: {frames} frames; export one of them as a picture of its own")
-
-
 def _read_tiff(path: Path) -> np.ndarray:
     with open_tiff(path) as tiff:
         series = only_picture(tiff, path)
@@ -170,7 +173,7 @@ def _read_picture(path: Path) -> np.ndarray:
         check_pixels(path, opened.height, opened.width)
         if opened.format in LOSSY:
             raise _blurred(path)
-        _check_frames(path, opened)
+        check_frames(path, opened)
         return np.asarray(ImageOps.exif_transpose(opened))  # a palette's indices are its labels
 
 

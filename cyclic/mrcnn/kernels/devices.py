@@ -60,7 +60,7 @@ def replicas():
 def sum_of_replicas(value):
     """Return the sum of what the devices computed; `value` itself where one device has the whole batch."""
     context = _replica()
-    if context is None or context.num_replicas_in_sync == 1:
+    if context is None:
         return value
     return context.all_reduce("SUM", value)
 
@@ -73,7 +73,7 @@ def uniform(shape, generator):
         generator: `keras.random.SeedGenerator`.
     """
     context = _replica()
-    if context is None or context.num_replicas_in_sync == 1:
+    if context is None:
         return keras.random.uniform(shape, seed=generator)
     images = shape[0]
     drawn = keras.random.uniform((images * context.num_replicas_in_sync, *shape[1:]), seed=generator)
@@ -82,9 +82,10 @@ def uniform(shape, generator):
 
 
 def _replica():
-    """Return TensorFlow's context of one device of a strategy, or None."""
+    """Return TensorFlow's context of one of several devices; None where one device has the whole batch."""
     if keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf
 
-    return tf.distribute.get_replica_context()
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
