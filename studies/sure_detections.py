@@ -10,18 +10,16 @@ Example:
     python studies/sure_detections.py RUN --data DATA --json FILE
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import by_cycle
 import numpy as np
 
 from cyclic.cycle.stages.detections import load_detections
 from cyclic.datasets.layouts import open_splits
-from cyclic.errors import InputError
 from cyclic.evaluation.matching import contingency, match
-from cyclic.files import write_json
 from cyclic.images import read_map
 from cyclic.runs.directory import read_run_config
 from cyclic.runs.paths import RunPaths
@@ -71,24 +69,16 @@ def rows(run: RunPaths, data: list[Path]) -> Iterator[dict]:
             yield {"cycle": cycle, "all": figures(sums[0]), "confirmed": figures(sums[1])}
 
 
+def lines_of(row: dict) -> Iterator[str]:
+    """Yield the lines to print of a row."""
+    for which in ("all", "confirmed"):
+        yield " ".join(
+            (f"cycle {row['cycle']}, {which}:", *(f"{key} {value:.3g}" for key, value in row[which].items()))
+        )
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--data", type=Path, action="append", required=True, help="its labelled data set; repeatable")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    try:
-        found = []
-        for row in rows(RunPaths(options.run), options.data):
-            found.append(row)
-            for which in ("all", "confirmed"):
-                print(f"cycle {row['cycle']}, {which}:", *(f"{key} {value:.3g}" for key, value in row[which].items()))
-        if options.json:
-            write_json(options.json, {"rows": found})
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return by_cycle.main(__doc__, rows, lines_of)
 
 
 if __name__ == "__main__":

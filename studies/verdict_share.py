@@ -10,18 +10,16 @@ Example:
     python studies/verdict_share.py RUN --data DATA --json FILE
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import by_cycle
 import numpy as np
 
 from cyclic.cycle.stages.detections import load_detections
 from cyclic.datasets.layouts import open_splits
-from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate
-from cyclic.files import write_json
 from cyclic.images import read_map
 from cyclic.inference import verdict
 from cyclic.inference.detect import drop_unsure
@@ -54,24 +52,14 @@ def rows(run: RunPaths, data: list[Path]) -> Iterator[dict]:
         yield {"cycle": cycle, "usual evidence": float(np.median(usual)), "aji": dict(means)}
 
 
+def lines_of(row: dict) -> Iterator[str]:
+    """Yield the line to print of a row."""
+    shares = "  ".join(f"{share}: {aji:.4f}" for share, aji in row["aji"].items())
+    yield f"cycle {row['cycle']}, usual evidence {row['usual evidence']:.3f}: {shares}"
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--data", type=Path, action="append", required=True, help="its labelled data set; repeatable")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    try:
-        found = []
-        for row in rows(RunPaths(options.run), options.data):
-            found.append(row)
-            shares = "  ".join(f"{share}: {aji:.4f}" for share, aji in row["aji"].items())
-            print(f"cycle {row['cycle']}, usual evidence {row['usual evidence']:.3f}:", shares, flush=True)
-        if options.json:
-            write_json(options.json, {"rows": found})
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return by_cycle.main(__doc__, rows, lines_of)
 
 
 if __name__ == "__main__":
