@@ -104,4 +104,5 @@ class TileSequence(keras.utils.PyDataset):
         if self.scale > 1:
             tile = cv2.resize(tile, (width, height), interpolation=cv2.INTER_CUBIC)
         cells = width // self.stride, height // self.stride
-        return tile, *(cv2.resize(each, cells, interpolation=cv2.INTER_NEAREST) for each in targets)
+        # The middle pixel of each cell: plain INTER_NEAREST takes one at its upper left, and the map would be shifted.
+        return tile, *(cv2.resize(each, cells, interpolation=cv2.INTER_NEAREST_EXACT) for each in targets)

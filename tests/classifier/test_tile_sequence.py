@@ -101,6 +101,13 @@ def test_targets_move_with_their_tile_and_take_the_size_of_the_level():
     assert len(corners) > 3
 
 
+@pytest.mark.parametrize(("scale", "middle"), [(1, [2, 6, 10, 14]), (1.5, [1, 4, 6, 9, 11, 14])])
+def test_targets_are_those_of_the_middle_of_each_position(scale, middle):
+    targets = np.tile(np.arange(16, dtype=np.int8), (2, 16, 1))
+    sequence = TileSequence(np.zeros((2, 16, 16, 3), np.uint8), [0, 1], 2, targets, train=False, scale=scale)
+    np.testing.assert_array_equal(sequence[0][1]["evidence"], np.tile(middle, (2, len(middle), 1)))
+
+
 def test_tiles_without_an_answer_are_a_class_of_their_own():
     tiles, labels, targets = marked_tiles()
     sequence = TileSequence(tiles, np.where(np.arange(12) < 9, labels, -1), 6, targets)
