@@ -30,7 +30,7 @@ MOST_BYTES = 20_000_000
 SCORES = ("aji", "aji_plus", "dice", "pq", "f1")
 LIMITS = (
     "For research, not for diagnosis.",
-    "H&E alone. Other stains, and tissue unlike that of the training images, were not looked at.",
+    "For H&E alone. Scores differ from lab to lab.",
     "Settings were chosen with val scores in view, so those scores are no test.",
 )
 
