@@ -30,6 +30,7 @@ from cyclic.networks import public_file
 from cyclic.pseudo.masks import PseudoMasks
 from cyclic.pseudo.recipe import recipe_of
 from cyclic.pseudo.select import pseudo_masks_of_one_image
+from cyclic.runs.progress import Progress
 from cyclic.semi.dataset import PseudoDataset
 from cyclic.stain import hematoxylin_map
 from cyclic.tiling import cover_with_windows
@@ -38,12 +39,13 @@ from cyclic.tiling import cover_with_windows
 STEPS = 3
 
 
-def dry_run(config: RunConfig, data: str | Path | Sequence[str | Path]) -> list[dict]:
+def dry_run(config: RunConfig, data: str | Path | Sequence[str | Path], progress: Progress | None = None) -> list[dict]:
     """Return one row a stage, and the total.
 
     Args:
         config: settings of the run to be tried.
         data: folder of the data set, or those of several.
+        progress: display; None makes one on standard error.
 
     Returns:
         Rows of `stage`, `input` and `output` (shapes), `parameters`, `peak_mb` (memory of the process so far),
@@ -59,7 +61,8 @@ def dry_run(config: RunConfig, data: str | Path | Sequence[str | Path]) -> list[
     train, val = open_splits(data)
     inputs = Inputs(config, ", ".join(map(str, folders(data))), train, val)
     check_inputs(inputs)
-    rows = [stage(inputs) for stage in _stages(config)]
+    with progress or Progress() as display:
+        rows = [stage(inputs) for stage in display.track(_stages(config), "dry run")]
     for row in rows:
         row["hours"] = row["unit_s"] * row["units"] / 3600
     return [*rows, {"stage": "total", "hours": sum(row["hours"] for row in rows)}]

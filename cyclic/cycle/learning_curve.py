@@ -24,6 +24,7 @@ from cyclic.errors import InputError
 from cyclic.evaluation.statistics import mean_correlation
 from cyclic.networks import Models
 from cyclic.runs.progress import Progress
+from cyclic.runs.training_progress import TrainingProgress
 
 # Share of the answers that is held out of all parts.
 HELD_OUT = 0.2
@@ -64,7 +65,7 @@ def learning_curve(
             taken = _part(learnt, part, config.seed)
             models = Models(config)
             keras.utils.set_random_seed(config.seed)
-            callbacks = [display.callback(f"{len(taken.paths)} answers", training.steps)]
+            callbacks = [TrainingProgress(display, f"{len(taken.paths)} answers", training.steps)]
             report = classifier.learn(models.classifier, config, training, taken, held, config.seed, callbacks)
             maps.append([image_map(models, image) for image in images.values()])
             error = float(np.sqrt(report.accuracy * (1 - report.accuracy) / len(held.paths)))

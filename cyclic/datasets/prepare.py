@@ -10,7 +10,7 @@ OUT/dataset.json                                             what was made of wh
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +52,8 @@ PUBLISHED = {"train": 37, "test": 14}
 SPLIT_NAMES = ("16/14", "37/14")
 # A crop of fewer pixels a side shows no nucleus whole.
 MIN_CROP = 64
+# Images and what is done to them -> the images, one after the other.
+Track = Callable[[list[str], str], Iterable[str]]
 
 
 class Prepared(NamedTuple):
@@ -70,6 +72,7 @@ def prepare(
     crop: int | None = None,
     stain: str | None = None,
     reference: str | Path | None = None,
+    track: Track = lambda names, what: names,
 ) -> Prepared:
     """Write a download in the project's own layout; `out` appears whole or not at all.
 
@@ -82,6 +85,7 @@ def prepare(
         crop: cut images into squares of this side, named `<id>_<y>_<x>`; the last ones take what is left. None: whole.
         stain: normalise the stain by this method of `stain_normaliser.METHODS`. None: leave it.
         reference: the image whose stain the others get; None: the first to train on.
+        track: shows how far it is, as `Progress.track` does.
 
     Raises:
         InputError: no such download, one that is broken, incomplete or mixed up, or options that do not fit.
@@ -97,7 +101,7 @@ def prepare(
         if stain and reference_image is not None:
             writer.normaliser = StainNormaliser(stain, *reference_image)
             write_image(folder / "stain_reference.png", reference_image[0])
-        for name in ids:
+        for name in track(ids, "prepare"):
             writer.write(name)
         writer.finish(out)
         splits = {key: [crop_id for name in names for crop_id in writer.written[name]] for key, names in chosen.items()}

@@ -1,11 +1,7 @@
 """From a folder of images and a file of answers to the tiles that the page asks."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import rich.console
-import rich.progress
 
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_grid import grid_tiles
@@ -13,6 +9,7 @@ from cyclic.errors import InputError
 from cyclic.label.answer_file import AnswerFile
 from cyclic.label.order import least_sure_first, mean_hematoxylin, overlapping_last, spread
 from cyclic.label.server import Session
+from cyclic.runs.progress import Progress
 from cyclic.slides.finding import holds_slides
 from cyclic.slides.regions import COUNT, cut_regions
 
@@ -46,11 +43,11 @@ def open_session(
     dataset, _ = open_splits(images)
     tiles = grid_tiles(dataset, size, stride)
     answers = AnswerFile(out, who, size)
-    console = rich.console.Console(file=sys.stderr)
     staining = []
-    for name in rich.progress.track(dataset.ids, "images", console=console, disable=not console.is_terminal):
-        of_image = [tile for tile in tiles if tile.image_id == name]
-        staining += mean_hematoxylin(dataset.image(name), of_image, size).tolist()
+    with Progress() as progress:
+        for name in progress.track(dataset.ids, "order the tiles of images"):
+            of_image = [tile for tile in tiles if tile.image_id == name]
+            staining += mean_hematoxylin(dataset.image(name), of_image, size).tolist()
     order = spread(tiles, staining, seed)
     if weights is not None:
         from cyclic.label.unsure import probabilities  # starts Keras, which takes seconds

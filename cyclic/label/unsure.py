@@ -10,6 +10,7 @@ from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_writing import Tile
 from cyclic.inference.empty_tiles import predict_tiles
 from cyclic.networks import load_tile_classifier
+from cyclic.runs.progress import Progress
 
 
 def probabilities(path: str | Path, dataset: NucleiDataset, tiles: Sequence[Tile], size: int) -> np.ndarray:
@@ -29,8 +30,9 @@ def probabilities(path: str | Path, dataset: NucleiDataset, tiles: Sequence[Tile
     for index, tile in enumerate(tiles):
         of_image[tile.image_id].append(index)
     found = np.zeros(len(tiles))
-    for name, indices in of_image.items():
-        corners = np.array([(tiles[index].y, tiles[index].x) for index in indices])
-        image = dataset.image(name)
-        found[indices] = predict_tiles(classifier, image, corners, config.mean_pixel, size, config.scale)
+    with Progress() as progress:
+        for name, indices in progress.track(of_image.items(), "ask the model about images", len(of_image)):
+            corners = np.array([(tiles[index].y, tiles[index].x) for index in indices])
+            image = dataset.image(name)
+            found[indices] = predict_tiles(classifier, image, corners, config.mean_pixel, size, config.scale)
     return found

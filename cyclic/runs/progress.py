@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-import keras
 import rich.console
 import rich.progress
 import rich.table
@@ -53,16 +52,9 @@ class Progress:
         if self.is_live:
             self.bars.stop()
 
-    def callback(self, stage: str, steps: int) -> keras.callbacks.Callback:
-        """Return a Keras callback that shows one `fit` of `steps` training steps (of all epochs) as `stage`.
-
-        `stage` is a stage key such as "cycle_1/round_0/train". Pass `verbose=0` to `fit`.
-        """
-        return _TrainingProgress(lambda: _Stage(self, stage, steps))
-
     def track(self, iterable: Iterable[T], stage: str, total: int | None = None) -> Iterator[T]:
         """Yield the items of `iterable` and show how many are done as `stage`; `total` is `len(iterable)` if None."""
-        row = _Stage(self, stage, len(iterable) if total is None else total)  # type: ignore[arg-type]
+        row = Stage(self, stage, len(iterable) if total is None else total)  # type: ignore[arg-type]
         try:
             for done, item in enumerate(iterable, start=1):
                 yield item
@@ -75,7 +67,7 @@ class Progress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class _Stage:
+class Stage:
     """One running stage. `update` may be called from the thread in which Keras runs its callbacks."""
 
     def __init__(self, progress: Progress, key: str, total: int):
@@ -114,36 +106,6 @@ class _Stage:
     def _summary(self, times: str) -> str:
         parts = (f"{self.name}: {int(self.task.completed)}/{self.task.total}", times, self.task.fields["text"])
         return "  ".join(part for part in parts if part)
-
-
-class _TrainingProgress(keras.callbacks.Callback):
-    """Feeds one `_Stage` from `fit`."""
-
-    # Keras then runs the callback beside the training step instead of waiting for the losses after each.
-    async_safe = True
-
-    def __init__(self, start: Callable[[], _Stage]):
-        super().__init__()
-        self.start = start
-
-    def on_train_begin(self, logs=None):
-        self.stage = self.start()
-        self.epoch = 0
-        self.before_epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-        self.before_epoch = int(self.stage.task.completed)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.stage.update(self.before_epoch + batch + 1, lambda: self._text(logs))
-
-    def on_train_end(self, logs=None):
-        self.stage.end(self._text(logs))
-
-    def _text(self, logs) -> str:
-        losses = "  ".join(f"{name} {float(value):.3g}" for name, value in (logs or {}).items())
-        return f"epoch {self.epoch + 1}/{self.params['epochs']}  {losses}".rstrip()
 
 
 def _duration(seconds: float) -> str:

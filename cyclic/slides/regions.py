@@ -8,6 +8,7 @@ import numpy as np
 from cyclic.datasets.tile_folder import tile_name
 from cyclic.datasets.tile_writing import Tile, find_cut, write_tiles
 from cyclic.errors import InputError
+from cyclic.runs.progress import Progress
 from cyclic.slides.finding import find_slides
 from cyclic.slides.tissue import AUTO, find_tissue
 from cyclic.slides.tissue_tiles import MPP, SlideImages
@@ -53,7 +54,9 @@ def cut_regions(
     if earlier is not None:
         return earlier[IMAGES]
     images, rng = SlideImages(paths, stated), np.random.default_rng(seed)
-    tissue = [_tissue_regions(images, name, paths[name], side, rng) for name in images.ids]
+    with Progress() as progress:
+        named = progress.track(images.ids, "find tissue in slides")
+        tissue = [_tissue_regions(images, name, paths[name], side, rng) for name in named]
     turns = [tile for turn in itertools.zip_longest(*tissue) for tile in turn if tile is not None]
     if not turns:
         raise InputError(f"{slides}: no tissue found; choose other slides")

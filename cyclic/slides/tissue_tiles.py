@@ -9,6 +9,7 @@ from cyclic.datasets.tile_folder import CLASSES
 from cyclic.datasets.tile_grid import UNSORTED
 from cyclic.datasets.tile_writing import Tile, TileCounts, count_files, find_cut, write_tiles
 from cyclic.errors import InputError
+from cyclic.runs.progress import Progress
 from cyclic.slides.finding import find_slides
 from cyclic.slides.opening import open_source
 from cyclic.slides.resolution import bring_to, known_mpp
@@ -98,7 +99,9 @@ def cut_tissue_tiles(
     reused = find_cut(out, folders, settings) is not None
     if not reused:
         images = SlideImages(paths, stated)
-        tiles = [tile for name in images.ids for tile in images.tissue_tiles(name, size)]
+        with Progress() as progress:
+            named = progress.track(images.ids, "find tissue in slides")
+            tiles = [tile for name in named for tile in images.tissue_tiles(name, size)]
         if not tiles:
             raise InputError(f"{slides}: no tissue found; choose other slides")
         if count < len(tiles):

@@ -9,6 +9,7 @@ import rich.console
 
 from cyclic.runs import progress as progress_module
 from cyclic.runs.progress import Progress
+from cyclic.runs.training_progress import TrainingProgress
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def output(progress):
 def fit(progress, epochs=2, steps=3, stage="cycle_1/classifier"):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(optimizer="sgd", loss="mse", jit_compile=False)
-    callback = progress.callback(stage, epochs * steps)
+    callback = TrainingProgress(progress, stage, epochs * steps)
     samples = np.ones((steps, 2), np.float32)
     model.fit(samples, samples[:, :1], batch_size=1, epochs=epochs, verbose=0, callbacks=[callback])
 
@@ -74,7 +75,7 @@ def test_live_display_on_a_terminal(clock):
 
 def test_live_display_shows_epoch_and_losses(clock):
     with Progress(console(terminal=True)) as progress:
-        callback = progress.callback("cycle_1/round_0/train", 20)
+        callback = TrainingProgress(progress, "cycle_1/round_0/train", 20)
         callback.set_params({"epochs": 4})
         callback.on_train_begin()
         callback.on_epoch_begin(2)
@@ -95,7 +96,7 @@ def test_losses_are_read_seldom(clock):
             return 1.0
 
     with Progress(console()) as progress:
-        callback = progress.callback("train", 100)
+        callback = TrainingProgress(progress, "train", 100)
         callback.set_params({"epochs": 1})
         callback.on_train_begin()
         callback.on_epoch_begin(0)
@@ -108,7 +109,7 @@ def test_losses_are_read_seldom(clock):
 
 def test_steps_add_up_over_epochs_in_any_order(clock):
     with Progress(console()) as progress:
-        callback = progress.callback("train", 8)
+        callback = TrainingProgress(progress, "train", 8)
         callback.set_params({"epochs": 2})
         callback.on_train_begin()
         for epoch in range(2):

@@ -19,6 +19,7 @@ from cyclic.cycle.stages.detections import load_teaching, make_missing
 from cyclic.datasets.augment import other_lab, stain_jitter
 from cyclic.datasets.tile_folder import TileFolder, load_tiles, read_tiles, split_tiles
 from cyclic.files import atomic_path
+from cyclic.runs.training_progress import TrainingProgress
 
 # Share of the tiles that report accuracy and F1.
 HELD_OUT = 0.1
@@ -35,7 +36,7 @@ def train(context: Context, cycle: int) -> None:
     seed, training = context.seed(cycle, 1), context.schedule.classifier(cycle)
     keras.utils.set_random_seed(seed)
     train_tiles, held_out = split_tiles(load_tiles(context.tiles, context.held_ids), HELD_OUT, config.seed)
-    callbacks = [context.progress.callback(key, training.steps), context.board.losses(key, "classifier")]
+    callbacks = [TrainingProgress(context.progress, key, training.steps), context.board.losses(key, "classifier")]
     parts, more = (train_tiles, held_out), (context.images, known)
     report = learn(context.models.classifier, config, training, *parts, seed, callbacks, *more)
     context.run.log("classifier", cycle=cycle, accuracy=report.accuracy, f1=report.f1, losses=list(report.losses))

@@ -10,6 +10,7 @@ from cyclic.cycle.schedule import Training
 from cyclic.errors import InputError
 from cyclic.networks import Models
 from cyclic.pseudo.masks import load_pseudo_masks
+from cyclic.runs.training_progress import TrainingProgress
 from cyclic.semi.dataset import PseudoDataset, crop_augmentation
 
 
@@ -32,7 +33,10 @@ def train(context: Context, cycle: int, round_: int) -> None:
         training,
         PseudoDataset(context.images, pseudo, context.train.even_ids),
         context.seed(cycle, 3, round_),
-        [context.progress.callback(f"{key}/train", training.steps), context.board.losses(key, "mask_rcnn")],
+        [
+            TrainingProgress(context.progress, f"{key}/train", training.steps),
+            context.board.losses(key, "mask_rcnn"),
+        ],
     )
     context.run.log("mask_rcnn", cycle=cycle, round=round_, losses=history.history)
     context.models.save_mask_rcnn(context.round(cycle, round_).weights)
