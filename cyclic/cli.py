@@ -13,7 +13,6 @@ import contextlib
 import errno
 import faulthandler
 import getpass
-import importlib.util
 import io
 import logging
 import os
@@ -230,8 +229,10 @@ def prepare(
     Example: cyclic prepare monuseg downloads/monuseg data/monuseg --split 16/14
     """
     from cyclic.datasets.prepare import prepare
+    from cyclic.runs.progress import Progress
 
-    prepared = prepare(data_set, source, out, split, crop, stain, reference)
+    with Progress() as progress:
+        prepared = prepare(data_set, source, out, split, crop, stain, reference, progress.track)
     splits = "".join(f", {count} to {name}" for name, count in prepared.splits.items())
     print(f"{prepared.images} images with {prepared.nuclei} nuclei{splits}: {out}")
 
@@ -282,8 +283,6 @@ def label(
         _print_table(rows)
         print(f"{len(undecided)} tiles without a majority are skipped: {out}")
         return
-    if importlib.util.find_spec("flask") is None:
-        raise InputError("cyclic label: its page needs Flask; pip install 'cyclic[label]'")
     from cyclic.label.server import make_server
     from cyclic.label.session import images_of, open_session
 

@@ -6,7 +6,7 @@ environment is a folder of its own that goes when the script ends. `lock` writes
 Example:
     python scripts/install_matrix.py oldest newest --json results/install.json
     python scripts/install_matrix.py newest --run "cyclic demo --out demo"
-    python scripts/install_matrix.py oldest --extras label,slides
+    python scripts/install_matrix.py oldest --extras slides
     python scripts/install_matrix.py oldest --extras jax --run "KERAS_BACKEND=jax cyclic predict tissue.png --out out"
 """
 

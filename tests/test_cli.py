@@ -460,15 +460,13 @@ def test_answers_of_two_people_become_one_file(call, tmp_path):
     assert "image_0,9,0,48,skip,t,anna+ben" in (tmp_path / "all.csv").read_text()
 
 
-def test_what_the_page_cannot_start_with_is_refused(call, data, tmp_path, monkeypatch):
+def test_what_the_page_cannot_start_with_is_refused(call, data, tmp_path):
     path = tmp_path / "answers.csv"
     assert_refused(call("label", data, data, "--out", path), data, "given twice; give each data set once")
     assert_refused(call("label", data, "--out", path, "--size", 200), "128 x 128 pixels, smaller than a tile")
     assert_refused(call("label", tmp_path, "--out", path), tmp_path, "no image in it")
     path.write_text(ANSWERS.format(who="anna", word="no"))
     assert_refused(call("label", data, "--out", path), path, "give --size 48")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert_refused(call("label", data, "--out", path), "needs Flask; pip install 'cyclic[label]'")
 
 
 def test_truncated_image_in_training(call, data, tmp_path):

@@ -9,9 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("flask")
 ROOT = Path(__file__).resolve().parents[1]
 KILLED = ("predict", "prepare", "tiles", "label")
 
