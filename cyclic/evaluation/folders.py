@@ -182,7 +182,8 @@ def _require_same_ids(pred: Source, gt: Source) -> None:
     extra = [name for name in pred.readers if name not in gt.readers]
     problems = []
     if missing:
-        problems.append(f"{pred.path}: no prediction for {first_few(missing)}; predict or remove from {gt.path}")
+        cure = f"predict them, or give a folder with the other labels of {gt.path} alone"
+        problems.append(f"{pred.path}: no prediction for {first_few(missing)}; {cure}")
     if extra:
         problems.append(f"{gt.path}: no ground truth for {first_few(extra)}; add or remove from {pred.path}")
     if problems:

@@ -15,6 +15,8 @@ from cyclic.stain import DENSITY
 
 # From this many yes, and as many no, an estimate is made; and from these on it may say that they are enough.
 LEAST, LEAST_ENOUGH = 20, 50
+# Where so small a share of the yes and no is no, hardly a tile is small enough to show bare tissue alone.
+FEW_NO = 0.2
 FOLDS = 5
 QUANTILES = (0.15, 0.5, 0.85, 0.98)
 RIDGE = 1.0
@@ -104,7 +106,10 @@ def _fit_and_tell(features: np.ndarray, answers: np.ndarray, others: np.ndarray)
 def advice(points: list[Point], yes: int, no: int) -> str:
     """Return in words whether more answers are worth the time."""
     if not points:
-        return f"An estimate follows from {LEAST} yes and {LEAST} no on."
+        said = f"An estimate follows from {LEAST} yes and {LEAST} no on."
+        if yes + no >= LEAST and no < FEW_NO * (yes + no):
+            said += f" Only {no} of {yes + no} are no: start again with a smaller --size and another --out."
+        return said
     half, whole = points[-2:]
     figures = (
         f"With half of the {whole.answers} answers {half.right:.0%} of held-out tiles are told right, with all "

@@ -31,6 +31,7 @@ class Progress:
         self.console = console or rich.console.Console(stderr=True)
         # Off a terminal the bars are only kept, never shown: the plain lines take their numbers.
         self.is_live = self.console.is_interactive
+        self.running: list[Stage] = []
         self.bars = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(bar_width=20),
@@ -49,6 +50,9 @@ class Progress:
         return self
 
     def __exit__(self, *_) -> None:
+        # Where a loop ends in an error, its generator goes only after the error is told.
+        for stage in [*self.running]:
+            stage.end()
         if self.is_live:
             self.bars.stop()
 
@@ -77,6 +81,7 @@ class Stage:
         self.lock = threading.Lock()
         task_id = progress.bars.add_task(self.name, total=total, text="")
         self.task = next(task for task in progress.bars.tasks if task.id == task_id)
+        progress.running.append(self)
         if not progress.is_live:
             progress.line(f"{self.name}: 0/{total}")
 
@@ -97,7 +102,10 @@ class Stage:
                 self.progress.line(self._summary(f"{_duration(left)} left" if left is not None else ""))
 
     def end(self, text: str | None = None) -> None:
-        """Take the stage off the display and leave one line about it; `text` replaces the last one shown."""
+        """Take the stage off the display and leave one line about it, once; `text` replaces the last one shown."""
+        if self not in self.progress.running:
+            return
+        self.progress.running.remove(self)
         if text is not None:
             self.progress.bars.update(self.task.id, text=text)
         self.progress.line(self._summary(f"in {_duration(time.monotonic() - self.begin)}"))

@@ -97,6 +97,11 @@ def test_too_few_answers_give_no_estimate(yes, no):
     assert advice([], yes, no) == "An estimate follows from 20 yes and 20 no on."
 
 
+def test_tiles_that_are_too_large_for_a_no_are_told():
+    assert advice([], 34, 4).endswith("Only 4 of 38 are no: start again with a smaller --size and another --out.")
+    assert all("Only" not in advice([], yes, no) for yes, no in ((12, 3), (19, 5), (4, 34)))
+
+
 def test_the_advice_says_what_it_is_worth():
     features, answers = answered(120, 0.0)
     found = learning_curve(features, answers, np.arange(120) % 6, features)

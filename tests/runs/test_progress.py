@@ -129,6 +129,16 @@ def test_track_counts_what_was_done_before_an_error(clock):
     assert output(progress).splitlines()[-1] == "maps: 2/5  in 0:00"
 
 
+def test_what_an_error_left_running_is_told_before_the_error(clock):
+    def halves(progress):
+        return [1 / item for item in progress.track([2, 0], "maps")]  # the traceback keeps its loop
+
+    progress = Progress(console())
+    with pytest.raises(ZeroDivisionError) as error, progress:
+        halves(progress)
+    assert error.tb and output(progress).splitlines() == ["maps: 0/2", "maps: 1/2  in 0:00"]
+
+
 def test_track_passes_items_on_with_a_given_total(clock):
     with Progress(console()) as progress:
         assert list(progress.track((item for item in "ab"), "maps", total=2)) == ["a", "b"]
