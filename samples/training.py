@@ -19,7 +19,7 @@ def arguments(config: str, options: list[str]) -> list[str]:
     ['--data', 'DIR', '--out', 'RUN', '--set', 'cycles=2']
 
     Args:
-        config: the file in `configs/` that lies below all others.
+        config: the file in `configs/` that lies below all others; a run that goes on has its own.
         options: --weights and --cycles are translated, --dataset is another name of --data; the rest is passed on.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -29,15 +29,18 @@ def arguments(config: str, options: list[str]) -> list[str]:
     given, rest = parser.parse_known_args(options)
     own_config = any(option.partition("=")[0] == "--config" for option in rest)
     settings = [f"cycles={given.cycles}"] if given.cycles is not None else []
+    configs = ["--config", str(CONFIGS / config)]
     if given.weights == "last":
         rest.append("--resume")
+        # A run goes on with its own settings, whatever it was begun with.
+        configs = configs if own_config else []
     elif given.weights is not None:
         settings += SCRATCH if given.weights == "none" else [f"backbone.weights={given.weights}"]
         if given.weights in ("coco", "imagenet") and not own_config:
             settings += PUBLIC_NETWORK
     data = [] if given.data is None else ["--data", given.data]
     overrides = [part for setting in settings for part in ("--set", setting)]
-    return ["train", "--config", str(CONFIGS / config), *data, *rest, *overrides]
+    return ["train", *configs, *data, *rest, *overrides]
 
 
 def train(config: str, options: list[str]) -> None:

@@ -68,6 +68,7 @@ def test_weights_and_cycles_are_settings_of_the_run(options, settings, monkeypat
     given = arguments("consep_cpu.yaml", ["--dataset", "DIR", "--out", "RUN", *options])
     assert [value for option, value in zip(given, given[1:], strict=False) if option == "--set"] == settings
     assert ("--resume" in given) == ("last" in options)
+    assert ("--config" in given) == ("last" not in options)  # a run goes on with its own settings
     command = typer.main.get_command(cli.app).commands["train"]
     parsed, left, _ = command.make_parser(command.context_class(command)).parse_args(given[1:])
     assert parsed["out"] == "RUN" and left == []
