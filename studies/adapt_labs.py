@@ -25,6 +25,7 @@ from cyclic.runs.directory import RunDirectory
 from cyclic.runs.paths import RunPaths
 
 METRICS = ("aji", "dice", "pq")
+WAYS = ("images", "answers")
 
 
 def named(text: str) -> tuple[str, Path]:
@@ -69,6 +70,7 @@ def main() -> int:
     parser.add_argument("--on", action="append", required=True, metavar="NAME=FOLDER", help="a lab, with a split.json")
     parser.add_argument("--answers", type=int, default=100, help="answered tiles (100)")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="a setting, as cyclic adapt")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="from images alone, or with answers")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -76,12 +78,13 @@ def main() -> int:
     try:
         weights, labs = weights_file(options.weights), dict(map(named, options.on))
         # {lab: {way: {seed: scores}}}
-        found: dict[str, dict[str, dict]] = {name: {"images": {}, "answers": {}} for name in labs}
+        found: dict[str, dict[str, dict]] = {name: {way: {} for way in options.ways} for name in labs}
         for seed in options.seeds:
             for name, folder in labs.items():
                 tiles = answered_tiles(folder, weights, options.answers, seed, options.out / f"{name}_tiles_seed{seed}")
-                for way, more in (("images", []), ("answers", [f"tiles.folder={tiles}"])):
-                    settings = [*options.overrides, f"seed={seed}", *more]
+                for way in options.ways:
+                    settings = [*options.overrides, f"seed={seed}"]
+                    settings += [f"tiles.folder={tiles}"] if way == "answers" else []
                     scores = adapt(folder, weights, options.out / f"{name}_{way}_seed{seed}", settings)
                     found[name][way][seed] = scores
                     print(f"{name}, {way}, seed {seed}: {scores}", flush=True)
