@@ -70,19 +70,18 @@ class FoldedGroupNormalization(keras.layers.GroupNormalization):
     def call(self, inputs):
         inputs = ops.cast(inputs, self.compute_dtype)
         channels = inputs.shape[-1]
+        by_group = (self.groups, channels // self.groups)
         x = ops.cast(inputs, "float32")
-        mean, square = ops.mean(x, axis=(1, 2)), ops.mean(ops.square(x), axis=(1, 2))
-        mean, square = self._average_groups(mean, channels), self._average_groups(square, channels)
+        mean, square = (
+            ops.mean(ops.reshape(ops.mean(each, axis=(1, 2)), (-1, *by_group)), axis=-1, keepdims=True)
+            for each in (x, ops.square(x))
+        )
         variance = ops.maximum(square - mean * mean, 0.0)
-        scale = ops.cast(self.gamma, "float32") * ops.rsqrt(variance + self.epsilon)
-        shift = ops.cast(self.beta, "float32") - mean * scale
-        scale, shift = (ops.cast(factor[:, None, None], inputs.dtype) for factor in (scale, shift))
+        gamma, beta = (ops.reshape(ops.cast(weight, "float32"), by_group) for weight in (self.gamma, self.beta))
+        scale = gamma * ops.rsqrt(variance + self.epsilon)
+        shift = beta - mean * scale
+        scale, shift = (ops.cast(ops.reshape(each, (-1, 1, 1, channels)), inputs.dtype) for each in (scale, shift))
         return inputs * scale + shift
-
-    def _average_groups(self, values, channels):
-        """Return `[B, C]`: each channel's value replaced by the mean over its group."""
-        grouped = ops.reshape(values, (-1, self.groups, channels // self.groups))
-        return ops.repeat(ops.mean(grouped, axis=-1), channels // self.groups, axis=-1)
 
 
 def norm_layer(norm: str, channels: int, name: str) -> keras.layers.Layer:
