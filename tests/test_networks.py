@@ -13,18 +13,21 @@ from first_version import OLD
 from cyclic.backbones import build_backbone
 from cyclic.config import load_config
 from cyclic.errors import InputError
+from cyclic.models.registry import weights_file
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.weights import downloads, h5
 from cyclic.mrcnn.weights.h5 import leaf_layers
 from cyclic.networks import (
     Models,
     _Everything,
+    adapting,
     load_classifier,
     load_mask_rcnn,
     load_own_classifier,
     mask_rcnn_config,
     precision,
     starting_weights,
+    stored_config,
     write_finished,
 )
 
@@ -366,3 +369,10 @@ def test_a_classifier_that_lacks_a_layer_is_named(models, tmp_path):
 def test_every_test_begins_with_the_usual_number_format(test):
     assert keras.config.dtype_policy().name == "float32"
     keras.config.set_dtype_policy("mixed_bfloat16")
+
+
+def test_adapting_is_one_short_cycle_in_which_detections_do_not_teach_the_classifier():
+    model = str(weights_file("he-nuclei"))
+    config = adapting(model, ["mask_rcnn.later_steps=7"])
+    assert (config.cycles, config.start, config.mask_rcnn.later_steps) == (1, model, 7)
+    assert not config.has_feedback and stored_config(model).has_feedback
