@@ -16,6 +16,7 @@ import getpass
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -43,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-models = typer.Typer(help="Trained models by name.", rich_markup_mode=None, no_args_is_help=True)
+models = typer.Typer(help="Trained models by name.", rich_markup_mode=None)
 app.add_typer(models, name="models")
 # Click's class of wrong use; Typer brings Click under another name in each of its versions.
 UsageError: Any = typer.BadParameter.__base__
@@ -61,6 +62,9 @@ OUT_OF_MEMORY_SAID = ("failed to map segment", "cannot allocate memory", "can't 
 READER_LEFT = 128 + 13
 
 MEMORY = "not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like"
+
+# What a shell makes of "$OUT" and --out="$OUT" where OUT is not set.
+NO_VALUE = re.compile("(--[a-z-]+=)?")
 
 FOLDER = {"exists": True, "file_okay": False}
 FILE = {"exists": True, "dir_okay": False}
@@ -296,13 +300,14 @@ def label(
     if folders != images:
         print(f"regions of tissue are in {folders[0]}; train with --data {folders[0]}")
     session = open_session(folders, out, who or _user(), size, stride, seed, model)
-    server = make_server(session, port)
-    url = f"http://{server.host}:{server.port}/"
-    print(f"{url} asks for {len(session.tiles)} tiles; {out} has {len(session.answers.answers)} answers", flush=True)
-    if browser:
-        webbrowser.open(url)
-    with contextlib.suppress(Stopped, KeyboardInterrupt):  # Ctrl-C is how a person ends it
-        server.serve_forever()
+    with contextlib.closing(session.answers):
+        server = make_server(session, port)
+        url, given = f"http://{server.host}:{server.port}/", len(session.answers.answers)
+        print(f"{url} asks for {len(session.tiles)} tiles; {out} has {given} answers", flush=True)
+        if browser:
+            webbrowser.open(url)
+        with contextlib.suppress(Stopped, KeyboardInterrupt):  # Ctrl-C is how a person ends it
+            server.serve_forever()
     if points := session.learning_curve():
         _print_table(
             [{"answers": p.answers, "tile_accuracy": p.right, "error": p.error, "alike": p.alike} for p in points]
@@ -760,6 +765,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str]) -> int:
+    # A path without a character is the working folder, which nobody means.
+    if any(NO_VALUE.fullmatch(argument) for argument in arguments):
+        return _fail("an empty argument; give its value, and look whether a variable of the shell is not set")
     try:
         with warnings.catch_warnings(), _signals_stop():
             warnings.showwarning = _show_warning

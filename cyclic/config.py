@@ -631,6 +631,8 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
     Raises:
         InputError: no such string, or a value where a section is needed.
     """
+    if isinstance(overrides, str):  # whose letters would be read one by one
+        raise InputError(f"settings {overrides!r}: give a list of texts, [{overrides!r}]")
     content: dict = {}
     for override in overrides:
         key, separator, value = override.partition("=")

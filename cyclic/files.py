@@ -124,6 +124,8 @@ def require_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: a folder where a file is needed; give the file, or take the folder away")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: a pipe or device, not a file on disk; write its content to a file first")
     if not path.is_file():
         broken = path.is_symlink()
         raise InputError(
@@ -269,12 +271,12 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
         overwrite: whether files that this program did not write may be replaced.
 
     Raises:
-        InputError: an output is an input, or is there already and was written or edited by something else, or its
-            folder can't be made or written to.
+        InputError: an output is an input, or is there already and was written or edited by something else or is no
+            file, or has a name that is too long, or its folder can't be made or written to.
     """
     outputs, read = list(outputs), {same_place(path) for path in inputs}
     for folder in {path.parent for path in outputs}:
-        _check_folder(folder)
+        _check_folder(folder, [path.name for path in outputs if path.parent == folder])
         if folder.is_dir():
             _sweep(folder)
     there = [path for path in outputs if path.exists()]
@@ -284,6 +286,8 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = (), overwrit
             raise InputError(f"{path}: would be replaced by its own result; choose another folder or file")
         if path.is_dir():
             raise InputError(f"{path}: a folder lies where a file is to be written; remove it or choose another place")
+        if not path.is_file():  # a file would take its place, that of /dev/null too
+            raise InputError(f"{path}: a pipe or device, which no file may replace; give a file")
         known = claims[path.parent]
         if overwrite or known.knows(path):
             continue
@@ -372,13 +376,20 @@ def _handle(folder: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _check_folder(folder: Path) -> None:
-    """Raise `InputError` where no file can be written in a folder, or it can't be made; nothing is made yet."""
+def _check_folder(folder: Path, names: Iterable[str]) -> None:
+    """Raise `InputError` where no files of these names can be written in a folder, or it can't be made.
+
+    Nothing is made yet.
+    """
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         raise InputError(f"{folder}: no folder can be made here; {cure(NotADirectoryError(errno.ENOTDIR, ''))}")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: cannot be written; {cure(PermissionError(errno.EACCES, ''))}")
+    most = os.pathconf(there, "PC_NAME_MAX")
+    for name in names:
+        if len(os.fsencode(name)) > most:
+            raise InputError(f"{folder / name}: a name of more than {most} bytes; rename what it is named after")
 
 
 @contextlib.contextmanager

@@ -419,10 +419,11 @@ def stored_config(path: str | Path) -> RunConfig:
 
 
 def _with_detection(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    parsed = parse_overrides(overrides)
     for override in overrides:
         if not override.startswith(("detection.", "mpp=")):
             raise InputError(f"--set {override}: a trained model takes detection.key=value alone, and mpp=NUMBER")
-    given = parse_overrides(overrides).get("detection", {})
+    given = parsed.get("detection", {})
     tile = given.get("tile")
     if isinstance(tile, int) and "overlap" not in given:
         overrides = [*overrides, f"detection.overlap={min(config.detection.overlap, tile // 2)}"]

@@ -1,6 +1,7 @@
 """How large a pixel is, in micrometres per pixel (mpp): what a file says of it, and what that means for a model."""
 
 import math
+import numbers
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,9 +46,9 @@ def check_mpp(mpp: float, name: str) -> float:
     """Return micrometres per pixel that a person gave.
 
     Raises:
-        InputError: not over 0, or not finite; the message begins with `name`.
+        InputError: no number, not over 0, or not finite; the message begins with `name`.
     """
-    if not 0 < mpp < math.inf:
+    if isinstance(mpp, bool) or not isinstance(mpp, numbers.Real) or not 0 < mpp < math.inf:
         raise InputError(f"{name} {mpp}: give the micrometres per pixel, over 0")
     return mpp
 

@@ -141,11 +141,12 @@ def test_the_keras_json_of_another_program_changes_nothing(command, untrained, t
     assert code == 0, said
 
 
-@pytest.mark.parametrize("gib", [1, 4])
-def test_little_memory_is_enough_or_one_line(untrained, tmp_path, gib):
+@pytest.mark.parametrize(("command", "gib"), [("predict", 1), ("predict", 4), ("train", 1)])
+def test_little_memory_is_enough_or_one_line(untrained, tmp_path, command, gib):
     limited = f'ulimit -v {gib * 2**20} && exec "$@"'
-    call = [sys.executable, "-m", "cyclic.cli", "predict", untrained / "images", "--weights", untrained / "a.h5"]
-    call = ["sh", "-c", limited, "sh", *map(str, [*call, "--out", tmp_path / "out"])]
+    given = {"predict": (untrained / "images", "--weights", untrained / "a.h5"), "train": ("--data", untrained)}
+    call = [sys.executable, "-m", "cyclic.cli", command, *given[command], "--out", tmp_path / "out"]
+    call = ["sh", "-c", limited, "sh", *map(str, call)]
     done = subprocess.run(call, capture_output=True, text=True, timeout=600)
     if done.returncode == 0:
         assert (tmp_path / "out/val_000.tif").is_file()

@@ -17,6 +17,7 @@ import keras  # noqa: F401  # before any command mutes native code in this proce
 import numpy as np
 import pytest
 import tifffile
+import typer
 from PIL import Image
 
 import cyclic
@@ -389,6 +390,9 @@ def place(tmp_path_factory):
     for name, sizes in {"sizes": (32, 40), "same": (32, 32)}.items():
         for kind, side in zip(("positive", "negative"), sizes, strict=True):
             write_image(root / f"tiles_{name}/{kind}/a_0_0.png", np.asarray(picture(side=side)))
+    write_image(root / f"long/{'a' * 250}.png", np.asarray(picture()))
+    for name in ("pipe", "pipe.h5"):
+        os.mkfifo(root / name)
     write_label_map(root / "small/a.tif", labels[:20])
     write_label_map(root / "small/b.tif", labels[:20])
     (root / "file").write_text("mine")
@@ -399,6 +403,8 @@ TRAIN = ("train", "--out", "out", "--data", "data", "--set", "tiles.size=16")
 PREDICT = ("predict", "--out", "out")
 EVALUATE = ("evaluate", "--gt", "data/labels", "--json", "out/scores.json")
 TILES = ("tiles", "--out", "out", "--size", "16")
+ADAPT = ("adapt", "data", "--out", "out", "--weights")
+STAGES = ("classifier", "pseudo-masks", "mask-rcnn")
 # Command, and what the line names.
 REFUSED = [
     *(((*TRAIN[:5], "--config", f"{name}.yaml"), f"{name}.yaml") for name in (
@@ -499,6 +505,39 @@ REFUSED = [
     ((*TILES, "--images", "data/images", "--labels", "small"), "a.tif"),
     ((*TILES, "--images", "data/images", "--labels", "data/labels", "--min-coverage", "nan"), "min"),
     ((*TILES[:3], "--images", "data/images", "--labels", "data/labels", "--size", "49"), "size"),
+    ((*PREDICT, "data/images", "--weights", "good.h5", "--region", "40,0,9,9"), "region 40,0,9,9"),
+    ((*PREDICT, "data/images", "--weights", "good.h5", "--tissue", "list.json"), "list.json: no polygons"),
+    ((*PREDICT, "long", "--weights", "good.h5", "--format", "geojson"), "more than 255 bytes"),
+    ((*PREDICT, "data/images", "--weights", "pipe.h5"), "pipe.h5: a pipe or device"),
+    ((*EVALUATE[:3], "--pred", "data/labels", "--json", "pipe", "--overwrite"), "pipe: a pipe or device"),
+    ((*EVALUATE[:3], "--pred", "data/labels", "--json", ""), "empty argument"),
+    (("predict", "data/images", "--out="), "empty argument"),
+    ((*TRAIN, "--out", "data"), "data: holds"),
+    ((*TRAIN, "--set", "mask_rcnn.devices=2"), "2 devices asked for"),
+    *(((stage, *TRAIN[1:], *more), named) for stage in STAGES for more, named in (
+        (("--data", "unlabelled"), "unlabelled"), (("--out", "data"), "data: holds"), (("--set", "sed=1"), "seed"),
+        (("--config", "twice.yaml"), "twice.yaml"),
+    )),
+    *(((*ADAPT, name), name) for name in ("text.h5", "nan.h5", "data", "nowhere.h5")),
+    ((*ADAPT, "good.h5"), "good.h5: holds no tile classifier"),
+    ((*ADAPT, "he-nuclei", "--set", "scale=1"), "scale"),
+    ((*ADAPT, "he-nuclei", "--tiles", "data"), "data/negative"),
+    ((*ADAPT, "he-nuclei", "--out", "file"), "file"),
+    (("adapt", "small", "--out", "out", "--weights", "he-nuclei"), "small"),
+    (("prepare", "pannuke", "data", "new"), "data: no images.npy"),
+    (("prepare", "monusac", "data/images", "new"), "data/images: not a download of monusac"),
+    (("prepare", "monuseg", "tiles_same", "new"), "tiles_same: no image"),
+    (("prepare", "monuseg", "data", "new", "--crop", "10"), "--crop 10"),
+    (("prepare", "monuseg", "data", "file"), "file"),
+    *((("prepare", "monuseg", f"labels_{name}", "new"), "a.") for name in ("negative.npy", "nan.npy", "rgb.png")),
+    (("prepare", "monuseg", "images_truncated.png", "new"), "truncated.png"),
+    (("label", "data", "--out", "out/a.csv", "--size", "16", "--weights", "text.h5"), "text.h5"),
+    *((("models", *more), named) for more, named in (
+        ((), "Missing command"), (("info", "nowhere"), "nowhere"), (("get", "nowhere"), "nowhere"),
+        (("add", "text.h5", "--name", "x"), "text.h5"), (("add", "good.h5", "--name", "A B"), "A B"),
+        (("add", "https://example.org/x.h5", "--name", "x"), "--sha256"),
+    )),
+    (("doctor", "more"), "more"),
     (("tiles", "--images", "tiles_sizes"), "a_0_0.png"),
     (("tiles", "--images", "data"), "data"),
     ((*TILES, "--out", "file", "--images", "data/images", "--labels", "data/labels"), "file"),
@@ -520,6 +559,8 @@ def test_a_command_refuses_in_one_line(place, monkeypatch, capsys, arguments, na
 
 def test_the_table_has_its_length():
     assert len(REFUSED) + len(BAD_IMAGES) + len(BAD_LABELS) >= 200
+    commands = typer.main.get_command(cli.app).commands
+    assert {arguments[0] for arguments, _ in REFUSED} == {name for name in commands if not commands[name].hidden}
 
 
 @pytest.mark.parametrize(
@@ -533,6 +574,9 @@ def test_the_table_has_its_length():
         lambda _: cyclic.evaluate(np.full((3, 3), 0.5), np.zeros((3, 3), int)),
         lambda _: cyclic.evaluate(3, 3),
         lambda _: cyclic.evaluate(np.full((3, 3), -1), np.zeros((3, 3), int)),
+        lambda _: cyclic.evaluate(np.ones((3, 3), int), np.ones((3, 3), int), mpp="0.25"),
+        lambda _: cyclic.evaluate(np.ones((3, 3), int), np.ones((3, 3), int), confidence=[np.nan]),
+        lambda place: cyclic.Predictor.load(place / "good.h5", "detection.score=0.5"),
         lambda place: load_config(place / "aliases.yaml"),
         lambda place: RunDirectory(place / "file", {}),
     ],
@@ -541,3 +585,10 @@ def test_the_python_door_refuses_by_name(place, call):
     with pytest.raises(ValueError) as refused:  # an InputError is one
         call(place)
     assert "\n" not in str(refused.value)
+
+
+def test_the_python_door_says_what_a_mask_of_all_nuclei_counts_as():
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    labels[2:9, 2:9] = labels[20:30, 20:30] = 255
+    with pytest.warns(UserWarning, match="^pred: one label in many pieces, scored as one nucleus"):
+        assert cyclic.evaluate(labels, np.arange(SIDE * SIDE).reshape(SIDE, SIDE))["n_pred"] == 1

@@ -17,6 +17,7 @@ from cyclic.errors import InputError
 from cyclic.files import digest, is_litter, read_json, require_file, write_json
 from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
+from cyclic.mrcnn.kernels.devices import shared_by
 from cyclic.mrcnn.weights.h5 import read_attributes
 from cyclic.networks import check_start, starting_weights
 from cyclic.resolution import read_resolution, same
@@ -33,10 +34,11 @@ def check_inputs(inputs: Inputs) -> None:
     """Look for what would stop a new run in its first stages, before its folder is made.
 
     Raises:
-        InputError: no weights, tiles or answers where the settings say, tiles of another size than they say, no labels
-            to cut tiles from or to train on, or an image smaller than a tile.
+        InputError: fewer devices than the settings ask for; no weights, tiles or answers where they say, tiles of
+            another size than they say, no labels to cut tiles from or to train on, or an image smaller than a tile.
     """
     config, train = inputs.config, inputs.train
+    shared_by(config.mask_rcnn.devices)
     if weights := starting_weights(config):
         read_attributes(weights)
     if config.start:

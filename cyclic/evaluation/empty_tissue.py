@@ -12,6 +12,7 @@ import numpy as np
 
 from cyclic.evaluation.distances import centroids
 from cyclic.evaluation.matching import check_label_maps
+from cyclic.resolution import check_mpp
 
 # Tissue is empty where the nearest true nucleus is farther than this, in micrometres: about the width of a nucleus.
 MARGIN_UM = 10.0
@@ -46,8 +47,7 @@ def false_per_mm2(true: np.ndarray, pred: np.ndarray, mpp: float = USUAL_MPP) ->
         ValueError: the shapes differ, a map holds negative labels or no integers, or `mpp` is not over 0.
     """
     check_label_maps(true, pred)
-    if not 0 < mpp < np.inf:
-        raise ValueError(f"mpp is {mpp}; give the micrometres per pixel, over 0")
+    check_mpp(mpp, "mpp")
     empty = find_empty_tissue(true, mpp)
     pixels = np.count_nonzero(empty)
     area = float(pixels * mpp**2 / 1e6)

@@ -4,12 +4,15 @@ All scores but one come from one table of overlaps (`contingency`). Only the Hau
 matched nuclei again. AJI and PQ need instance maps: of binary masks AJI is nothing but `foreground_iou`.
 """
 
+import warnings
+
 import numpy as np
 
 from cyclic.evaluation.coco_ap import AP_SCORES, coco_average_precision
 from cyclic.evaluation.distances import hausdorff_distances
 from cyclic.evaluation.empty_tissue import false_per_mm2
 from cyclic.evaluation.matching import Matching, Overlaps, contingency, match
+from cyclic.label_maps import is_foreground
 
 SCORES = ("aji", "aji_plus", "dice", "dice2", "dq", "sq", "pq", "f1", "precision", "recall", "foreground_iou")
 # HoVer-Net adds it to denominators; kept so that published figures compare digit by digit.
@@ -54,10 +57,19 @@ def evaluate(
 
     Raises:
         ValueError: the shapes differ, a map holds negative labels or no integers, `mpp` is not over 0, or `confidence`
-            has another length than the number of predicted nuclei.
+            has another length than the number of predicted nuclei, or values that are no finite numbers.
+
+    Warns:
+        UserWarning: a map is a mask of all nuclei: one label in several pieces, which count as one nucleus.
     """
     true, pred = np.asarray(gt), np.asarray(pred)
     scores = evaluate_pair(true, pred, confidence, iou_threshold)
+    for name, labels in (("pred", pred), ("gt", true)):
+        if is_foreground(labels):
+            warnings.warn(
+                f"{name}: one label in many pieces, scored as one nucleus; give each nucleus its own number",
+                stacklevel=2,
+            )
     return scores if mpp is None else scores | false_per_mm2(true, pred, mpp)
 
 
@@ -86,6 +98,8 @@ def evaluate_pair(
     n_true, n_pred = len(overlaps.true_ids), len(overlaps.pred_ids)
     if confidence is not None and np.shape(confidence) != (n_pred,):
         raise ValueError(f"confidence has shape {np.shape(confidence)}, but there are {n_pred} predicted nuclei")
+    if confidence is not None and not np.isfinite(np.asarray(confidence, float)).all():
+        raise ValueError("confidence has values that are not finite; give one number a predicted nucleus")
     names = SCORES if confidence is None else (*SCORES, "ap50", *AP_SCORES)
     if n_true == 0 or n_pred == 0:
         scores = dict.fromkeys(names, float(n_true == n_pred))
@@ -93,7 +107,7 @@ def evaluate_pair(
         scores = {"aji": aji(overlaps), "aji_plus": aji_plus(overlaps), "dice2": dice2(overlaps)}
         scores |= foreground_scores(overlaps) | panoptic_quality(matching) | object_scores(matching)
         if confidence is not None:
-            confidence = np.asarray(confidence)
+            confidence = np.asarray(confidence, float)
             scores["ap50"] = average_precision(overlaps, match(overlaps), confidence)
             scores |= coco_average_precision([(overlaps, confidence)])
         scores = {name: float(scores[name]) for name in names}

@@ -29,18 +29,21 @@ class AnswerFile:
         self.path, self.who, self.size = Path(path), who, size
         self._lock = threading.Lock()
         make_folder(self.path.parent)
+        self._lines: list[Answer] = []
+        self._is_new = False
         try:
             self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); {cure(error)}") from error
         try:
             take_lock(self._file.fileno(), self.path, "another process writes it; stop it or choose another file")
+            self._is_new = os.fstat(self._file.fileno()).st_size == 0
             self._lines = self._read()
         except OSError as error:
-            self._file.close()
+            self.close()
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); {cure(error)}") from error
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def _read(self) -> list[Answer]:
@@ -64,7 +67,9 @@ class AnswerFile:
         return lines
 
     def close(self) -> None:
-        """Give the file free for another process."""
+        """Give the file free for another process; one that was made here and got no answer goes again."""
+        if self._is_new and not self._lines:
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
     @property

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_grid import grid_tiles
+from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
 from cyclic.label.answer_file import AnswerFile
 from cyclic.label.order import least_sure_first, mean_hematoxylin, overlapping_last, spread
@@ -43,6 +45,15 @@ def open_session(
     dataset, _ = open_splits(images)
     tiles = grid_tiles(dataset, size, stride)
     answers = AnswerFile(out, who, size)
+    try:
+        return Session(dataset, _in_order(dataset, tiles, size, seed, weights), answers)
+    except BaseException:
+        answers.close()
+        raise
+
+
+def _in_order(dataset: NucleiDataset, tiles: Sequence[Tile], size: int, seed: int, weights: Path | None) -> list[Tile]:
+    """Return the tiles in the order in which they are asked; see `open_session`."""
     staining = []
     with Progress() as progress:
         for name in progress.track(dataset.ids, "order the tiles of images"):
@@ -54,7 +65,7 @@ def open_session(
 
         asked = overlapping_last(order, dataset, size)[:MOST_ASKED]
         order = least_sure_first(asked, probabilities(weights, dataset, asked, size))
-    return Session(dataset, overlapping_last(order, dataset, size), answers)
+    return overlapping_last(order, dataset, size)
 
 
 def images_of(

@@ -107,11 +107,13 @@ def display_instances(
         captions: N strings, or None for class name and score.
 
     Raises:
-        ValueError: the numbers of boxes, masks and class ids differ.
+        ValueError: the numbers of boxes, masks and class ids differ, or the masks are not of the image's size.
     """
     count = len(boxes)
     if not count == masks.shape[-1] == len(class_ids):
         raise ValueError(f"{count} boxes, {masks.shape[-1]} masks, {len(class_ids)} class ids: one of each an instance")
+    if count and masks.shape[:2] != image.shape[:2]:
+        raise ValueError(f"masks of {masks.shape[:2]} for an image of {image.shape[:2]}; give them in its size")
     if not count:
         print("\n*** No instances to display *** \n")
     new, ax = ax is None, _image_axes(image, title, ax, figsize=figsize)

@@ -58,6 +58,8 @@ class RunDirectory:
         self._rows: dict[tuple, dict] = {}
         if resume and not self.holds_run(self.root):
             raise InputError(f"{self.root}: no run to resume here; drop --resume or give the folder of a run")
+        if not resume:
+            self._check_free()  # before the lock leaves a file among others
         make_folder(self.root)
         with _writing(self.root):
             self._lock = self.paths.lock.open("a")
@@ -74,13 +76,17 @@ class RunDirectory:
         self.log("resume" if resume else "start", finished=len(self._state.finished))
 
     def _begin(self, config: dict) -> None:
-        if self.holds_run(self.root):
-            raise InputError(f"{self.root}: holds a run already; add --resume or choose another --out")
-        foreign = [path.name for path in self.root.iterdir() if not path.name.startswith(".")]
-        if foreign:
-            raise InputError(f"{self.root}: holds {foreign[0]} but no run; choose a new or empty folder (--out)")
+        self._check_free()  # another process may have begun one since
         self._write_config(config)
         self._write_state()
+
+    def _check_free(self) -> None:
+        if self.holds_run(self.root):
+            raise InputError(f"{self.root}: holds a run already; add --resume or choose another --out")
+        there = self.root.iterdir() if self.root.is_dir() else ()
+        foreign = [path.name for path in there if not path.name.startswith(".")]
+        if foreign:
+            raise InputError(f"{self.root}: holds {foreign[0]} but no run; choose a new or empty folder (--out)")
 
     def _continue(self, config: dict) -> None:
         cycles = _check_same_config(self.paths.config, config)

@@ -80,13 +80,13 @@ def predict_slides(
             work = works[name]
             track = partial(_track, display, f"{name} " if len(paths) > 1 else "")
             try:
-                work.begin()
-                model = f"{settings['weights']} {settings['classifier']} {overrides}"
-                nuclei = find_nuclei(predictor, paths[name], options, work.path, model, load, pool, track)
-                partly = {each: work.result(path.name) for each, path in results[name].items()}
-                nuclei.write(dict(partly), name)
-                work.finish([path.name for path in partly.values()], len(nuclei))
-                counts[name] = len(nuclei)
+                with work.at_work():
+                    model = f"{settings['weights']} {settings['classifier']} {overrides}"
+                    nuclei = find_nuclei(predictor, paths[name], options, work.path, model, load, pool, track)
+                    partly = {each: work.result(path.name) for each, path in results[name].items()}
+                    nuclei.write(dict(partly), name)
+                    work.finish([path.name for path in partly.values()], len(nuclei))
+                    counts[name] = len(nuclei)
             except InputError as error:
                 failed.append(str(error) if paths[name].name in str(error) else f"{paths[name]}: {error}")
     if failed:

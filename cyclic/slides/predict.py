@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from cyclic.errors import InputError
+from cyclic.files import atomic_path
 from cyclic.inference.predictor import Predictor
 from cyclic.inference.stitch import Window
 from cyclic.inference.verdict import are_nuclei
@@ -21,7 +22,7 @@ from cyclic.slides.scaled import ScaledSlide, check_region
 from cyclic.slides.table import DetectionTable
 from cyclic.slides.tasks import Job, VerdictTask, keep_predictor, opened, write_painted
 from cyclic.slides.tissue import AUTO, Tissue, find_tissue
-from cyclic.slides.writers.formats import open_writer, require_format
+from cyclic.slides.writers.formats import FORMATS, open_writer, require_format
 from cyclic.slides.writers.writer import Canvas
 from cyclic.tiling import cover_with_windows
 
@@ -67,20 +68,24 @@ class SlideNuclei:
             yield number_nuclei(painted, self._labels, self._merge.table.scores, self._slide.region[:2], self.mpp)
 
     def write(self, paths: dict[str, str | Path], name: str = "slide") -> None:
-        """Write files, all in one pass.
+        """Write files, all in one pass. Each appears whole or not at all; a folder may be left half written.
 
         Args:
             paths: `{format: file}`, names as in `cyclic.slides.writers.formats.FORMATS`, such as "ome-tiff".
             name: of the slide, which some formats store.
 
         Raises:
-            InputError: an unknown format, or its library is not installed.
+            InputError: an unknown format, its library is not installed, or a file cannot be written.
         """
         for format_ in paths:
             require_format(format_)
         canvas = Canvas(self.shape, len(self), self.mpp, name)
         with ExitStack() as stack:
-            writers = [stack.enter_context(open_writer(format_, Path(path), canvas)) for format_, path in paths.items()]
+            places = {
+                format_: Path(path) if FORMATS[format_].is_folder else stack.enter_context(atomic_path(path))
+                for format_, path in paths.items()
+            }
+            writers = [stack.enter_context(open_writer(format_, path, canvas)) for format_, path in places.items()]
             for some in self:
                 for writer in writers:
                     writer.add(some)

@@ -1,6 +1,7 @@
 """A slide, or a region of it, as an image of the resolution that a model wants: any part of it, read when asked for."""
 
 import math
+import numbers
 
 import numpy as np
 import scipy.sparse
@@ -121,11 +122,13 @@ def check_region(region: tuple[int, int, int, int] | None, source: Source, name:
         name: of the slide, in messages.
 
     Raises:
-        InputError: nothing of it lies in the slide, or it sticks out.
+        InputError: it is no four whole numbers, nothing of it lies in the slide, or it sticks out.
     """
     height, width = source.levels[0]
     if region is None:
         return 0, 0, height, width
+    if len(region) != 4 or not all(isinstance(value, numbers.Integral) for value in region):
+        raise InputError(f"{name}: region {region!r}; give (x, y, width, height), four whole numbers")
     x, y, w, h = region
     if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
         raise InputError(f"{name}: region {x},{y},{w},{h} is not within its {width} x {height} pixels; give another")

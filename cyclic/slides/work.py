@@ -4,15 +4,16 @@
 the same command need not predict the slide again.
 """
 
+import contextlib
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pydantic
 
 from cyclic.errors import InputError
-from cyclic.files import check_outputs, claim, make_folder, read_json, write_json
+from cyclic.files import check_outputs, claim, lock_folder, make_folder, read_json, write_json
 
 SETTINGS, DONE, RESULTS = "settings.json", "done.json", "results"
 
@@ -82,14 +83,28 @@ class WorkFolder:
                 raise InputError(f"{path}: exists, and cyclic did not write it; choose another folder, or --overwrite")
         return folders + check_outputs([path for path in results if path not in folders], inputs, overwrite)
 
-    def begin(self) -> None:
-        """Make the folder, or go on with it if its chunks are of the same settings."""
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Make the folder, or go on with it if its chunks are of the same settings; no other process may meanwhile.
+
+        Where nothing was computed, such as for a slide that cannot be read, the folder goes again.
+
+        Raises:
+            InputError: another process predicts the slide.
+        """
         settings = self.path / SETTINGS
-        if settings.is_file() and _read(settings) != self._settings:
-            warnings.warn(f"{self.path}: chunks of other settings are thrown away", stacklevel=3)
-            shutil.rmtree(self.path)
-        make_folder(self.path)
-        write_json(settings, self._settings)
+        with lock_folder(self.path):
+            if settings.is_file() and _read(settings) != self._settings:
+                warnings.warn(f"{self.path}: chunks of other settings are thrown away", stacklevel=4)
+                self._empty()
+            write_json(settings, self._settings)
+            try:
+                yield
+            finally:
+                if {path.name for path in self.path.iterdir()} <= {SETTINGS, DONE}:
+                    settings.unlink(missing_ok=True)
+                if not any(self.path.iterdir()):
+                    self.path.rmdir()
 
     def result(self, name: str) -> Path:
         """Return where a result is written before it is whole."""
@@ -111,6 +126,9 @@ class WorkFolder:
                 claim(target)
         done = _Done(settings=self._settings, results=names, nuclei=nuclei)
         write_json(self.path / DONE, done.model_dump(mode="json"))
+        self._empty(but=DONE)
+
+    def _empty(self, but: str = "") -> None:
         for path in self.path.iterdir():
-            if path.name != DONE:
+            if path.name != but:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -582,6 +582,19 @@ def test_kill_in_any_stage_and_resume(data, tmp_path, watch, uninterrupted, stag
     assert [event["stage"] for event in events if event["event"] == "stage_end"] == STAGES
 
 
+def test_an_image_that_vanishes_is_named_and_the_run_goes_on_once_it_is_back(data, tmp_path, watch, monkeypatch):
+    shutil.copytree(data, tmp_path / "data")
+    image = tmp_path / "data/images/val_000.png"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "warn_of_resolution", lambda _: image.unlink())
+        with pytest.raises(InputError, match="val_000.png: no such file"):
+            loop.train(settings(), tmp_path / "data", tmp_path / "run")
+    assert watch.ran == ["tiles"]
+    shutil.copy(data / "images/val_000.png", image)
+    loop.train(settings(), tmp_path / "data", tmp_path / "run", resume=True)
+    assert watch.ran == STAGES
+
+
 # What happens to a file, and whether it is then there.
 def flip(path):
     content = bytearray(path.read_bytes())

@@ -6,6 +6,7 @@ import shutil
 import h5py
 import numpy as np
 
+from cyclic.files import digest
 from cyclic.images import read_image
 from cyclic.label_maps import read_label_map
 from cyclic.mrcnn.weights.h5 import read_attributes
@@ -86,6 +87,23 @@ def test_report_finds_the_data_set_of_the_run(tiny_run, command, tmp_path):
     code, stdout, stderr = command("report", tiny_run.run, "--out", tmp_path / "report.html")
     assert code == 0 and stdout.strip() == str(tmp_path / "report.html"), stderr
     assert "val_000" in (tmp_path / "report.html").read_text()
+
+
+def test_two_runs_of_one_seed_write_the_same_bytes(tiny_run, command, tmp_path):
+    code, _, stderr = command("train", "--config", tiny_run.config, "--data", tiny_run.data, "--out", tmp_path / "run")
+    assert code == 0, stderr
+
+    def lasting(run):
+        """Every file but those that tell times."""
+        kinds = (".h5", ".tif", ".png", ".json", ".yaml")
+        files = [
+            path for path in run.rglob("*") if path.suffix in kinds and path.name not in ("state.json", "metrics.json")
+        ]
+        return {path.relative_to(run).as_posix(): digest(path) for path in files}
+
+    assert lasting(tmp_path / "run") == lasting(tiny_run.run)
+    rows = [json.loads((run / "metrics.json").read_text())["rows"] for run in (tmp_path / "run", tiny_run.run)]
+    assert rows[0] == rows[1]
 
 
 def test_a_damaged_run_is_mended_to_the_byte(tiny_run, command, tmp_path):

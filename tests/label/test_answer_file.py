@@ -27,6 +27,20 @@ def test_an_answer_is_read_back_before_the_file_is_closed(tmp_path):
     assert (line.who, line.size) == ("anna", 16) and line.time.endswith("+00:00")
 
 
+def test_a_file_that_got_no_answer_goes_again(tmp_path):
+    path = tmp_path / "answers.csv"
+    AnswerFile(path, "anna", 16).close()
+    assert not path.exists()
+    answers = AnswerFile(path, "anna", 16)
+    with pytest.raises(InputError, match="another process writes it"):
+        AnswerFile(path, "ben", 16)
+    answers.add(HERE, "yes")
+    answers.undo()
+    answers.close()
+    AnswerFile(path, "anna", 16).close()
+    assert words(path) == []
+
+
 def test_undo_takes_back_answer_after_answer_also_after_a_restart(tmp_path):
     path = tmp_path / "answers.csv"
     answers = AnswerFile(path, "anna", 16)

@@ -127,6 +127,8 @@ def test_no_instances(image, capsys):
 def test_numbers_that_differ_are_refused(image, masks):
     with pytest.raises(ValueError, match="1 boxes, 2 masks, 2 class ids"):
         visualize.display_instances(image, np.ones((1, 4)), masks, np.array([1, 1]), NAMES)
+    with pytest.raises(ValueError, match="masks of .* for an image of"):
+        visualize.display_instances(image, np.ones((2, 4)), masks[:9], np.array([1, 1]), NAMES)
 
 
 def test_differences_show_truth_green_and_predictions_red_with_score_and_overlap(image, masks):

@@ -158,6 +158,8 @@ def test_what_cannot_be_predicted_is_said_in_one_line(tmp_path):
         lambda: fake_predictor().predict_slide(tmp_path / "coarse.svs"): "coarse.svs: mpp 4: more than 8 times",
         lambda: fake_predictor(views=2).predict_slide(tmp_path / "glass.svs"): "a slide is looked at in one view",
         lambda: fake_predictor().predict_slide(tmp_path / "glass.svs", region=(0, 0, 301, 9)): "is not within its",
+        lambda: fake_predictor().predict_slide(tmp_path / "glass.svs", region=(0, 9)): "four whole numbers",
+        lambda: fake_predictor().predict_slide(tmp_path / "glass.svs", mpp="0.5"): "mpp 0.5: give the micrometres",
     }.items():
         with pytest.raises(InputError, match=re.escape(words)):
             call()

@@ -137,7 +137,18 @@ def test_a_bad_slide_is_named_and_the_rest_is_done(slides, weights, tmp_path):
     write_svs(slides / "d.svs", np.full((300, 300, 3), 244, np.uint8))
     with pytest.raises(InputError, match=r"^2 of 4 slides not predicted: .*c\.svs: OpenSlide.*d\.svs: no tissue"):
         predict(slides, weights, tmp_path / "out", options=SlideOptions(mpp=0.25))
-    assert visible(tmp_path / "out") == ["a.geojson", "b.geojson"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".a.cyclic", ".b.cyclic", ".cyclic.sums", "a.geojson", "b.geojson",
+    ]  # fmt: skip
+
+
+def test_a_slide_is_predicted_by_one_process_at_a_time(slides, weights, tmp_path):
+    def second(some):
+        with pytest.raises(InputError, match=r"\.a\.cyclic: another process writes to this folder"):
+            predict(slides / "a.svs", weights, tmp_path / "out", options=SlideOptions(0.25, None, "none", 120))
+        yield from here(some)
+
+    assert predict(slides / "a.svs", weights, tmp_path / "out", pool=second)["a"] > 10
 
 
 def test_files_of_others_are_not_replaced(slides, weights, tmp_path):

@@ -63,6 +63,20 @@ def corners(feature):
     return sorted(map(tuple, np.array(feature["geometry"]["coordinates"][0]).reshape(-1, 2).tolist()))
 
 
+def test_a_file_appears_whole_or_not_at_all(found, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "a.csv").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr("cyclic.slides.writers.tables.CsvWriter.add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            found[0].write({"geojson": tmp_path / "a.geojson", "csv": tmp_path / "a.csv"})
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.csv", "mine")]
+    with pytest.raises(InputError, match="no folder can be made here"):
+        found[0].write({"csv": tmp_path / "a.csv/a.csv"})
+
+
 def test_compressed_geojson_is_the_same_and_has_no_time_in_it(found):
     *_, root = found
     assert gzip.decompress((root / "a.geojson.gz").read_bytes()) == (root / "a.geojson").read_bytes()

@@ -48,8 +48,11 @@ def mold_images(images, config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         windows: `[B, 4]` int (y1, x1, y2, x2), the part of the molded image that is not padding.
 
     Raises:
-        InputError: no image, an image of another number of channels, or images of different molded shapes.
+        InputError: no image, an image that is not in a list, an image of another number of channels, or images of
+            different molded shapes.
     """
+    if isinstance(images, np.ndarray) and images.ndim < 4:  # its rows would be taken for images
+        raise InputError(f"an array of shape {images.shape}: pass a list of images, such as [image]")
     if not len(images):
         raise InputError("no image to detect in; pass a list of one image or more")
     molded, metas, windows = [], [], []

@@ -87,6 +87,7 @@ def load_sample(dataset, config, image_id, augmentation, rng, limit=None, use_mi
         ignore = (ignore & (labels == 0)) | instances.left_out
     else:
         masks, class_ids = dataset.load_mask(image_id)
+        _check_masks(dataset, image_id, masks, class_ids)
         _check_classes(dataset, image_id, class_ids, config)
         masks = masks if len(class_ids) else np.zeros((*image.shape[:2], 0), dtype=bool)
         _check_shape(dataset, image_id, "masks", masks, image)
@@ -110,11 +111,24 @@ def _check_classes(dataset, image_id, class_ids, config):
     """
     wrong = sorted({int(class_id) for class_id in class_ids if abs(int(class_id)) >= config.NUM_CLASSES})
     if wrong:
-        info = dataset.image_info[image_id]
         raise InputError(
-            f"{info.get('path') or info['id']}: class {wrong[0]}, and NUM_CLASSES = {config.NUM_CLASSES} has 0 to "
+            f"{_name(dataset, image_id)}: class {wrong[0]}, and NUM_CLASSES = {config.NUM_CLASSES} has 0 to "
             f"{config.NUM_CLASSES - 1}; raise NUM_CLASSES or correct load_mask"
         )
+
+
+def _check_masks(dataset, image_id, masks, class_ids):
+    """Raise InputError if an image has not one mask for each class id."""
+    if len(class_ids) and np.shape(masks)[2:] != (len(class_ids),):
+        raise InputError(
+            f"{_name(dataset, image_id)}: masks of shape {np.shape(masks)} for {len(class_ids)} class ids; load_mask "
+            "has to return [height, width, N] and N"
+        )
+
+
+def _name(dataset, image_id):
+    info = dataset.image_info[image_id]
+    return info.get("path") or info["id"]
 
 
 def apply_augmentation(augmentation, image, labels, ignore, rng):

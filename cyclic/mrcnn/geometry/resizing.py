@@ -112,7 +112,8 @@ def resize_image(image: np.ndarray, min_dim=None, max_dim=None, min_scale=None, 
     scaled = image
     if scale != 1:
         # A grey level of 57 may be computed as 56.99999. The cast cuts the fraction off, so a little is added first.
-        scaled = (resize_linear(image, (round(height * scale), round(width * scale))) + 1e-4).astype(image.dtype)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        scaled = (resize_linear(image, size) + 1e-4).astype(image.dtype)
     height, width = scaled.shape[:2]
     if mode == "crop":
         rng = rng or np.random.default_rng()

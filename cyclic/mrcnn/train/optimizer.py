@@ -133,7 +133,10 @@ def set_trainable(model, pattern):
     Raises:
         ValueError: no layer with weights matches.
     """
-    expression = re.compile(LAYER_GROUPS.get(pattern, pattern))
+    try:
+        expression = re.compile(LAYER_GROUPS.get(pattern, pattern))
+    except re.error as error:
+        raise ValueError(f"layers = {pattern!r}: no regular expression ({error}); see `train` for names") from error
     matched = 0
 
     def visit(layer):

@@ -36,6 +36,13 @@ def test_a_class_beyond_num_classes_is_named(class_id):
         load_image_gt(Nuclei(class_id), TinyConfig(), 0)
 
 
+@pytest.mark.parametrize("shape", [(SIDE, SIDE), (SIDE, SIDE, 2)])
+def test_masks_without_a_class_each_are_named(monkeypatch, shape):
+    monkeypatch.setattr(Nuclei, "load_mask", lambda *_: (np.ones(shape, bool), np.array([1])))
+    with pytest.raises(InputError, match="slide_7.png: masks of shape .* for 1 class ids"):
+        load_image_gt(Nuclei(1), TinyConfig(), 0)
+
+
 def test_so_is_a_data_set_with_more_classes_than_the_network():
     with pytest.raises(InputError, match="class 2, and NUM_CLASSES = 2"):
         load_image_gt(Nuclei(1, classes=3), TinyConfig(), 0)

@@ -1,11 +1,13 @@
 """Molding: the description of an image, the mean pixel, and what Matterport makes of the same image."""
 
 import numpy as np
+import pytest
 from golden import golden_file, needs_parity
 
+from cyclic.errors import InputError
 from cyclic.mrcnn import utils
 from cyclic.mrcnn.config import Config
-from cyclic.mrcnn.data.molding import read_meta
+from cyclic.mrcnn.data.molding import mold_images, read_meta
 
 
 def test_meta_survives_the_round_trip():
@@ -22,6 +24,11 @@ def test_unmold_undoes_mold():
     molded = utils.mold_image(image, Config())
     assert molded.dtype == np.float32
     np.testing.assert_array_equal(utils.unmold_image(molded, Config()), image)
+
+
+def test_an_image_that_is_in_no_list_is_refused():
+    with pytest.raises(InputError, match=r"an array of shape \(9, 9, 3\): pass a list of images"):
+        mold_images(np.zeros((9, 9, 3), np.uint8), Config())
 
 
 @needs_parity

@@ -52,6 +52,11 @@ def test_square_scales_down_to_the_longest_side_and_pads(image):
     assert not resized[:, :10].any() and not resized[:, 40:].any()
 
 
+def test_a_thin_image_keeps_a_row():
+    resized, window, _, _, _ = utils.resize_image(np.ones((2, 3000, 3), np.uint8), 64, 64)
+    assert window == (31, 0, 32, 64) and resized[31].all()
+
+
 def test_square_enlarges_by_the_minimum_scale(image):
     resized, window, scale, _, _ = utils.resize_image(image, 60, 256, min_scale=2, mode="square")
     assert scale == 2 and window == (28, 68, 228, 188)

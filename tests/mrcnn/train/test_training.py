@@ -254,6 +254,8 @@ def test_layers_frozen_before_train_again(staged):
 def test_pattern_without_a_layer(staged):
     with pytest.raises(ValueError, match="layers = 'resnet' matches no layer; use heads, 3"):
         set_trainable(staged, "resnet")
+    with pytest.raises(ValueError, match="no regular expression"):
+        set_trainable(staged, "(")
 
 
 def test_frozen_norm_stays_frozen():
