@@ -17,6 +17,7 @@ import io
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 import warnings
@@ -61,6 +62,8 @@ OUT_OF_MEMORY_SAID = ("failed to map segment", "cannot allocate memory", "can't 
 # What a shell shows of a program that SIGPIPE, number 13, ends; Windows has no such signal.
 READER_LEFT = 128 + 13
 
+# In a smaller address space TensorFlow does not start, or waits for ever where it ends.
+LEAST_GIB = 4
 MEMORY = "not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like"
 
 # What a shell makes of "$OUT" and --out="$OUT" where OUT is not set.
@@ -719,10 +722,17 @@ def _start_keras() -> None:
     """Import Keras, without TensorFlow's messages; only the commands that need it pay the seconds this takes.
 
     Raises:
-        InputError: Keras or its backend is not installed, or there is no backend of that name.
+        InputError: Keras or its backend is not installed, there is no backend of that name, or the limit of this
+            process' address space is too low.
     """
     if "keras" in sys.modules:
         return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < LEAST_GIB * 2**30:
+        raise InputError(
+            f"not enough memory: {limit / 2**30:.3g} GiB of address space (ulimit -v), and networks need {LEAST_GIB}; "
+            "raise the limit"
+        )
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1"):
         _mute_native_code()
     try:

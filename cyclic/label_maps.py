@@ -134,8 +134,13 @@ def write_label_map(path: str | Path, labels: np.ndarray, mpp: float | None = No
 
     The file is uint16 where the ids fit, else uint32. A .tif says the micrometres per pixel where `mpp` does, in pixels
     per centimetre.
+
+    Raises:
+        InputError: a .png of larger ids, or the file cannot be written.
     """
     dtype = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+    if dtype == np.uint32 and Path(path).suffix == ".png":
+        raise InputError(f"{path}: label {labels.max()}, and a PNG holds up to 65535; write .tif or .npy")
     with atomic_path(path) as temporary:
         if temporary.suffix == ".npy":
             np.save(temporary, labels.astype(dtype))

@@ -6,6 +6,7 @@ Small file systems in memory are mounted for one process alone. `runs/test_full_
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -88,7 +89,7 @@ def sums(folder):
 
 def lines(said):
     """Return what was said but for warnings and how far the work was."""
-    return [line for line in said.splitlines() if not line.startswith(("warning: ", "predict: ", "tiles: "))]
+    return [line for line in said.splitlines() if not re.match("warning: |[^:]+: [0-9]+/[0-9]+", line)]
 
 
 @pytest.mark.parametrize(
@@ -151,9 +152,8 @@ def test_little_memory_is_enough_or_one_line(untrained, tmp_path, command, gib):
     if done.returncode == 0:
         assert (tmp_path / "out/val_000.tif").is_file()
     else:
-        assert done.returncode == 2 and lines(done.stderr) == [
-            "error: not enough memory; close other programs, or lower detection.tile, mask_rcnn.batch and the like"
-        ], done.stderr
+        assert done.returncode == 2 and len(lines(done.stderr)) == 1, done.stderr
+        assert done.stderr.splitlines()[-1].startswith("error: not enough memory"), done.stderr
         assert not (tmp_path / "out").exists()
 
 

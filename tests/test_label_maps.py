@@ -34,6 +34,8 @@ def test_what_is_written_is_read(tmp_path, suffix):
 def test_many_labels_take_more_bits(tmp_path):
     write_label_map(tmp_path / "a.tif", LABELS * 1000)
     assert read_label_map(tmp_path / "a.tif").max() == 300_000
+    with pytest.raises(InputError, match="a.png: label 300000, and a PNG holds up to 65535"):
+        write_label_map(tmp_path / "a.png", LABELS * 1000)
 
 
 @pytest.mark.parametrize("key", ["inst_map", "instance_map"])

@@ -5,6 +5,7 @@ import pytest
 
 from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.layers.network import Network
 
 
 class NucleusConfig(Config):
@@ -62,3 +63,12 @@ def test_rois_from_outside_are_refused():
 
 def test_more_gpus_make_a_larger_batch():
     assert type("Two", (Config,), {"GPU_COUNT": 2, "IMAGES_PER_GPU": 3})().BATCH_SIZE == 6
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("NUM_CLASSES", 0), ("RPN_ANCHOR_RATIOS", []), ("RPN_ANCHOR_SCALES", (8,)), ("IMAGE_MAX_DIM", 65)],
+)
+def test_a_setting_that_fits_no_network_is_named(setting, value):
+    with pytest.raises(InputError, match=setting):
+        Network(type("Wrong", (Config,), {setting: value})())

@@ -26,6 +26,26 @@ from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
 
 # Names of the pyramid levels that ROIs are pooled from; P6 serves the RPN alone.
 MASK_LEVELS = ("p2", "p3", "p4", "p5")
+LEVELS = len(MASK_LEVELS) + 1
+
+
+def _check(config):
+    """Raise InputError for a setting that would end in an error of Keras."""
+    scales, strides = len(config.RPN_ANCHOR_SCALES), len(config.BACKBONE_STRIDES)
+    name = {"square": "IMAGE_MAX_DIM", "crop": "IMAGE_MIN_DIM"}.get(config.IMAGE_RESIZE_MODE)
+    side = (getattr(config, name) or 0) if name else 0
+    rules = (
+        (config.NUM_CLASSES >= 1, f"NUM_CLASSES = {config.NUM_CLASSES}: give 1 for background, and 1 for each class"),
+        (len(config.RPN_ANCHOR_RATIOS) > 0, "RPN_ANCHOR_RATIOS is empty: give one ratio or more"),
+        (
+            scales == strides == LEVELS,
+            f"{scales} RPN_ANCHOR_SCALES and {strides} BACKBONE_STRIDES: give {LEVELS} of each, one a pyramid level",
+        ),
+        (side % 64 == 0, f"{name} = {side}: give a multiple of 64"),
+    )
+    for holds, rule in rules:
+        if not holds:
+            raise InputError(rule)
 
 
 class Network:
@@ -36,10 +56,12 @@ class Network:
         backbone: model from an image to [C2, C3, C4, C5], e.g. the classifier's; None builds `config.BACKBONE`.
 
     Raises:
-        InputError: the backbone takes another number of channels than IMAGE_CHANNEL_COUNT.
+        InputError: the backbone takes another number of channels than IMAGE_CHANNEL_COUNT, or a setting fits no
+            network.
     """
 
     def __init__(self, config, backbone=None):
+        _check(config)
         norm, channels = config.norm(), config.TOP_DOWN_PYRAMID_SIZE
         if backbone is None:
             if callable(config.BACKBONE):
