@@ -149,7 +149,8 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             result.touch()
         work = WorkFolder(path.parent.parent, "a", {"format": 1})
         work.finished(results)
-        work.begin()
+        with work.at_work():
+            pass
 
     def read_record(path: Path) -> None:
         for name in CLASSES:
