@@ -99,6 +99,10 @@ class Run:
         """Whether there is something to go on with."""
         return RunDirectory.holds_run(self.folder)
 
+    def code(self) -> str:
+        """Return the commit that makes it; see `commit_of`."""
+        return commit_of(self.folder, self.commit, self.has_begun)
+
     @property
     def is_collected(self) -> bool:
         """Whether its line is in the table."""
@@ -159,8 +163,11 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
 
 
-def present_commit() -> str:
+def present_commit(code: Collection[str] = CODE) -> str:
     """Return the commit that is checked out, in full.
+
+    Args:
+        code: files and folders that decide how the work comes out.
 
     Raises:
         InputError: there is none, or the code is not as it was committed.
@@ -168,27 +175,33 @@ def present_commit() -> str:
     head = git("rev-parse", "HEAD")
     if head.returncode:
         raise InputError(f"{ROOT}: not a git checkout; clone the repository, as a run is told by its commit")
-    changes = git("status", "--porcelain", "--", *CODE).stdout.splitlines()
+    changes = git("status", "--porcelain", "--", *code).stdout.splitlines()
     if changes:
         raise InputError(f"{ROOT / changes[0][3:]}: changed and not committed; commit or stash it, then start again")
     return head.stdout.strip()
 
 
-def commit_of(run: Run) -> str:
-    """Return the commit at which a run began, or the present one if it has not begun.
+def commit_of(folder: Path, note: Path, has_begun: bool, code: Collection[str] = CODE) -> str:
+    """Return the commit at which the work in a folder began, or the present one if it has not begun.
+
+    Args:
+        folder: where the results lie.
+        note: the file that tells at which commit it began.
+        has_begun: whether there is something to go on with.
+        code: as in `present_commit`.
 
     Raises:
         InputError: it must not begin or go on, since the code is not that of this commit.
     """
-    now = present_commit()
-    if not run.has_begun:
+    now = present_commit(code)
+    if not has_begun:
         return now
-    if not run.commit.is_file():
-        raise InputError(f"{run.folder}: began at an unknown commit; remove it, and the run begins anew")
-    began = run.commit.read_text().strip()
-    if git("diff", "--quiet", began, now, "--", *CODE).returncode:
+    if not note.is_file():
+        raise InputError(f"{folder}: began at an unknown commit; remove it, and the run begins anew")
+    began = note.read_text().strip()
+    if git("diff", "--quiet", began, now, "--", *code).returncode:
         raise InputError(
-            f"{run.folder}: began at {began[:7]}, where cyclic/ or configs/ differ from now; "
+            f"{folder}: began at {began[:7]}, where {'/ or '.join(code)}/ differ from now; "
             f"git checkout {began[:7]}, or remove the folder, and the run begins anew"
         )
     return began
@@ -215,7 +228,7 @@ def check_unchanged(run: Run) -> None:
         InputError: it changed.
     """
     try:
-        commit_of(run)
+        run.code()
     except InputError as error:
         run.commit.unlink()
         raise InputError(f"{run}: the code changed while it ran, so it does not count ({error})") from error
@@ -250,7 +263,7 @@ def perform_all(runs: Iterable[Run]) -> list[Run]:
     for run in runs:
         if run.is_collected:  # by another process, while others ran here
             continue
-        commit = commit_of(run)
+        commit = run.code()
         print(f"{run}: {'goes on' if run.has_begun else 'begins'}, output in {run.log}", flush=True)
         problem = perform(run, commit)
         print(f"{run}: {problem or 'done'}", file=sys.stderr if problem else sys.stdout, flush=True)
@@ -274,7 +287,7 @@ def main() -> int:
                 print(shlex.join(["cyclic", *run.arguments]))
             return 0
         for run in missing:  # before hours are spent on the first of them
-            commit_of(run)
+            run.code()
         failed = perform_all(missing)
     except InputError as error:
         print(error, file=sys.stderr)

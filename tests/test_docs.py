@@ -179,6 +179,7 @@ def test_every_extra_has_code_that_uses_it():
     assert "notebooks" not in extras or list((ROOT / "samples").rglob("*.ipynb"))
 
 
-def test_every_test_that_the_limits_name_is_there():
-    named = re.findall(r"`([\w/]*test_\w+\.py)`", (ROOT / "docs/limits.md").read_text())
+@pytest.mark.parametrize("name", ["limits", "paper"])
+def test_every_test_that_a_page_names_is_there(name):
+    named = re.findall(r"`([\w/]*test_\w+\.py)`", (ROOT / f"docs/{name}.md").read_text())
     assert named and [name for name in named if not (ROOT / "tests" / name).is_file()] == []

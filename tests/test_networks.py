@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from first_version import OLD
+from keras.src.legacy.saving import legacy_h5_format
 
 from cyclic.backbones import build_backbone
 from cyclic.config import load_config
@@ -101,6 +102,20 @@ def test_a_run_starts_from_public_weights_in_every_layer_that_fits(tmp_path, mon
     loaded = {name for name in ours if name in theirs and ours[name] and same(ours[name], theirs[name])}
     assert asked == ["coco"] and {name for name in values(started.backbone)} <= {*loaded, *no_weights(started.backbone)}
     assert "fpn_c5p5" in loaded and "rpn_conv_shared" in loaded and "mrcnn_class_logits" not in loaded
+
+
+def test_a_classifier_starts_from_imagenet(tmp_path, monkeypatch):
+    public = keras.applications.VGG16(weights=None, include_top=False)
+    with h5py.File(tmp_path / "vgg16.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, public)
+    monkeypatch.setattr(downloads, "fetch_cached", {"vgg16": tmp_path / "vgg16.h5"}.get)
+    settings = ("backbone={name: vgg16, norm: frozen, weights: imagenet}", "classifier.levels=[C5]", "maps.level=C5")
+    started = values(Models(load_config((), (*SMALL, *settings))).classifier)
+    theirs = {layer.name: layer.get_weights() for layer in public.layers if layer.weights}
+    assert len(theirs) == 13 and theirs.keys() < started.keys()
+    # Theirs took blue first.
+    theirs["block1_conv1"][0] = theirs["block1_conv1"][0][:, :, ::-1]
+    assert all(same(started[name], theirs[name]) for name in theirs)
 
 
 def no_weights(model):

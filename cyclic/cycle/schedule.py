@@ -59,12 +59,13 @@ class Schedule:
     def mask_rcnn(self, cycle: int, round_: int) -> Training:
         """Return the training of a teacher (round 0) or a student.
 
-        Keras trains whole epochs, so they are made as even as the steps allow.
+        Keras trains whole epochs: of a number that divides the steps, or where none is near, as even as they allow.
         """
         settings = self.config.mask_rcnn
         first = (cycle, round_) == (1, 0) and self.config.start is None
         steps = settings.steps if first else settings.later_steps
-        epochs = -(-steps // STEPS_PER_EPOCH)
+        least = -(-steps // STEPS_PER_EPOCH)
+        epochs = next((number for number in range(least, 2 * least) if steps % number == 0), least)
         rate = settings.learning_rate if first else settings.later_learning_rate
         return Training(epochs, round(steps / epochs), rate)
 

@@ -83,10 +83,11 @@ def test_paper_optimizer_changes_the_weights():
 
 
 @pytest.mark.parametrize("optimizer, decay", [("adamw", 1e-4), ("sgd", None)])
-def test_weight_decay_follows_the_optimizer(optimizer, decay):
+def test_weight_decay_follows_the_optimizer_and_momentum_is_nesterovs(optimizer, decay):
     model = classifier()
     train_classifier(model, Tiles(1), Tiles(1), 1, 1e-4, MEAN_PIXEL, optimizer=optimizer)
     assert model.optimizer.weight_decay == decay
+    assert optimizer != "sgd" or (model.optimizer.nesterov and model.optimizer.momentum == 0.9)
 
 
 def test_loss_that_is_not_finite_names_the_step():

@@ -9,7 +9,9 @@ from cyclic.activation import activation_map
 from cyclic.config import load_config
 from cyclic.cycle import loop
 from cyclic.cycle.stages import maps
+from cyclic.datasets.layouts import open_dataset
 from cyclic.datasets.synthetic import write_tissue_set
+from cyclic.datasets.tile_cutting import cut_tiles
 from cyclic.images import read_image, read_map
 from cyclic.label_maps import read_label_map
 from cyclic.networks import load_mask_rcnn
@@ -21,7 +23,7 @@ CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 # training makes it: of a logit below 0, all relevance is negative, and the map empty.
 SMALL = (
     "seed=5",
-    "backbone={name: resnet18, norm: group, weights: null}", "cycles=1", "scale=1", "tiles={size: 32, stride: 24}",
+    "backbone={norm: group, weights: null}", "cycles=1", "scale=1", "tiles={size: 32, stride: 24}",
     "classifier={hidden: 8, steps: 2, later_steps: 2, batch: 4}", "pseudo={min_area: 1}", "precision=float32",
     "mask_rcnn={width: [16, 16, 16, 16], crop: 64, steps: 2, later_steps: 2, rpn_anchors: 16, rois: 8, proposals: 32}",
     "detection={tile: 64, overlap: 16, proposals: 32, max_instances: 8}",
@@ -29,10 +31,14 @@ SMALL = (
 
 
 def test_a_configuration_of_the_paper_runs_to_its_end(tmp_path, monkeypatch):
+    """That of CoNSeP, on a ResNet-101: its classifier learns on tiles of another data set."""
     # Relevance of windows of 256 pixels takes most of the time.
-    monkeypatch.setattr(maps, "activation_map", functools.partial(activation_map, tile=128, overlap=32))
+    monkeypatch.setattr(maps, "activation_map", functools.partial(activation_map, tile=96, overlap=0))
     write_tissue_set(tmp_path / "data", 1, 1, size=96)
-    config = load_config(CONFIGS / "monusac_paper.yaml", SMALL)
+    write_tissue_set(tmp_path / "other", 1, 0, size=128, seed=1)
+    cut_tiles(open_dataset(tmp_path / "other", "train"), tmp_path / "tiles", size=32, stride=24, seed=0)
+    config = load_config(CONFIGS / "consep_paper.yaml", (*SMALL, f"tiles.folder={tmp_path / 'tiles'}"))
+    assert config.backbone.name == "resnet101"
     rows = loop.train(config, tmp_path / "data", tmp_path / "run")
     # After two steps there may be no detection that is sure, and so no size.
     sources = [row["source"] for row in rows if row["source"] != "sizes"]
