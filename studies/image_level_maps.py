@@ -127,7 +127,8 @@ class Comparison:
         own, tiles = CLASSIFIERS[kind], []
         if kind != LOCAL:
             self.classifier(LOCAL)
-            tiles = [f"tiles.folder={RunPaths(self.out / LOCAL).tiles}"]
+            folder = self.config.tiles.folder or RunPaths(self.out / LOCAL).tiles
+            tiles = [f"tiles.folder={folder}", "tiles.answers=null"]
         config, run = merge_overrides(self.config, [*own, *tiles, "cycles=1"]), self.out / kind
         weights = RunPaths(run).cycle(1).classifier
         if not weights.is_file():

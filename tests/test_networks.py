@@ -104,6 +104,7 @@ def test_a_run_starts_from_public_weights_in_every_layer_that_fits(tmp_path, mon
     assert "fpn_c5p5" in loaded and "rpn_conv_shared" in loaded and "mrcnn_class_logits" not in loaded
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_classifier_starts_from_imagenet(tmp_path, monkeypatch):
     public = keras.applications.VGG16(weights=None, include_top=False)
     with h5py.File(tmp_path / "vgg16.h5", "w") as file:
