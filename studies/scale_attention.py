@@ -42,13 +42,15 @@ class Marks(keras.layers.Layer):
     """
 
     def build(self, input_shape):
-        self.threshold = self.add_weight(name="threshold", shape=(), initializer="zeros", trainable=False)
+        unknown = keras.initializers.Constant(np.nan)
+        self.threshold = self.add_weight(name="threshold", shape=(), initializer=unknown, trainable=False)
 
     def call(self, confidence, training=False):
         if training:
             flat = ops.reshape(ops.stop_gradient(confidence), (ops.shape(confidence)[0], -1))
             wanted = ops.mean(ops.quantile(flat, 1 - SHARE, axis=1))
-            self.threshold.assign(MOMENTUM * self.threshold + (1 - MOMENTUM) * wanted)
+            before = ops.where(ops.isnan(self.threshold), wanted, self.threshold)
+            self.threshold.assign(MOMENTUM * before + (1 - MOMENTUM) * wanted)
         return ops.sigmoid(STEEPNESS * (confidence - self.threshold))
 
 
