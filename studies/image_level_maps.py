@@ -55,6 +55,7 @@ from cyclic.pseudo.select import run_cut, select_pseudo_masks
 from cyclic.runs.directory import RunDirectory
 from cyclic.runs.paths import RunPaths
 from cyclic.runs.progress import Progress
+from cyclic.runs.training_progress import TrainingProgress
 from cyclic.semi.dataset import PseudoDataset
 from cyclic.stain import hematoxylin_map
 
@@ -145,7 +146,7 @@ class Comparison:
         images = [self.splits[0].image(name) for name in self.splits[0].ids]
         patches = scale_attention.Patches(images, self.attention_steps, seed=config.seed)
         with Progress() as progress:
-            callback = progress.callback("scale_attention", self.attention_steps)
+            callback = TrainingProgress(progress, "scale_attention", self.attention_steps)
             attention = scale_attention.train_attention(patches, config.mean_pixel, [callback])
         h5.save_weights(path, attention)
         return attention
@@ -232,7 +233,7 @@ class Comparison:
         self.models.load(self.out / "start.weights.h5")
         keras.utils.set_random_seed(seed)
         with Progress() as progress:
-            callback = progress.callback(f"{method}/train", training.steps)
+            callback = TrainingProgress(progress, f"{method}/train", training.steps)
             fit(self.models, self.config, training, data, seed, [callback])
         self.models.save_mask_rcnn(weights)
         return True
