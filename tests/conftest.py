@@ -45,7 +45,10 @@ BACKENDS = (
 
 
 # Each takes minutes in one worker: begun last, it would leave the other one without work.
-LONG = ("samples/test_notebooks.py", "cycle/test_real_run.py", "cycle/test_loop.py", "test_cli.py", "test_soak.py")
+LONG = (
+    "samples/test_notebooks.py", "cycle/test_real_run.py", "cycle/test_loop.py", "test_cli.py", "test_soak.py",
+    "cycle/test_paper_run.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
