@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from collect import METRICS
+
 from cyclic.datasets.layouts import open_dataset
 from cyclic.datasets.tile_cutting import cut_tiles
 from cyclic.errors import InputError
@@ -24,7 +26,6 @@ from cyclic.networks import stored_config
 from cyclic.runs.directory import RunDirectory
 from cyclic.runs.paths import RunPaths
 
-METRICS = ("aji", "dice", "pq")
 WAYS = ("images", "answers")
 
 
@@ -81,10 +82,11 @@ def main() -> int:
         found: dict[str, dict[str, dict]] = {name: {way: {} for way in options.ways} for name in labs}
         for seed in options.seeds:
             for name, folder in labs.items():
-                tiles = answered_tiles(folder, weights, options.answers, seed, options.out / f"{name}_tiles_seed{seed}")
                 for way in options.ways:
                     settings = [*options.overrides, f"seed={seed}"]
-                    settings += [f"tiles.folder={tiles}"] if way == "answers" else []
+                    if way == "answers":
+                        out = options.out / f"{name}_tiles_seed{seed}"
+                        settings.append(f"tiles.folder={answered_tiles(folder, weights, options.answers, seed, out)}")
                     scores = adapt(folder, weights, options.out / f"{name}_{way}_seed{seed}", settings)
                     found[name][way][seed] = scores
                     print(f"{name}, {way}, seed {seed}: {scores}", flush=True)
