@@ -16,6 +16,7 @@ from cyclic.config import RunConfig, merge_overrides, parse_overrides, read_stor
 from cyclic.errors import InputError
 from cyclic.files import atomic_path
 from cyclic.mrcnn.config import Config
+from cyclic.mrcnn.kernels.determinism import add_in_one_order
 from cyclic.mrcnn.kernels.devices import shared_by
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.model import MaskRCNN
@@ -133,6 +134,7 @@ class Models:
     def __init__(self, config: RunConfig):
         keras.config.set_dtype_policy(precision(config))
         keras.utils.set_random_seed(config.seed)
+        add_in_one_order()
         self.config = config
         self.mrcnn_config = mask_rcnn_config(config)
         self.backbone = _backbone(config)

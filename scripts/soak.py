@@ -1,4 +1,4 @@
-"""Bad days in bulk: damaged files for every reader, kills at random moments, long processes, each backend.
+"""Bad days in bulk: damaged files, kills at random moments, long processes, each backend, and one run twice.
 
 The tests try a little of each. This tries a lot, prints what it counted and writes it as JSON, beside what other calls
 have counted there. It ends with exit code 1 where something went wrong, and the file that did it stays in --defects.
@@ -7,6 +7,7 @@ Example:
     python scripts/soak.py --kills 50 --command-kills 20 --json results/soak.json
     python scripts/soak.py --fuzz 3200 --json results/soak.json
     python scripts/soak.py --predictions 2000 --epochs 500 --json results/soak.json
+    python scripts/soak.py --twice 60 --json results/soak.json
     .venv-backends/bin/python scripts/soak.py --backends --json results/soak.json
 """
 
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--command-kills", type=int, default=0, help="kills of predict, prepare, tiles and label each")
     parser.add_argument("--predictions", type=int, default=0, help="in one process")
     parser.add_argument("--epochs", type=int, default=0, help="of two steps, in one process")
+    parser.add_argument("--twice", type=int, default=0, help="steps of a run that is trained twice, to the same bytes")
     parser.add_argument("--backends", action="store_true", help="train a small cycle on each, and swap their weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="also write the counts to this file")
@@ -69,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parts(options: argparse.Namespace, folder: Path) -> dict:
     """Return each part by its name, in order: kills of predict use the run of the kills of train."""
-    from soaking import answers, backends, kills
+    from soaking import answers, backends, kills, twice
 
     data, weights = folder / "data", folder / ("whole/best.weights.h5" if options.kills else "untrained.h5")
     images, labels = data / "images", data / "labels"
@@ -94,6 +96,8 @@ def _parts(options: argparse.Namespace, folder: Path) -> dict:
     for what in ("predictions", "epochs"):
         if getattr(options, what):
             parts[what] = partial(_soak, what, folder / what, getattr(options, what))
+    if options.twice:
+        parts["the same run twice"] = lambda: twice.train_twice(folder, options.twice)
     if options.backends:
         parts["backends"] = lambda: backends.compare(folder)
     return parts

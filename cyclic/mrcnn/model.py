@@ -17,6 +17,7 @@ from cyclic.mrcnn.geometry.anchors_numpy import compute_backbone_shapes
 from cyclic.mrcnn.geometry.boxes import apply_box_deltas as apply_box_deltas_graph
 from cyclic.mrcnn.geometry.boxes import clip_boxes as clip_boxes_graph
 from cyclic.mrcnn.geometry.boxes import normalize_boxes as norm_boxes_graph
+from cyclic.mrcnn.kernels.determinism import add_in_one_order
 from cyclic.mrcnn.kernels.devices import shared_by
 from cyclic.mrcnn.layers.losses import mrcnn_bbox_loss as mrcnn_bbox_loss_graph
 from cyclic.mrcnn.layers.losses import mrcnn_class_loss as mrcnn_class_loss_graph
@@ -207,6 +208,7 @@ class MaskRCNN(Inspection):
         if self.mode != "training":
             raise ValueError("train() needs a model in training mode")
         keep_freed_memory()
+        add_in_one_order()
         check_rate_callbacks(self.config, custom_callbacks or ())
         check_devices(self.keras_model, self.config)
         self.set_trainable(layers)
