@@ -10,9 +10,8 @@ class LevelHead:
     """Score of `target_class` under the head of one level, and its gradient.
 
     The score is the target's logit minus the mean of the other logits: a softmax only knows the difference. Without
-    `contrast`, it is the target's logit. Because the
-    head is global average pooling followed by dense layers, its gradient with respect to a feature map is the same
-    at every position, and known from the weights.
+    `contrast`, it is the target's logit. The head is global average pooling followed by dense layers. So its gradient
+    with respect to a feature map is the same at every position, and known from the weights.
 
     Args:
         classifier: what `cyclic.classifier.build_classifier` returned.

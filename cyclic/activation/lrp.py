@@ -52,7 +52,7 @@ def lrp(
         images: `[B, H, W, 3]` float32 after `preprocess`, H and W divisible by 32.
         level: pyramid level whose head is explained.
         target_class: class whose score (see `LevelHead`) is explained; None explains the logit of the class that the
-            head predicts for each image, as the paper does.
+            head predicts for each image, as the paper does. Where that is negative, it explains the score.
         rule: "epsilon", "alphabeta", or "composite" (epsilon for dense layers, alpha-beta for convolutions).
         to: where relevance is read: "image" (h, w = H, W) or a pyramid level not above `level`.
         **options: passed to both parts of the rule: `epsilon`, or `alpha` and `beta`; none for the composite.
@@ -77,11 +77,19 @@ def lrp(
 
 
 def _predicted_heads(classifier, images, level):
-    """Return the head that gives the logit of the class that `level` predicts, for each image."""
+    """Return the head of the class that `level` predicts, for each image.
+
+    It gives the logit of that class. Both logits may be negative, since a softmax knows their difference alone. Then
+    all of its relevance would be negative as well, and it gives the difference.
+    """
     pooled = level_network(classifier, level).predict_on_batch(images).astype(np.float32).mean((1, 2))
     classes = range(head_layers(classifier, level)[1].units)
-    heads = [LevelHead(classifier, level, class_, contrast=False) for class_ in classes]
-    return [heads[index] for index in np.argmax([head.score(pooled) for head in heads], axis=0)]
+    logits, scores = ([LevelHead(classifier, level, each, contrast) for each in classes] for contrast in (False, True))
+    values = np.array([head.score(pooled) for head in logits])
+    return [
+        logits[index] if value > 0 else scores[index]
+        for index, value in zip(values.argmax(axis=0), values.max(axis=0), strict=True)
+    ]
 
 
 def _relevance(classifier, images, level, head, dense, convolution, to):

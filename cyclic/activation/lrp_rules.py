@@ -60,20 +60,24 @@ def alphabeta_rule(layer: LinearLayer, relevance, alpha: float = 1.0, beta: floa
         beta: weight of the negative contributions, alpha - 1; above 0 the relevance gets noisier with every layer.
     """
     ops = keras.ops
-    inputs = [ops.relu(layer.inputs), -ops.relu(-layer.inputs)]
-    up, down = ops.relu(layer.kernel), -ops.relu(-layer.kernel)
-    positive = layer.apply(inputs[0], up) + layer.apply(inputs[1], down)
-    negative = layer.apply(inputs[0], down) + layer.apply(inputs[1], up)
-    alpha_ratio = alpha * _divide(relevance, positive)
-    beta_ratio = beta * _divide(relevance, negative)
+    kernels = [ops.relu(layer.kernel), -ops.relu(-layer.kernel)]
+    parts = [ops.relu(layer.inputs)]
+    if ops.any(layer.inputs < 0):  # as the image has; what comes out of a ReLU has none, and costs half
+        parts.append(-ops.relu(-layer.inputs))
 
-    def attributed(above, below):
-        return (layer.apply(above, up) + layer.apply(below, down)) * alpha_ratio - (
-            layer.apply(above, down) + layer.apply(below, up)
-        ) * beta_ratio
+    def contributed(parts, kernels):
+        return sum(layer.apply(part, kernel) for part, kernel in zip(parts, kernels, strict=False))
 
-    handed, gradients = value_and_gradients(attributed, inputs)
-    return inputs[0] * gradients[0] + inputs[1] * gradients[1] + layer.spread(relevance - handed)
+    alpha_ratio = alpha * _divide(relevance, contributed(parts, kernels))
+    beta_ratio = beta * _divide(relevance, contributed(parts, kernels[::-1])) if beta else None
+
+    def attributed(*parts):
+        positive = contributed(parts, kernels) * alpha_ratio
+        return positive if beta_ratio is None else positive - contributed(parts, kernels[::-1]) * beta_ratio
+
+    handed, gradients = value_and_gradients(attributed, parts)
+    shares = [part * gradient for part, gradient in zip(parts, gradients, strict=True)]
+    return sum(shares) + layer.spread(relevance - handed)
 
 
 def absolute_shares(inputs: list, relevance) -> list:

@@ -9,6 +9,7 @@ from cyclic.activation.lrp import lrp
 from cyclic.activation.lrp_rules import absolute_shares, alphabeta_rule, conv_layer, dense_layer, epsilon_rule
 from cyclic.backbones import LEVELS, build_backbone
 from cyclic.classifier import build_classifier
+from cyclic.classifier.model import head_layers
 from cyclic.errors import InputError
 
 BACKBONES = [("resnet18", "group"), ("resnet18", "batch"), ("vgg16", "frozen")]
@@ -53,6 +54,21 @@ def test_relevance_differs_between_images_and_classes(classifier, images):
     positive, negative = (lrp(classifier, images, "C3", target, to="C2") for target in (1, 0))
     np.testing.assert_allclose(positive, -negative, rtol=1e-3, atol=1e-5 * np.abs(positive).max())
     assert np.abs(positive[0] - positive[1]).max() > 0.1 * np.abs(positive).max()
+
+
+def test_where_all_logits_are_negative_their_difference_is_explained(classifier, images):
+    bias = head_layers(classifier, "C3")[1].weights[1]
+    before = np.array(bias)
+    bias.assign(before - 1000)
+    try:
+        predicted = scores(classifier, images, "C3") > 0
+        found = lrp(classifier, images, "C3", None, "composite", to="C2")
+        each = [lrp(classifier, images, "C3", target, "composite", to="C2") for target in (0, 1)]
+    finally:
+        bias.assign(before)
+    assert (found.sum((1, 2)) > 0).all()
+    expected = np.where(predicted[:, None, None], each[1], each[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
 
 
 def test_relevance_lies_where_the_object_is():
