@@ -25,12 +25,12 @@ from cyclic.runs.directory import RunDirectory
 # Runs commands in one process and prints exit code and standard error of each.
 COMMANDS = """if True:
     import contextlib, io, json, sys
-    from cyclic import cli
+    from cyclic.cli.exit import exit_code
     done = []
     for arguments in json.loads(sys.argv[1]):
         said = io.StringIO()
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            code = cli._exit_code(arguments)
+            code = exit_code(arguments)
         done.append((code, said.getvalue()))
     print(json.dumps(done))
 """

@@ -207,7 +207,7 @@ def test_disk_full_is_one_line(call, data, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "scores.json"))
 
-    monkeypatch.setattr(cli, "_print_table", full)
+    monkeypatch.setattr("cyclic.cli.evaluate.print_table", full)
     result = call("evaluate", "--pred", data / "labels", "--gt", data / "labels")
     assert_refused(result, tmp_path / "scores.json", "No space left", "free space")
 
@@ -216,7 +216,7 @@ def test_defects_are_not_hidden(data, monkeypatch):
     def broken(*_):
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(cli, "_print_table", broken)
+    monkeypatch.setattr("cyclic.cli.evaluate.print_table", broken)
     with pytest.raises(OSError, match="Bad file descriptor"):
         cli.main(["evaluate", "--pred", str(data / "labels"), "--gt", str(data / "labels")])
 
@@ -299,7 +299,7 @@ def test_a_signal_stops_every_command_with_one_line(call, data, tmp_path, monkey
     ],
 )
 def test_what_the_machine_lacks_is_one_line(call, data, monkeypatch, error, parts):
-    monkeypatch.setattr(cli, "_print_table", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("cyclic.cli.evaluate.print_table", lambda *_: (_ for _ in ()).throw(error))
     assert_refused(call("evaluate", "--pred", data / "labels", "--gt", data / "labels"), *parts)
 
 
@@ -307,7 +307,7 @@ def test_long_message_of_a_broken_file_stays_one_line(call, monkeypatch, data):
     def broken(*_):
         raise InputError("a.png: two\nlines")
 
-    monkeypatch.setattr(cli, "_print_table", broken)
+    monkeypatch.setattr("cyclic.cli.evaluate.print_table", broken)
     assert_refused(call("evaluate", "--pred", data / "labels", "--gt", data / "labels"), "a.png: two lines")
 
 

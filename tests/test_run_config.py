@@ -44,7 +44,7 @@ def test_every_key_says_what_it_does():
     assert all(field.description and field.description.endswith(".") for field in fields)
 
 
-@pytest.mark.parametrize("path", sorted([*(ROOT / "configs").glob("*.yaml"), ROOT / "cyclic" / "demo.yaml"]))
+@pytest.mark.parametrize("path", sorted([*(ROOT / "configs").glob("*.yaml"), ROOT / "cyclic/cli/demo.yaml"]))
 def test_shipped_configurations_are_valid(path):
     load_config(path)
 

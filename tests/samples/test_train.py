@@ -40,7 +40,7 @@ def test_the_configuration_of_the_data_set_is_read(name, option, program, tmp_pa
     def stop(paths, *_):
         raise InputError(f"read {[path.name for path in paths]}")
 
-    monkeypatch.setattr(cli, "load_config", stop)
+    monkeypatch.setattr("cyclic.cli.training.load_config", stop)
     assert_refused(program(name, option, tmp_path, "--out", tmp_path / "run"), f"read ['{name}_cpu.yaml']")
 
 
