@@ -102,7 +102,9 @@ def test_targets_move_with_their_tile_and_take_the_size_of_the_level():
 
 
 # A middle that lies between two pixels may be either: versions of OpenCV differ.
-@pytest.mark.parametrize(("scale", "middles"), [(1, [1.5, 5.5, 9.5, 13.5]), (1.5, [0.83, 3.5, 6.17, 8.83, 11.5, 14.17])])
+@pytest.mark.parametrize(
+    ("scale", "middles"), [(1, [1.5, 5.5, 9.5, 13.5]), (1.5, [0.83, 3.5, 6.17, 8.83, 11.5, 14.17])]
+)
 def test_targets_are_those_of_the_middle_of_each_position(scale, middles):
     targets = np.tile(np.arange(16, dtype=np.int8), (2, 16, 1))
     sequence = TileSequence(np.zeros((2, 16, 16, 3), np.uint8), [0, 1], 2, targets, train=False, scale=scale)
