@@ -21,7 +21,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 HEAD = """\
 # Settings
 
-`python scripts/make_settings.py` writes this page from [`cyclic/config.py`](../cyclic/config.py). Change the
+`python scripts/make_settings.py` writes this page from [`cyclic/config/`](../cyclic/config/). Change the
 descriptions there, then run it again.
 
 The defaults are the recommended recipe for two CPU cores. A run needs no file at all.
