@@ -84,11 +84,10 @@ def _predicted_heads(classifier, images, level):
     """
     pooled = level_network(classifier, level).predict_on_batch(images).astype(np.float32).mean((1, 2))
     classes = range(head_layers(classifier, level)[1].units)
-    logits, scores = ([LevelHead(classifier, level, each, contrast) for each in classes] for contrast in (False, True))
-    values = np.array([head.score(pooled) for head in logits])
+    logits = np.array([LevelHead(classifier, level, each, contrast=False).score(pooled) for each in classes])
     return [
-        logits[index] if value > 0 else scores[index]
-        for index, value in zip(values.argmax(axis=0), values.max(axis=0), strict=True)
+        LevelHead(classifier, level, predicted, contrast=bool(logit <= 0))
+        for predicted, logit in zip(logits.argmax(axis=0), logits.max(axis=0), strict=True)
     ]
 
 
