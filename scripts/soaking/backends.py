@@ -8,8 +8,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy as np
 from cyclic.datasets.synthetic import write_tissue_set
 from cyclic.evaluation.metrics import evaluate
 from cyclic.label_maps import read_label_map
+from soaking.launch import run_python
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # One cycle of the smallest Mask R-CNN that finds nuclei. float32, since "auto" depends on the processor. What goes on
@@ -123,7 +122,4 @@ def _call(backend: str, *arguments: object) -> None:
     PyTorch gets one thread: where others are at work too, its threads wait for each other.
     """
     threads = {"OMP_NUM_THREADS": "1"} if backend == "torch" else {}
-    environment = os.environ | threads | {"KERAS_BACKEND": backend}
-    done = subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{backend}: {arguments[:3]}: exit code {done.returncode}: {done.stderr[-2000:]}")
+    run_python(arguments, os.environ | threads | {"KERAS_BACKEND": backend})

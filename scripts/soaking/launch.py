@@ -7,6 +7,7 @@ one thread, so that no stage waits for a compiler; what a kill leaves behind is 
 
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -81,6 +82,18 @@ class Command:
         else:
             self.finish()
         return at_work
+
+
+def run_python(arguments: Sequence[object], environment: dict[str, str]) -> None:
+    """Run Python in a process of its own, which no one kills.
+
+    Raises:
+        RuntimeError: it ended with another exit code than 0.
+    """
+    call = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{call[1:]}: exit code {done.returncode}: {done.stderr[-2000:]}")
 
 
 def import_networks() -> None:

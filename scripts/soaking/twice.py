@@ -5,12 +5,11 @@ Its crops are larger than those of the tests, and its ROIs are as many as by def
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from cyclic.datasets.synthetic import write_tissue_set
 from soaking.kills import LASTING, check_same, digests
+from soaking.launch import run_python
 
 SETTINGS = {
     "cycles": 1,
@@ -36,10 +35,7 @@ def train_twice(root: Path, steps: int) -> dict:
     environment = {name: value for name, value in os.environ.items() if name not in FEWER_THREADS}
     given = ("--config", settings, "--data", data, "--set", f"mask_rcnn.steps={steps}")
     for run in ("first", "second"):
-        call = [sys.executable, "-m", "cyclic.cli", "train", *map(str, given), "--out", str(root / run)]
-        done = subprocess.run(call, env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"{run} run: exit code {done.returncode}: {done.stderr[-2000:]}")
+        run_python(("-m", "cyclic.cli", "train", *given, "--out", root / run), environment)
     files = digests(root / "first", LASTING)
     check_same(files, root / "second", LASTING)
     return {"steps": steps, "files": len(files)}
