@@ -15,7 +15,7 @@ from cyclic.activation.head import LevelHead
 from cyclic.activation.layercam import layercam
 from cyclic.activation.lrp import lrp
 from cyclic.activation.networks import level_network
-from cyclic.classifier.model import preprocess, with_evidence
+from cyclic.classifier.model import evidence_network, preprocess
 from cyclic.errors import InputError
 from cyclic.tiling import even_starts
 
@@ -48,7 +48,7 @@ def activation_map(
     tile: int | None = None,
     overlap: int | None = None,
     context: int = 64,
-    batch_size: int = 4,
+    batch_size: int = 1,
     where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the activation map `[H, W]` float32 in [0, 1] of one image.
@@ -104,10 +104,10 @@ def activation_map(
         return preprocess(enlarged, mean_pixel)
 
     if method == "evidence":
-        positions = with_evidence(classifier, level)
+        positions = evidence_network(classifier, level)
 
         def logits(tiles: np.ndarray) -> np.ndarray:
-            return _resize(positions.predict_on_batch(inputs_of(tiles))["evidence"], tile)[..., None]
+            return _resize(positions.predict_on_batch(inputs_of(tiles)), tile)[..., None]
 
         found = _sigmoid(_stitch(image, logits, 1, tile, overlap, batch_size, where)[..., 0] / SOFTNESS)
         return found if where is None else np.where(where, found, np.float32(0))

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from cyclic.backbones.per_channel import moments, scale_and_shift
 from cyclic.errors import InputError
 
 NORMS = ("batch", "frozen", "group")
@@ -59,8 +60,8 @@ class FrozenBatchNormalization(keras.layers.BatchNormalization):
 class FoldedGroupNormalization(keras.layers.GroupNormalization):
     """Group normalisation (Wu & He 2018) of feature maps `[B, H, W, C]` in one scale and shift for each channel.
 
-    Keras' layer passes over the map several times. Here mean and variance come from two sums for each channel, and
-    gamma and beta are folded in: `x * scale + shift`. Statistics are float32 under every dtype policy.
+    Keras' layer passes over the map several times. Here mean and variance of a group come from those of its channels,
+    and gamma and beta are folded in: `x * scale + shift`. Statistics are float32 under every dtype policy.
 
     Example:
         >>> tuple(FoldedGroupNormalization(groups=4)(keras.random.normal((2, 8, 8, 16))).shape)
@@ -70,18 +71,14 @@ class FoldedGroupNormalization(keras.layers.GroupNormalization):
     def call(self, inputs):
         inputs = ops.cast(inputs, self.compute_dtype)
         channels = inputs.shape[-1]
-        by_group = (self.groups, channels // self.groups)
-        x = ops.cast(inputs, "float32")
-        mean, square = (
-            ops.mean(ops.reshape(ops.mean(each, axis=(1, 2)), (-1, *by_group)), axis=-1, keepdims=True)
-            for each in (x, ops.square(x))
-        )
-        variance = ops.maximum(square - mean * mean, 0.0)
+        by_group = (-1, self.groups, channels // self.groups)
+        mean_of_each, variance_of_each = (ops.reshape(each, by_group) for each in moments(inputs))
+        mean = ops.mean(mean_of_each, axis=-1, keepdims=True)
+        variance = ops.mean(variance_of_each + ops.square(mean_of_each - mean), axis=-1, keepdims=True)
         gamma, beta = (ops.reshape(ops.cast(weight, "float32"), by_group) for weight in (self.gamma, self.beta))
         scale = gamma * ops.rsqrt(variance + self.epsilon)
         shift = beta - mean * scale
-        scale, shift = (ops.cast(ops.reshape(each, (-1, 1, 1, channels)), inputs.dtype) for each in (scale, shift))
-        return inputs * scale + shift
+        return scale_and_shift(inputs, *(ops.reshape(each, (-1, channels)) for each in (scale, shift)))
 
 
 def norm_layer(norm: str, channels: int, name: str) -> keras.layers.Layer:

@@ -14,6 +14,7 @@ from keras import ops
 from cyclic.backbones import LEVELS
 from cyclic.errors import InputError
 
+# For each classifier, the models that show its evidence.
 _WITH_EVIDENCE: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -154,6 +155,15 @@ def with_evidence(classifier: keras.Model, level: str) -> keras.Model:
         outputs = {"answer": classifier.output, "evidence": evidence}
         models[level] = keras.Model(classifier.input, outputs, name="with_evidence")
     return models[level]
+
+
+def evidence_network(classifier: keras.Model, level: str) -> keras.Model:
+    """Return the model image -> evidence `[B, h, w]` float32 alone, see `with_evidence`: no position is ranked."""
+    models, key = _WITH_EVIDENCE.setdefault(classifier, {}), (level, "alone")
+    if key not in models:
+        both = with_evidence(classifier, level)
+        models[key] = keras.Model(both.input, both.output["evidence"], name="evidence")
+    return models[key]
 
 
 def preprocess(images: np.ndarray, mean_pixel) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 
 from cyclic.backbones import build_backbone
 from cyclic.classifier import build_classifier, classifier_levels, head_layers, preprocess, with_evidence
-from cyclic.classifier.model import StrongestMean
+from cyclic.classifier.model import StrongestMean, evidence_network
 from cyclic.errors import InputError
 
 
@@ -110,6 +110,8 @@ def test_answer_is_that_of_the_strongest_evidence(backbone, images):
     classifier = build_classifier(backbone, ("C2",), share=0.25)
     found = with_evidence(classifier, "C2").predict_on_batch(images)
     assert found["evidence"].shape == (2, 16, 16)
+    alone = evidence_network(classifier, "C2").predict_on_batch(images)
+    np.testing.assert_allclose(alone, found["evidence"], rtol=1e-5)
     np.testing.assert_allclose(found["answer"], classifier.predict_on_batch(images), rtol=1e-5)
     strongest = np.sort(found["evidence"].reshape(2, -1), axis=1)[:, -64:].mean(1)
     np.testing.assert_allclose(found["answer"][:, 1] - found["answer"][:, 0], strongest, rtol=1e-3, atol=1e-4)

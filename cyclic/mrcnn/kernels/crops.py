@@ -27,6 +27,6 @@ def crop_pyramid(feature_maps, boxes, image, level, size):
     for index, feature_map in enumerate(feature_maps):
         row = tf.cast(tf.where(tf.equal(level, index))[:, 0], tf.int32)
         rows.append(row)
-        crops.append(tf.image.crop_and_resize(feature_map, tf.gather(boxes, row), tf.gather(image, row), (size, size)))
-    stitched = tf.reshape(tf.dynamic_stitch(rows, crops), (-1, size, size, feature_maps[0].shape[-1]))
-    return tf.cast(stitched, dtype)
+        cropped = tf.image.crop_and_resize(feature_map, tf.gather(boxes, row), tf.gather(image, row), (size, size))
+        crops.append(tf.cast(cropped, dtype))
+    return tf.reshape(tf.dynamic_stitch(rows, crops), (-1, size, size, feature_maps[0].shape[-1]))

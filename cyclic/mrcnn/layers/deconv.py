@@ -38,9 +38,11 @@ class DoublingConv2D(keras.layers.Conv2DTranspose):
     def call(self, inputs):
         height, width, channels = inputs.shape[1:]
         kernel = ops.transpose(ops.reshape(self.kernel, (-1, channels)))
+        # Bias and activation come before the reshape: TensorFlow joins all three to one operation.
         product = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
-        product = ops.reshape(product, (-1, height, width * FACTOR * FACTOR, self.filters))
-        return self.activation(product + self.bias if self.use_bias else product)
+        if self.use_bias:
+            product = product + ops.tile(self.bias, FACTOR * FACTOR)
+        return ops.reshape(self.activation(product), (-1, height, width * FACTOR * FACTOR, self.filters))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:2], input_shape[2] * FACTOR * FACTOR, self.filters)

@@ -37,4 +37,4 @@ class FullConv2D(keras.layers.Conv2D):
         product = ops.matmul(ops.reshape(inputs, (-1, length)), ops.reshape(self.kernel, (length, self.filters)))
         if self.use_bias:
             product = product + self.bias
-        return self.activation(ops.reshape(product, (-1, 1, 1, self.filters)))
+        return ops.reshape(self.activation(product), (-1, 1, 1, self.filters))

@@ -40,7 +40,7 @@ class ProposalLayer(keras.layers.Layer):
 
     def call(self, probabilities, deltas, anchors):
         steps = self.steps(probabilities, deltas, anchors)
-        chosen = ops.take_along_axis(steps["refined_anchors_clipped"], steps["indices"][..., None], axis=1)
+        chosen = take_rows(steps["refined_anchors_clipped"], steps["indices"])
         return ops.where(steps["valid"][..., None], chosen, 0.0)
 
     def steps(self, probabilities, deltas, anchors):
@@ -51,16 +51,12 @@ class ProposalLayer(keras.layers.Layer):
             `[B, proposal_count]` int32 of what is left after the suppression, and which of them are valid, bool.
         """
         scores = ops.stop_gradient(probabilities[:, :, 1])
-        deltas = ops.stop_gradient(deltas) * ops.convert_to_tensor(self.bbox_std_dev)
         count = ops.shape(anchors)[1]
         smallest = min if isinstance(count, int) else ops.minimum
         limit = smallest(self.pre_nms_limit, count)
         scores, best = top_k(scores, limit)
-        deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
-        if anchors.shape[0] == 1:
-            before = ops.take(anchors[0], best, axis=0)
-        else:
-            before = ops.take_along_axis(anchors, best[..., None], axis=1)
+        deltas = take_rows(ops.stop_gradient(deltas), best) * ops.convert_to_tensor(self.bbox_std_dev)
+        before = ops.take(anchors[0], best, axis=0) if anchors.shape[0] == 1 else take_rows(anchors, best)
         refined = apply_box_deltas(before, deltas)
         boxes = clip_boxes(refined, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0]))
         indices, valid = non_max_suppression(boxes, scores, self.proposal_count, self.nms_threshold)
@@ -83,3 +79,13 @@ class ProposalLayer(keras.layers.Layer):
             "pre_nms_limit": self.pre_nms_limit,
             "bbox_std_dev": self.bbox_std_dev,
         }
+
+
+def take_rows(values, indices):
+    """Return rows of each image: `[B, N, C]` and `[B, K]` int32 -> `[B, K, C]`.
+
+    `keras.ops.take_along_axis` does the same, but on TensorFlow it turns all of the N rows round first.
+    """
+    images, count = ops.shape(values)[0], ops.shape(values)[1]
+    first = ops.arange(images, dtype="int32")[:, None] * ops.cast(count, "int32")
+    return ops.take(ops.reshape(values, (-1, values.shape[-1])), indices + first, axis=0)

@@ -19,6 +19,7 @@ from cyclic.mrcnn.layers.named_model import NamedModel
 from cyclic.mrcnn.layers.proposals import ProposalLayer
 from cyclic.mrcnn.layers.roi_align import PyramidROIAlign
 from cyclic.mrcnn.layers.roi_targets import DetectionTargetLayer
+from cyclic.mrcnn.layers.rpn import PairSoftmax
 from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
 from cyclic.mrcnn.matterport.inference_graph import ROIAlignOfImages
 
@@ -67,6 +68,7 @@ CASES = {
         {},
         True,
     ),
+    "PairSoftmax": (PairSoftmax(), [floats(2, 12, 2)], {}, False),
     "PyramidROIAlign": (PyramidROIAlign(7), [boxes(2, 5), PYRAMID], {}, False),
     "ROIAlignOfImages": (ROIAlignOfImages(7), [boxes(2, 5), PYRAMID], {}, False),
     "LossLayer": (LossLayer(), [], LOSS_INPUTS, True),
