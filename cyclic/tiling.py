@@ -7,6 +7,9 @@ import math
 
 import numpy as np
 
+# An odd side enlarged 1.5 times would not be whole.
+GRAIN = 16
+
 
 def flush_starts(length: int, size: int, stride: int) -> list[int]:
     """Return the starts of windows at every `stride` pixels, the last one flush with the end.
@@ -30,6 +33,19 @@ def even_starts(length: int, size: int, overlap: int) -> list[int]:
     """
     count = 1 + max(0, math.ceil((length - size) / (size - overlap)))
     return np.linspace(0, length - size, count).round().astype(int).tolist()
+
+
+def smallest_tile(length: int, size: int, overlap: int) -> int:
+    """Return the side of the smallest tiles that cover an axis in as few tiles as those of side `size` do.
+
+    Larger ones would only share more pixels, and take more time. It is a multiple of `GRAIN`, or `size` itself.
+
+    >>> smallest_tile(1000, size=576, overlap=64), smallest_tile(400, size=576, overlap=64)
+    (544, 400)
+    """
+    count = max(1, math.ceil((length - overlap) / (size - overlap)))
+    least = max(1, math.ceil((length - overlap) / count)) + overlap
+    return min(size, math.ceil(least / GRAIN) * GRAIN)
 
 
 def cover_with_windows(height: int, width: int, size: int, overlap: int) -> list[tuple[int, int, int, int]]:
@@ -59,3 +75,14 @@ def cover_with_windows(height: int, width: int, size: int, overlap: int) -> list
         for y in flush_starts(height, size, size - overlap)
         for x in flush_starts(width, size, size - overlap)
     ]
+
+
+def cover_with_smallest(height: int, width: int, size: int, overlap: int) -> list[tuple[int, int, int, int]]:
+    """Return windows as `cover_with_windows` does, of the smallest side that covers the longer axis in as few.
+
+    >>> cover_with_smallest(60, 90, size=64, overlap=16)
+    [(0, 0, 60, 64), (0, 26, 60, 90)]
+    >>> cover_with_smallest(60, 80, size=64, overlap=16)
+    [(0, 0, 48, 48), (0, 32, 48, 80), (12, 0, 60, 48), (12, 32, 60, 80)]
+    """
+    return cover_with_windows(height, width, smallest_tile(max(height, width), size, overlap), overlap)

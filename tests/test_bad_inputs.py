@@ -424,7 +424,7 @@ REFUSED = [
         "pseudo.share=2", "mask_rcnn.crop=100", "mask_rcnn.crop=64000", "mask_rcnn.anchor_scales=[16, 32]",
         "mask_rcnn.anchor_scales=[-1, 2, 3, 4, 5]", "mask_rcnn.anchor_scales=[0, 2, 3, 4, 5]", "mask_rcnn.batch=0",
         "mask_rcnn.width=[0, 1, 1, 1]", "mask_rcnn.width=huge", "rounds.count=-1", "rounds.ignore_score=1",
-        "rounds.students=-1", "detection.tile=1", "detection.overlap=384", "detection.usual_area=.inf",
+        "rounds.students=-1", "detection.tile=1", "detection.overlap=576", "detection.usual_area=.inf",
         "detection.views=9", "detection.score=.nan", "backbone.name=resnet9", "backbone.nmae=vgg16", "nothing=1",
         "=3", "seed", "tiles=3", "tiles.folder=nowhere",
         "precision=float8", "supervision=[image]", "seed: 3",

@@ -174,7 +174,7 @@ def test_a_file_that_sets_nothing_means_defaults_but_an_empty_one_was_lost(tmp_p
         ("=3", "write it as section.key=value"),
         ("mask_rcnn.steps.more=3", "mask_rcnn.steps"),
         ("mask_rcnn.steps=[", "not valid YAML"),
-        ("detection.overlap=384", "detection.overlap has to be smaller than detection.tile"),
+        ("detection.overlap=576", "detection.overlap has to be smaller than detection.tile"),
         ("mask_rcnn.crop=200", "mask_rcnn.crop has to be divisible by 64"),
         ("maps.level=C4", "maps.level has to be one of classifier.levels"),
         ("rounds.ignore_score=0.9", "rounds.ignore_score must not exceed rounds.score"),

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclic import tiling
-from cyclic.tiling import cover_with_windows, even_starts, flush_starts
+from cyclic.tiling import cover_with_smallest, cover_with_windows, even_starts, flush_starts
 
 
 def test_docstring_examples_run():
     result = doctest.testmod(tiling)
-    assert result.attempted == 4 and result.failed == 0
+    assert result.attempted == 7 and result.failed == 0
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 40), st.data())
@@ -30,6 +30,19 @@ def test_windows_cover_the_image_with_enough_overlap(height, width, tile, data):
     rows = sorted({(y1, y2) for y1, _, y2, _ in windows})
     for (_, before_end), (after_start, _) in zip(rows, rows[1:], strict=False):
         assert before_end - after_start >= overlap
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 40), st.data())
+def test_the_smallest_windows_cover_the_image_in_as_few_of_its_longer_axis(height, width, tile, data):
+    overlap = data.draw(st.integers(0, tile - 1))
+    windows, large = (cover(height, width, tile, overlap) for cover in (cover_with_smallest, cover_with_windows))
+    seen = np.zeros((height, width), int)
+    for y1, x1, y2, x2 in windows:
+        assert max(y2 - y1, x2 - x1) <= tile and min(y2 - y1, x2 - x1) > 0
+        seen[y1:y2, x1:x2] += 1
+    assert seen.min() >= 1
+    axis = 0 if height >= width else 1
+    assert len({window[axis] for window in windows}) == len({window[axis] for window in large})
 
 
 def test_no_window_more_than_needed():

@@ -234,7 +234,9 @@ class DetectionConfig(Section):
     """Detection in whole images. Tile, overlap and areas in source pixels at the resolution `mpp`."""
 
     tile: Annotated[int, Field(ge=SMALLEST_TILE, le=4096)] = Field(
-        384, description="Side of a tile, 16 or more. A larger one needs more memory."
+        576,
+        description="Side of a tile at most, 16 or more. An image's tiles are as small as they can be in as few. Larger "
+        "ones need more memory.",
     )
     overlap: Annotated[int, Field(ge=0)] = Field(
         64,
@@ -243,7 +245,7 @@ class DetectionConfig(Section):
     )
     batch: Count = Field(1, description="Tiles detected at a time; 4 to 16 on a GPU.")
     proposals: Count = Field(
-        500, description="Proposals of a tile of 256 pixels or less. A larger one has more, by its area."
+        200, description="Proposals of a tile of 256 pixels or less. A larger one has more, by its area."
     )
     max_instances: Count = Field(400, description="Detections at most, in the same way.")
     score: Share = Field(0.3, description="Lowest score of a nucleus. Raise it for fewer false ones.")

@@ -24,7 +24,7 @@ from cyclic.slides.tasks import Job, VerdictTask, keep_predictor, opened, write_
 from cyclic.slides.tissue import AUTO, Tissue, find_tissue
 from cyclic.slides.writers.formats import FORMATS, open_writer, require_format
 from cyclic.slides.writers.writer import Canvas
-from cyclic.tiling import cover_with_windows
+from cyclic.tiling import cover_with_smallest
 
 # Side of a chunk in px at the model's resolution: small enough to lose in a stop, and for memory.
 CHUNK = 2048
@@ -149,7 +149,7 @@ def find_nuclei(
 
 def _windows(slide: ScaledSlide, tissue: Tissue, tile: int, overlap: int) -> list[Window]:
     """Return the tiles that hold tissue."""
-    windows = cover_with_windows(*slide.size, tile, overlap)
+    windows = cover_with_smallest(*slide.size, tile, overlap)
     scale = [
         (end - start) / side for start, end, side in zip(slide.region, slide.region[2:], slide.shape, strict=False)
     ]
