@@ -47,8 +47,8 @@ class Conv2D(keras.layers.Conv2D):
 class Conv2DSame(Conv2D):
     """`Conv2D` of stride 1 and padding "same".
 
-    With TensorFlow on a CPU, the two gradients of Keras' layer are slow: half the speed of the forward pass for large
-    maps, a tenth of it for a batch of small maps. There this layer computes the input's gradient as a forward
+    With TensorFlow on a CPU, in float32, the two gradients of Keras' layer are slow: half the speed of the forward pass
+    for large maps, a tenth of it for a batch of small maps. There this layer computes the input's gradient as a forward
     convolution with the turned kernel, and the kernel's gradient as one matrix product for each of its positions.
     Elsewhere it is `Conv2D`.
 
@@ -64,8 +64,9 @@ class Conv2DSame(Conv2D):
         super().__init__(filters, kernel_size, **{**kwargs, "strides": 1, "padding": "same"})
 
     def convolution_op(self, inputs, kernel):
-        wide = min(kernel.shape[2:]) >= MIN_CHANNELS
-        if wide and keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
+        # Processors that compute in bfloat16 have fast gradients.
+        slow = min(kernel.shape[2:]) >= MIN_CHANNELS and keras.backend.standardize_dtype(inputs.dtype) == "float32"
+        if slow and keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
             return _tensorflow_convolution(inputs, kernel)
         return super().convolution_op(inputs, kernel)
 

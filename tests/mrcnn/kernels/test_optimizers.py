@@ -1,10 +1,10 @@
-"""Optimizers that begin when the gradients are there: the same steps as Keras' own, and nothing computed before."""
+"""Optimizers that cost less: the same steps as Keras' own, and nothing computed before the gradients are there."""
 
 import keras
 import numpy as np
 import pytest
 
-from cyclic.mrcnn.kernels.optimizers import after_gradients
+from cyclic.mrcnn.kernels.optimizers import after_gradients, in_one_pass
 
 SETTINGS = {
     "SGD": {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.3, "global_clipnorm": 1.0},
@@ -12,19 +12,33 @@ SETTINGS = {
 }
 
 
+def weights_after_steps(optimizer):
+    """Return the weights of two variables after four steps."""
+    variables = [
+        keras.Variable(value) for value in (np.arange(6.0, dtype="float32").reshape(2, 3), np.ones(3, "float32"))
+    ]
+    for step in range(4):
+        optimizer.apply([keras.ops.full((2, 3), step - 1.5), keras.ops.full((3,), 2.0)], variables)
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_same_steps_as_keras(name):
-    results = []
-    for wrap in (lambda optimizer: optimizer, after_gradients):
-        values = np.arange(6.0, dtype="float32").reshape(2, 3), np.ones(3, "float32")
-        variables = [keras.Variable(value) for value in values]
-        optimizer = wrap(getattr(keras.optimizers, name)(**SETTINGS[name]))
-        for step in range(4):
-            gradients = [keras.ops.full((2, 3), step - 1.5), keras.ops.full((3,), 2.0)]
-            optimizer.apply(gradients, variables)
-        results.append([keras.ops.convert_to_numpy(variable) for variable in variables])
-    for expected, found in zip(*results, strict=True):
+    keras_own, ours = (
+        wrap(getattr(keras.optimizers, name)(**SETTINGS[name])) for wrap in (lambda each: each, after_gradients)
+    )
+    for expected, found in zip(weights_after_steps(keras_own), weights_after_steps(ours), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("accumulated", [None, 2])
+def test_adam_in_one_pass_takes_the_steps_of_keras(accumulated):
+    settings = {**SETTINGS["AdamW"], "gradient_accumulation_steps": accumulated}
+    keras_own, ours = (wrap(keras.optimizers.AdamW(**settings)) for wrap in (lambda each: each, in_one_pass))
+    if keras.backend.backend() == "tensorflow":
+        assert ours.update_step.__module__ == in_one_pass.__module__
+    for expected, found in zip(weights_after_steps(keras_own), weights_after_steps(ours), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_variable_without_gradient():
