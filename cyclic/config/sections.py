@@ -235,8 +235,8 @@ class DetectionConfig(Section):
 
     tile: Annotated[int, Field(ge=SMALLEST_TILE, le=4096)] = Field(
         576,
-        description="Side of a tile at most, 16 or more. An image's tiles are as small as they can be in as few. Larger "
-        "ones need more memory.",
+        description="Side of a tile at most, 16 or more. An image's tiles are as small as they can be in as few. "
+        "Larger ones need more memory.",
     )
     overlap: Annotated[int, Field(ge=0)] = Field(
         64,
