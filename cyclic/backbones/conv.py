@@ -1,6 +1,6 @@
 """Convolutions that are faster than Keras' own on some backends, with the same weights and results.
 
-Only this module, `norm.py`, `mrcnn/kernels` and `activation/gradient.py` call a backend directly.
+Only this module, `norm.py`, `per_channel.py`, `mrcnn/kernels` and `activation/gradient.py` call a backend directly.
 """
 
 import itertools
