@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from cyclic.errors import InputError
-from cyclic.mrcnn.kernels.optimizers import in_one_pass
 
 OPTIMIZERS = ("adamw", "sgd")
 # Weights that do not decay: biases, and scale and shift of normalisation layers.
@@ -109,7 +108,7 @@ def build_optimizer(
         InputError: unknown optimizer.
     """
     if name == "adamw":
-        optimizer = in_one_pass(keras.optimizers.AdamW(rate, weight_decay=weight_decay, **options))
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay, **options)
     elif name == "sgd":
         optimizer = keras.optimizers.SGD(
             rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **options

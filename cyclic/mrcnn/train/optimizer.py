@@ -6,7 +6,7 @@ import keras
 
 from cyclic import fitting
 from cyclic.errors import InputError
-from cyclic.mrcnn.kernels.optimizers import after_gradients
+from cyclic.mrcnn.kernels.optimizers import after_gradients, in_one_pass
 
 # Matterport's names for parts of the network: the heads with FPN and RPN, or all layers from a backbone stage up.
 _HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
@@ -109,7 +109,7 @@ def build_optimizer(config, rate, momentum):
         global_clipnorm=config.GRADIENT_CLIP_NORM,
         gradient_accumulation_steps=accumulated if accumulated > 1 else None,
     )
-    return after_gradients(optimizer)
+    return after_gradients(in_one_pass(optimizer) if config.OPTIMIZER == "adamw" else optimizer)
 
 
 def jit_compile(setting):
