@@ -22,9 +22,9 @@ from cyclic.errors import InputError
 from cyclic.files import atomic_path, digest, read_json
 from cyclic.models.card import make_card
 from cyclic.models.registry import SHIPPED
-from cyclic.networks import store_detection
 from cyclic.runs.directory import read_events, read_run_config
 from cyclic.runs.paths import RunPaths
+from cyclic.trained import store_detection
 
 MOST_BYTES = 20_000_000
 SCORES = ("aji", "aji_plus", "dice", "pq", "f1")

@@ -22,9 +22,9 @@ from cyclic.datasets.tile_cutting import cut_tiles
 from cyclic.errors import InputError
 from cyclic.files import digest, read_json, write_json
 from cyclic.models.registry import weights_file
-from cyclic.networks import stored_config
 from cyclic.runs.directory import RunDirectory
 from cyclic.runs.paths import RunPaths
+from cyclic.trained import stored_config
 
 WAYS = ("images", "answers")
 

@@ -47,7 +47,7 @@ from cyclic.images import read_map
 from cyclic.inference.detect import detect, drop_unsure
 from cyclic.label_maps import read_label_map, write_label_map
 from cyclic.mrcnn.weights import h5
-from cyclic.networks import Models, load_classifier, precision
+from cyclic.networks import Models, precision
 from cyclic.pseudo.candidates import Candidates, components_over_levels
 from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.recipe import RECIPES
@@ -58,6 +58,7 @@ from cyclic.runs.progress import Progress
 from cyclic.runs.training_progress import TrainingProgress
 from cyclic.semi.dataset import PseudoDataset
 from cyclic.stain import hematoxylin_map
+from cyclic.trained import load_classifier
 
 # The settings of the classifier that a map explains, and the level: that of the finest map with features of tissue for
 # class activation, and the paper's for relevance.

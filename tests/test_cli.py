@@ -435,7 +435,7 @@ def test_a_model_is_registered_listed_shown_and_fetched(call, tmp_path, homes):
 def test_a_model_adapts_by_its_name_and_to_answers(call, data, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("cyclic.models.registry.weights_file", lambda name: tmp_path / f"{name}.h5")
-    monkeypatch.setattr("cyclic.networks.adapting", lambda *given: asked.append(given) or RunConfig())
+    monkeypatch.setattr("cyclic.trained.adapting", lambda *given: asked.append(given) or RunConfig())
     monkeypatch.setattr("cyclic.cycle.loop.train", lambda *_, **__: [])
     path = tmp_path / "answers.csv"
     path.write_text(ANSWERS.format(who="anna", word="no"))

@@ -14,7 +14,7 @@ HOUSE = """
     __init__ cli
     label
     slides
-    doctor report inspect cycle inference runs models networks
+    doctor report inspect cycle inference runs models trained networks
     semi pseudo activation classifier
     mrcnn.model mrcnn.visualize mrcnn.utils mrcnn.parallel_model mrcnn.matterport mrcnn.detect mrcnn.train
     mrcnn.layers mrcnn.data mrcnn.weights mrcnn.kernels mrcnn.geometry mrcnn.config mrcnn

@@ -18,19 +18,8 @@ from cyclic.models.registry import weights_file
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.weights import downloads, h5
 from cyclic.mrcnn.weights.h5 import leaf_layers
-from cyclic.networks import (
-    Models,
-    _Everything,
-    adapting,
-    load_classifier,
-    load_mask_rcnn,
-    load_own_classifier,
-    mask_rcnn_config,
-    precision,
-    starting_weights,
-    stored_config,
-    write_finished,
-)
+from cyclic.networks import Models, _Everything, mask_rcnn_config, precision, starting_weights
+from cyclic.trained import adapting, load_classifier, load_mask_rcnn, load_own_classifier, stored_config, write_finished
 
 SMALL = ("mask_rcnn.width=[16, 16, 16, 16]", "mask_rcnn.crop=64", "detection.max_instances=8", "detection.proposals=16")
 

@@ -75,7 +75,7 @@ def adapt(
     from cyclic.models.registry import weights_file
 
     path = weights_file(weights)
-    from cyclic.networks import adapting
+    from cyclic.trained import adapting
 
     given = [f"tiles.folder={tiles}"] if tiles else []
     given += answer_settings(answers) if answers else []

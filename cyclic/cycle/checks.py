@@ -19,9 +19,10 @@ from cyclic.images import read_shape
 from cyclic.label_maps import is_foreground
 from cyclic.mrcnn.kernels.devices import shared_by
 from cyclic.mrcnn.weights.h5 import read_attributes
-from cyclic.networks import check_start, starting_weights
+from cyclic.networks import starting_weights
 from cyclic.resolution import read_resolution, same
 from cyclic.runs.directory import RunDirectory
+from cyclic.trained import check_start
 
 NAMED = 3
 # The names in `data.json` of the tiles, or the file of answers, that a user gives, and of the labels.

@@ -18,8 +18,8 @@ from cyclic.labels import keep_largest_parts
 from cyclic.models.registry import weights_file
 from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.networks import load_classifier, load_mask_rcnn, load_own_classifier
 from cyclic.resolution import check_mpp, enlargement
+from cyclic.trained import load_classifier, load_mask_rcnn, load_own_classifier
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_writing import Tile
 from cyclic.inference.empty_tiles import predict_tiles
-from cyclic.networks import load_tile_classifier
 from cyclic.runs.progress import Progress
+from cyclic.trained import load_tile_classifier
 
 
 def probabilities(path: str | Path, dataset: NucleiDataset, tiles: Sequence[Tile], size: int) -> np.ndarray:

@@ -149,7 +149,7 @@ def card_of(source: str, name: str, licence: str, sha256: str | None, mpp: float
         if sha256 is None:
             raise InputError(f"{source}: an address needs --sha256, so that a download can be checked")
         return make_card(name=name, source=source, sha256=sha256.lower(), licence=licence, mpp=mpp)
-    from cyclic.networks import stored_config  # starts Keras, which takes seconds
+    from cyclic.trained import stored_config  # starts Keras, which takes seconds
 
     path = same_place(require_file(source))
     stored = stored_config(path)

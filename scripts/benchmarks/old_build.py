@@ -78,7 +78,7 @@ class WriteWeights:
         from cyclic.models.registry import weights_file
         from cyclic.mrcnn.layers.network import Network
         from cyclic.mrcnn.weights import h5
-        from cyclic.networks import load_mask_rcnn
+        from cyclic.trained import load_mask_rcnn
 
         model, config = load_mask_rcnn(weights_file(self.settings["weights"]))
         pyramid, rpn, mask, hidden = config.mask_rcnn.widths

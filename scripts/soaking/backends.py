@@ -41,7 +41,8 @@ LEAST = 0.3
 START = """
 import sys
 from cyclic.config import load_config
-from cyclic.networks import Models, write_finished
+from cyclic.networks import Models
+from cyclic.trained import write_finished
 settings, weights, model, classifier = sys.argv[1:]
 models = Models(load_config([settings]))
 models.save_mask_rcnn(model)

@@ -14,7 +14,8 @@ from cyclic.errors import InputError
 from cyclic.files import write_image
 from cyclic.inference.predictor import Prediction
 from cyclic.label_maps import write_label_map
-from cyclic.networks import Models, write_finished
+from cyclic.networks import Models
+from cyclic.trained import write_finished
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 

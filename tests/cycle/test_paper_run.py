@@ -18,9 +18,9 @@ from cyclic.datasets.tile_cutting import cut_tiles
 from cyclic.images import read_image, read_map
 from cyclic.label_maps import read_label_map
 from cyclic.mrcnn.weights import h5
-from cyclic.networks import load_mask_rcnn
 from cyclic.pseudo.masks import load_pseudo_masks
 from cyclic.pseudo.select import pseudo_masks_of_one_image
+from cyclic.trained import load_mask_rcnn
 
 # With this seed the larger logit is over 0 from the start, as training makes it: of a logit below 0, all relevance is
 # negative, and the map empty.

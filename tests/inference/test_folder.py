@@ -16,7 +16,7 @@ from cyclic.images import read_image
 from cyclic.inference import folder, predictor
 from cyclic.inference.folder import find_images, predict_folder
 from cyclic.label_maps import read_label_map
-from cyclic.networks import load_mask_rcnn
+from cyclic.trained import load_mask_rcnn
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from cyclic.evaluation.error_types import find_errors
 from cyclic.evaluation.matching import contingency
 from cyclic.files import write_image
 from cyclic.label_maps import read_label_map
-from cyclic.networks import write_finished
+from cyclic.trained import write_finished
 
 
 def finish(context: Context) -> None:
