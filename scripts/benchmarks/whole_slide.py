@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="he-nuclei", help="weights file or name of a model")
     parser.add_argument("--side", type=int, default=100_000, help="px of the slide")
     parser.add_argument("--tissue", type=float, default=0.3, help="share of the slide that is looked at")
-    parser.add_argument("--masks", type=int, default=128, help="detections of a tile whose masks are made")
+    parser.add_argument("--masks", type=int, default=160, help="detections of a tile whose masks are made")
     parser.add_argument("--device", default="NVIDIA H100 80GB HBM3", help="its peak is looked up")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.2, 0.35], help="of that peak, as assumed")
     parser.add_argument("--host", default=HOST, help="results of `slides`")
