@@ -75,14 +75,3 @@ def cover_with_windows(height: int, width: int, size: int, overlap: int) -> list
         for y in flush_starts(height, size, size - overlap)
         for x in flush_starts(width, size, size - overlap)
     ]
-
-
-def cover_with_smallest(height: int, width: int, size: int, overlap: int) -> list[tuple[int, int, int, int]]:
-    """Return windows as `cover_with_windows` does, of the smallest side that covers the longer axis in as few.
-
-    >>> cover_with_smallest(60, 90, size=64, overlap=16)
-    [(0, 0, 60, 64), (0, 26, 60, 90)]
-    >>> cover_with_smallest(60, 80, size=64, overlap=16)
-    [(0, 0, 48, 48), (0, 32, 48, 80), (12, 0, 60, 48), (12, 32, 60, 80)]
-    """
-    return cover_with_windows(height, width, smallest_tile(max(height, width), size, overlap), overlap)

@@ -33,7 +33,7 @@ from cyclic.pseudo.select import pseudo_masks_of_one_image
 from cyclic.runs.progress import Progress
 from cyclic.semi.dataset import PseudoDataset
 from cyclic.stain import hematoxylin_map
-from cyclic.tiling import cover_with_smallest, smallest_tile
+from cyclic.tiling import cover_with_windows, smallest_tile
 
 # Training steps; the time of the last one counts.
 STEPS = 3
@@ -144,13 +144,17 @@ def _detection(inputs: Inputs) -> dict:
     # What an untrained network finds is small, and would be looked at again and again, enlarged.
     settings = inputs.config.detection.model_copy(update={"usual_area": None})
     image = inputs.images[inputs.train.ids[0]]
-    tile = smallest_tile(max(image.shape[:2]), settings.tile, settings.overlap)
-    crop = image[:tile, :tile]
+
+    def tile_of(*shape: int) -> int:
+        return smallest_tile(max(shape), settings.tile, settings.overlap)
+
+    crop = image[: tile_of(*image.shape[:2]), : tile_of(*image.shape[:2])]
     model = inputs.models.detector
     (labels, _), seconds = _timed(lambda: detect(model, crop, settings, inputs.config.scale))
 
     def windows(names: Iterable[str]) -> int:
-        return sum(len(cover_with_smallest(*inputs.size(name), settings.tile, settings.overlap)) for name in names)
+        sizes = [inputs.size(name) for name in names]
+        return sum(len(cover_with_windows(*size, tile_of(*size), settings.overlap)) for size in sizes)
 
     units = (len(_rounds(inputs)) - 1) * windows(inputs.images) + windows(inputs.shown_ids)
     return _row("detection, tile", crop, labels.shape, _parameters(model.network), seconds, units)

@@ -16,7 +16,7 @@ from cyclic.labels import areas, keep_largest_parts, relabel
 from cyclic.mrcnn.data.molding import compose_image_meta, mold_image
 from cyclic.mrcnn.geometry.resizing import resize_nearest
 from cyclic.mrcnn.model import MaskRCNN
-from cyclic.tiling import cover_with_smallest
+from cyclic.tiling import cover_with_windows, smallest_tile
 
 # The coarsest pyramid level halves the image this often.
 NETWORK_STRIDE = 64
@@ -135,10 +135,11 @@ def detect_in_tiles(
     The arguments are those of `detect`.
     """
     height, width = image.shape[:2]
-    windows = cover_with_smallest(height, width, settings.tile, settings.overlap)
+    tile = smallest_tile(max(height, width), settings.tile, settings.overlap)
+    windows = cover_with_windows(height, width, tile, settings.overlap)
     batch = min(settings.batch, len(windows))
     found = detect_in_windows(model, image, windows, windows, batch, scale, settings.mask_threshold)
-    for side in seam_sides(settings.tile):
+    for side in seam_sides(tile):
         more = seam_windows(found, (height, width), side)
         windows = windows + more
         found += detect_in_windows(model, image, more, windows, batch, scale, settings.mask_threshold)

@@ -14,6 +14,7 @@ from cyclic.inference.stitch import TileDetections, Window
 from cyclic.inference.window_index import WindowIndex
 from cyclic.slides.chunks import extent, read_detections, sort_into_chunks
 from cyclic.slides.tasks import DetectTask, Job, Task
+from cyclic.tiling import smallest_tile
 
 # Does tasks in any order, and yields once for each that is done.
 Pool = Callable[[Sequence[Task]], Iterable[object]]
@@ -52,10 +53,11 @@ def detect_slide(
     Raises:
         InputError: the slide cannot be read, or a file not written.
     """
-    known = WindowIndex(settings.tile)
+    tile = smallest_tile(max(shape), settings.tile, settings.overlap)
+    known = WindowIndex(tile)
     files: list[Path] = []
     count = 0
-    for side in (None, *seam_sides(settings.tile)):
+    for side in (None, *seam_sides(tile)):
         name = "tiles" if side is None else f"seams_{side}"
         more = windows if side is None else seam_windows(_boxes(files), shape, side, known)
         known.extend(more)

@@ -24,7 +24,7 @@ from cyclic.slides.tasks import Job, VerdictTask, keep_predictor, opened, write_
 from cyclic.slides.tissue import AUTO, Tissue, find_tissue
 from cyclic.slides.writers.formats import FORMATS, open_writer, require_format
 from cyclic.slides.writers.writer import Canvas
-from cyclic.tiling import cover_with_smallest
+from cyclic.tiling import cover_with_windows, smallest_tile
 
 # Side of a chunk in px at the model's resolution: small enough to lose in a stop, and for memory.
 CHUNK = 2048
@@ -133,7 +133,8 @@ def find_nuclei(
     factor = bring_to(path, mpp, predictor.config.mpp)
     slide = ScaledSlide(source, check_region(options.region, source, path), factor)
     tissue = find_tissue(options.tissue, source, slide, path)
-    windows = _windows(slide, tissue, settings.tile, settings.overlap)
+    tile = smallest_tile(max(slide.size), settings.tile, settings.overlap)
+    windows = _windows(slide, tissue, tile, settings.overlap)
     if not windows:
         raise InputError(f"{path}: no tissue found; give --tissue none to look everywhere, or a GeoJSON file of it")
     keep_predictor(model, predictor)
@@ -149,7 +150,7 @@ def find_nuclei(
 
 def _windows(slide: ScaledSlide, tissue: Tissue, tile: int, overlap: int) -> list[Window]:
     """Return the tiles that hold tissue."""
-    windows = cover_with_smallest(*slide.size, tile, overlap)
+    windows = cover_with_windows(*slide.size, tile, overlap)
     scale = [
         (end - start) / side for start, end, side in zip(slide.region, slide.region[2:], slide.shape, strict=False)
     ]
