@@ -9,6 +9,7 @@ import cv2
 import keras
 import numpy as np
 
+from cyclic.allocator import keep_freed_memory
 from cyclic.config import RunConfig
 from cyclic.errors import InputError
 from cyclic.images import as_rgb
@@ -60,6 +61,8 @@ class Predictor:
     def load(cls, name: str | Path, overrides: Sequence[str] = (), classifier: str | Path | None = None) -> "Predictor":
         """Return the predictor of a weights file, or of a model by its name.
 
+        The process then keeps memory that it frees, see `cyclic.allocator`: which spares prediction page faults.
+
         Args:
             name: `best.weights.h5` or a `model.weights.h5` of a run; or the name of a model, such as `cyclic models
                 list` shows.
@@ -72,6 +75,7 @@ class Predictor:
             InputError: there is no such file or model, a file is not what it should be, an override is out of range, or
                 asks for the verdict of a classifier that is not there.
         """
+        keep_freed_memory()
         path = weights_file(name)
         model, config = load_mask_rcnn(path, overrides)
         if classifier is not None:
