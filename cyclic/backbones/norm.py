@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from cyclic.backbones.per_channel import moments, scale_and_shift
+from cyclic.backbones.per_channel import normalise
 from cyclic.errors import InputError
 
 NORMS = ("batch", "frozen", "group")
@@ -69,16 +69,17 @@ class FoldedGroupNormalization(keras.layers.GroupNormalization):
     """
 
     def call(self, inputs):
-        inputs = ops.cast(inputs, self.compute_dtype)
-        channels = inputs.shape[-1]
-        by_group = (-1, self.groups, channels // self.groups)
-        mean_of_each, variance_of_each = (ops.reshape(each, by_group) for each in moments(inputs))
+        return normalise(ops.cast(inputs, self.compute_dtype), self._weigh)
+
+    def _weigh(self, mean_of_each, variance_of_each):
+        """Return scale and shift of the channels from their means and variances, `[B, C]` float32 each."""
+        by_group, shape = (-1, self.groups, mean_of_each.shape[-1] // self.groups), (-1, mean_of_each.shape[-1])
+        mean_of_each, variance_of_each = (ops.reshape(each, by_group) for each in (mean_of_each, variance_of_each))
         mean = ops.mean(mean_of_each, axis=-1, keepdims=True)
         variance = ops.mean(variance_of_each + ops.square(mean_of_each - mean), axis=-1, keepdims=True)
         gamma, beta = (ops.reshape(ops.cast(weight, "float32"), by_group) for weight in (self.gamma, self.beta))
         scale = gamma * ops.rsqrt(variance + self.epsilon)
-        shift = beta - mean * scale
-        return scale_and_shift(inputs, *(ops.reshape(each, (-1, channels)) for each in (scale, shift)))
+        return ops.reshape(scale, shape), ops.reshape(beta - mean * scale, shape)
 
 
 def norm_layer(norm: str, channels: int, name: str) -> keras.layers.Layer:

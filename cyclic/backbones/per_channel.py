@@ -13,32 +13,19 @@ from keras import ops
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def moments(x):
-    """Return mean and variance of each channel of each image, `[B, C]` float32.
+def normalise(x, weigh):
+    """Return `x * scale + shift` in the dtype of x, of which each channel of each image has its own.
 
     Args:
         x: `[B, H, W, C]`, float of any width.
+        weigh: mean and variance of the channels -> scale and shift, each `[B, C]` float32.
     """
     if _has_one_pass(x):
-        return tuple(ops.reshape(each, (-1, x.shape[-1])) for each in _tensorflow_moments(_side_by_side(x)))
-    x = ops.cast(x, "float32")
-    mean, square = (ops.mean(each, axis=(1, 2)) for each in (x, ops.square(x)))
-    return mean, ops.maximum(square - mean * mean, 0.0)
-
-
-def scale_and_shift(x, scale, shift):
-    """Return `x * scale + shift` in the dtype of x.
-
-    Args:
-        x: `[B, H, W, C]`, float of any width.
-        scale, shift: `[B, C]` float32.
-    """
-    if not _has_one_pass(x):
-        scale, shift = (ops.cast(each[:, None, None], x.dtype) for each in (scale, shift))
-        return x * scale + shift
-    height, width, channels = ops.shape(x)[1], ops.shape(x)[2], x.shape[-1]
-    moved = _tensorflow_scale_and_shift(_side_by_side(x), ops.ravel(scale), ops.ravel(shift))
-    return ops.transpose(ops.reshape(moved, (height, width, -1, channels)), (2, 0, 1, 3))
+        return _tensorflow_normalise(x, weigh)
+    wide = ops.cast(x, "float32")
+    mean, square = (ops.mean(each, axis=(1, 2)) for each in (wide, ops.square(wide)))
+    scale, shift = weigh(mean, ops.maximum(square - mean * mean, 0.0))
+    return x * ops.cast(scale[:, None, None], x.dtype) + ops.cast(shift[:, None, None], x.dtype)
 
 
 def _has_one_pass(x) -> bool:
@@ -48,19 +35,29 @@ def _has_one_pass(x) -> bool:
     return not keras.distribution.list_devices("gpu")
 
 
-def _side_by_side(x):
-    """Return `[B, H, W, C]` as one image of B * C channels, `[1, H, W, B C]`. For one image no pixel is copied."""
-    height, width = ops.shape(x)[1], ops.shape(x)[2]
-    return ops.reshape(ops.transpose(x, (1, 2, 0, 3)), (1, height, width, -1))
+def _tensorflow_normalise(x, weigh):
+    """Do what `normalise` says. Images stand side by side as one, `[1, H W, 1, B C]`; of one image no pixel is copied.
+
+    Functions of TensorFlow, and few of them: a network is traced each time that a program starts.
+    """
+    import tensorflow as tf
+
+    channels = x.shape[-1]
+    turned = tf.transpose(x, (1, 2, 0, 3))
+    together = tf.reshape(turned, (1, -1, 1, tf.shape(x)[0] * channels))
+    scale, shift = weigh(*(tf.reshape(each, (-1, channels)) for each in _tensorflow_moments(together)))
+    moved = _tensorflow_scale_and_shift(together, tf.reshape(scale, (-1,)), tf.reshape(shift, (-1,)))
+    return tf.transpose(tf.reshape(moved, tf.shape(turned)), (2, 0, 1, 3))
 
 
 def _tensorflow_moments(image):
-    """Return mean and variance of each channel of `[1, H, W, N]`, `[N]` float32."""
+    """Return mean and variance of each channel of `[1, P, 1, N]`, `[N]` float32."""
     import tensorflow as tf
 
     @tf.custom_gradient
     def both(image):
-        ones, count = tf.ones(tf.shape(image)[-1:]), tf.cast(tf.shape(image)[1] * tf.shape(image)[2], "float32")
+        shape = tf.shape(image)
+        ones, count = tf.ones(shape[3:]), tf.cast(shape[1], "float32")
         of_batch = {"scale": ones, "offset": ones, "mean": ones, "variance": ones, "epsilon": 1e-3}
         _, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(x=image, **of_batch, is_training=True)
         # TensorFlow's own variance is that of a sample.
@@ -76,7 +73,7 @@ def _tensorflow_moments(image):
 
 
 def _tensorflow_scale_and_shift(image, scale, shift):
-    """Return `[1, H, W, N]` times a scale plus a shift, `[N]` float32 each."""
+    """Return `[1, P, 1, N]` times a scale plus a shift, `[N]` float32 each."""
     import tensorflow as tf
 
     ones = tf.ones_like(scale)
