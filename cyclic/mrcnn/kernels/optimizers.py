@@ -37,8 +37,8 @@ def after_gradients(optimizer):
 def in_one_pass(optimizer):
     """Return `optimizer`, `keras.optimizers.AdamW`, whose step on TensorFlow is one operation for each weight.
 
-    Keras writes a step as a dozen operations, each of which reads and writes every weight: a quarter of the time of a
-    small step on a CPU. The method of this one object is replaced, see `after_gradients`.
+    Keras writes a step as a dozen operations, each of which reads and writes every weight. On a CPU that
+    is a large part of a small step. The method of this one object is replaced, see `after_gradients`.
     """
     if keras.backend.backend() != "tensorflow":
         return optimizer
