@@ -11,6 +11,11 @@ import keras
 MIN_CHANNELS = 128
 
 
+def tensorflow_on_a_cpu() -> bool:
+    """Return whether TensorFlow computes, and has no GPU."""
+    return keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
+
+
 @keras.saving.register_keras_serializable(package="cyclic")
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, on PyTorch without Keras' copies of the map.
@@ -66,7 +71,7 @@ class Conv2DSame(Conv2D):
     def convolution_op(self, inputs, kernel):
         # Processors that compute in bfloat16 have fast gradients.
         slow = min(kernel.shape[2:]) >= MIN_CHANNELS and keras.backend.standardize_dtype(inputs.dtype) == "float32"
-        if slow and keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
+        if slow and tensorflow_on_a_cpu():
             return _tensorflow_convolution(inputs, kernel)
         return super().convolution_op(inputs, kernel)
 

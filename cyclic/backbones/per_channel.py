@@ -9,6 +9,8 @@ channels.
 import keras
 from keras import ops
 
+from cyclic.backbones.conv import tensorflow_on_a_cpu
+
 # What TensorFlow's batch normalisation takes.
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -20,19 +22,12 @@ def normalise(x, weigh):
         x: `[B, H, W, C]`, float of any width.
         weigh: mean and variance of the channels -> scale and shift, each `[B, C]` float32.
     """
-    if _has_one_pass(x):
+    if tensorflow_on_a_cpu() and keras.backend.standardize_dtype(x.dtype) in DTYPES:
         return _tensorflow_normalise(x, weigh)
     wide = ops.cast(x, "float32")
     mean, square = (ops.mean(each, axis=(1, 2)) for each in (wide, ops.square(wide)))
     scale, shift = weigh(mean, ops.maximum(square - mean * mean, 0.0))
     return x * ops.cast(scale[:, None, None], x.dtype) + ops.cast(shift[:, None, None], x.dtype)
-
-
-def _has_one_pass(x) -> bool:
-    """Return whether TensorFlow runs on a CPU, and takes x."""
-    if keras.backend.backend() != "tensorflow" or keras.backend.standardize_dtype(x.dtype) not in DTYPES:
-        return False
-    return not keras.distribution.list_devices("gpu")
 
 
 def _tensorflow_normalise(x, weigh):

@@ -148,7 +148,8 @@ def _detection(inputs: Inputs) -> dict:
     def tile_of(*shape: int) -> int:
         return smallest_tile(max(shape), settings.tile, settings.overlap)
 
-    crop = image[: tile_of(*image.shape[:2]), : tile_of(*image.shape[:2])]
+    side = tile_of(*image.shape[:2])
+    crop = image[:side, :side]
     model = inputs.models.detector
     (labels, _), seconds = _timed(lambda: detect(model, crop, settings, inputs.config.scale))
 
