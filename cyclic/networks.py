@@ -14,7 +14,7 @@ from cyclic.errors import InputError
 from cyclic.mrcnn.config import Config
 from cyclic.mrcnn.kernels.determinism import add_in_one_order
 from cyclic.mrcnn.kernels.devices import shared_by
-from cyclic.mrcnn.layers.network import Network
+from cyclic.mrcnn.layers.network import STRIDES, Network
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.weights import downloads, h5
 
@@ -55,6 +55,7 @@ def mask_rcnn_config(config: RunConfig) -> Config:
         NORM = config.backbone.norm
         TOP_DOWN_PYRAMID_SIZE, RPN_CHANNELS, MASK_CHANNELS, FPN_CLASSIF_FC_LAYERS_SIZE = settings.widths
         RPN_ANCHOR_SCALES = settings.anchor_scales
+        BACKBONE_STRIDES = STRIDES[-len(settings.anchor_scales) :]
         RPN_TRAIN_ANCHORS_PER_IMAGE = settings.rpn_anchors
         POST_NMS_ROIS_TRAINING = settings.proposals
         POST_NMS_ROIS_INFERENCE = detection.of_a_tile(detection.proposals)

@@ -180,7 +180,7 @@ def test_a_file_that_sets_nothing_means_defaults_but_an_empty_one_was_lost(tmp_p
         ("rounds.ignore_score=0.9", "rounds.ignore_score must not exceed rounds.score"),
         ("pseudo.max_area=10", "pseudo.min_area must not exceed pseudo.max_area"),
         ("mask_rcnn.crop=64000", "mask_rcnn.crop = 64000: Input should be less than or equal to 4096"),
-        ("mask_rcnn.anchor_scales=[16, 32, 64, 128]", "mask_rcnn.anchor_scales"),
+        ("mask_rcnn.anchor_scales=[16, 32, 64]", "mask_rcnn.anchor_scales"),
         ("mask_rcnn.anchor_scales=[8, 16, 32, 64, 128, 256]", "mask_rcnn.anchor_scales"),
         ("mask_rcnn.anchor_scales=[]", "mask_rcnn.anchor_scales"),
         ("mask_rcnn.anchor_scales=[0, 32, 64, 128, 256]", "mask_rcnn.anchor_scales.0 = 0"),

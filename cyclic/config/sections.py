@@ -188,8 +188,10 @@ class MaskRcnnConfig(Section):
     )
     learning_rate: Rate = Field(5e-4, description="Peak learning rate of the first teacher.")
     later_learning_rate: Rate = Field(3e-4, description="Peak learning rate after it.")
-    anchor_scales: tuple[Side, Side, Side, Side, Side] = Field(
-        (16, 32, 64, 128, 256), description="Side of the anchors of each pyramid level; halve them for scale 1."
+    anchor_scales: Annotated[tuple[Side, ...], Field(min_length=4, max_length=5)] = Field(
+        (32, 64, 128, 256),
+        description="Side of the anchors of each pyramid level, the coarsest last; halve them for scale 1. The finest "
+        "of five serves nuclei under 2 um, and takes a tenth of the time.",
     )
     rpn_anchors: Count = Field(128, description="Anchors of a crop that bear loss.")
     rois: Count = Field(64, description="ROIs of a crop that are trained.")

@@ -82,13 +82,13 @@ def anchor_rows(look: Inspected) -> list[dict]:
     config, shape = look.model.config, look.image.shape
     best = compute_overlaps(look.anchors, look.boxes.astype(np.float64)).argmax(axis=0) if len(look.boxes) else []
     rows, first = [], 0
-    for level, (grid, scale, stride) in enumerate(
-        zip(compute_backbone_shapes(config, shape), config.RPN_ANCHOR_SCALES, config.BACKBONE_STRIDES, strict=True), 2
-    ):
+    levels = zip(compute_backbone_shapes(config, shape), config.RPN_ANCHOR_SCALES, config.BACKBONE_STRIDES, strict=True)
+    for grid, scale, stride in levels:
         cells = [-(-int(side) // config.RPN_ANCHOR_STRIDE) for side in grid]
         count = cells[0] * cells[1] * len(config.RPN_ANCHOR_RATIOS)
         boxes = int(np.sum((first <= np.asarray(best)) & (np.asarray(best) < first + count)))
-        rows.append({"level": f"P{level}", "side, px": scale, "stride, px": stride, "anchors": count, "boxes": boxes})
+        level = f"P{stride.bit_length() - 1}"
+        rows.append({"level": level, "side, px": scale, "stride, px": stride, "anchors": count, "boxes": boxes})
         first += count
     return rows
 

@@ -45,7 +45,8 @@ class Config:
     # Needed only if BACKBONE is callable: a function of the image shape that returns the height and width of each
     # pyramid level, `[levels, 2]`.
     COMPUTE_BACKBONE_SHAPE = None
-    # Input pixels per feature-map cell of the pyramid levels P2..P6.
+    # Input pixels per feature-map cell of the pyramid levels P2..P6. Without the 4, P2 bears no anchors: it costs more
+    # than the other levels together, and finds only what is far smaller than a nucleus.
     BACKBONE_STRIDES = [4, 8, 16, 32, 64]
     # Units of the fully connected layers of the classification head.
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024
@@ -55,8 +56,8 @@ class Config:
     NUM_CLASSES = 1
 
     # --- Region proposals ---
-    # Side of a square anchor in input pixels, one for each pyramid level.
-    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
+    # Side of a square anchor in input pixels, one for each of BACKBONE_STRIDES.
+    RPN_ANCHOR_SCALES: tuple[int, ...] = (32, 64, 128, 256, 512)
     # Width / height of the anchors at each position; 1 is a square, 0.5 a tall anchor.
     RPN_ANCHOR_RATIOS = [0.5, 1, 2]
     # 1 puts anchors on every feature-map cell, 2 on every second one.

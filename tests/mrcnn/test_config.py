@@ -67,7 +67,8 @@ def test_more_gpus_make_a_larger_batch():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("NUM_CLASSES", 0), ("RPN_ANCHOR_RATIOS", []), ("RPN_ANCHOR_SCALES", (8,)), ("IMAGE_MAX_DIM", 65)],
+    [("NUM_CLASSES", 0), ("RPN_ANCHOR_RATIOS", []), ("RPN_ANCHOR_SCALES", (8,)), ("IMAGE_MAX_DIM", 65)]
+    + [("RPN_ANCHOR_SCALES", (16, 32, 64, 128)), ("BACKBONE_STRIDES", [4, 8, 16, 32])],
 )
 def test_a_setting_that_fits_no_network_is_named(setting, value):
     with pytest.raises(InputError, match=setting):

@@ -434,3 +434,20 @@ def test_images_of_other_kinds_are_seen_as_the_picture_they_show(trained, kind):
 def test_what_is_no_image_is_refused_by_its_place(trained):
     with pytest.raises(InputError, match="image 1: shape"):
         trained[1].detect([OneImage().image, np.zeros((8, 8, 5), np.uint8)])
+
+
+def test_the_finest_level_may_go_without_anchors(image):
+    fewer = {"BACKBONE_STRIDES": [8, 16, 32, 64], "RPN_ANCHOR_SCALES": (16, 32, 64, 128)}
+    training = MaskRCNN("training", type("Coarse", (TinyConfig,), fewer)())
+    history = training.train(OneImage(), None, learning_rate=0.01, epochs=1)
+    assert np.isfinite(history.history["loss"]).all()
+    inference = MaskRCNN("inference", type("Coarse", (InferenceConfig,), fewer)(), network=training.network)
+    molded, metas, _ = inference.mold_inputs([image])
+    anchors = inference.get_anchors(molded[0].shape)
+    count = sum((64 // stride) * (128 // stride) * 3 for stride in (8, 16, 32, 64))
+    assert molded.shape[1:3] == (64, 128) and anchors.shape == (count, 4)
+    output = inference.keras_model.predict_on_batch([molded, metas, anchors[None]])
+    assert output[5].shape == (1, count, 2) and output[6].shape == (1, count, 4)
+    # The boxes found on the way that skips the graph above are the same.
+    boxes, _ = inference.predict_boxes(molded, metas)
+    np.testing.assert_allclose(boxes[0], output[0][0], atol=1e-4)

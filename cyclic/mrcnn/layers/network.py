@@ -26,20 +26,22 @@ from cyclic.mrcnn.layers.sampled_anchors import SampledAnchors
 
 # Names of the pyramid levels that ROIs are pooled from; P6 serves the RPN alone.
 MASK_LEVELS = ("p2", "p3", "p4", "p5")
-LEVELS = len(MASK_LEVELS) + 1
+# Of P2..P6, pixels of the image a cell.
+STRIDES = [4, 8, 16, 32, 64]
 
 
 def _check(config):
     """Raise InputError for a setting that would end in an error of Keras."""
-    scales, strides = len(config.RPN_ANCHOR_SCALES), len(config.BACKBONE_STRIDES)
+    scales, strides = len(config.RPN_ANCHOR_SCALES), list(config.BACKBONE_STRIDES)
     name = {"square": "IMAGE_MAX_DIM", "crop": "IMAGE_MIN_DIM"}.get(config.IMAGE_RESIZE_MODE)
     side = (getattr(config, name) or 0) if name else 0
     rules = (
         (config.NUM_CLASSES >= 1, f"NUM_CLASSES = {config.NUM_CLASSES}: give 1 for background, and 1 for each class"),
         (len(config.RPN_ANCHOR_RATIOS) > 0, "RPN_ANCHOR_RATIOS is empty: give one ratio or more"),
         (
-            scales == strides == LEVELS,
-            f"{scales} RPN_ANCHOR_SCALES and {strides} BACKBONE_STRIDES: give {LEVELS} of each, one a pyramid level",
+            scales == len(strides) and strides in (STRIDES, STRIDES[1:]),
+            f"{scales} RPN_ANCHOR_SCALES and BACKBONE_STRIDES {strides}: give a scale for each of {STRIDES}, or for "
+            f"each of {STRIDES[1:]}",
         ),
         (side % 64 == 0, f"{name} = {side}: give a multiple of 64"),
     )
@@ -96,7 +98,7 @@ class Network:
         """
         config = self.config
         pyramid = self.fpn(self.backbone(image))
-        logits, probabilities, deltas = join_levels([self.rpn(level) for level in pyramid])
+        logits, probabilities, deltas = join_levels([self.rpn(level) for level in self.proposing(pyramid)])
         anchors = PyramidAnchors(
             config.RPN_ANCHOR_SCALES,
             config.RPN_ANCHOR_RATIOS,
@@ -106,6 +108,10 @@ class Network:
         )(image)
         proposals = proposal_layer(config, proposal_count, nms_threshold)(probabilities, deltas, anchors)
         return pyramid, logits, probabilities, deltas, proposals
+
+    def proposing(self, pyramid):
+        """Return the levels of `[P2..P6]` with anchors: all, or all but the finest."""
+        return pyramid[-len(self.config.BACKBONE_STRIDES) :]
 
     def classify(self, rois, pyramid):
         """Return logits `[B, R, K]`, probabilities `[B, R, K]` and deltas `[B, R, K, 4]` of the ROIs."""
@@ -235,7 +241,7 @@ def training_model(network, seed=None):
     )
     rpn_match, rpn_logits, rpn_deltas = SampledAnchors(
         network.rpn, config.RPN_TRAIN_ANCHORS_PER_IMAGE, name="sampled_anchors"
-    )(pyramid, inputs["rpn_match"])
+    )(network.proposing(pyramid), inputs["rpn_match"])
     gt_boxes = normalize_boxes(inputs["gt_boxes"], (height, width))
     gt_boxes = ops.where(ops.not_equal(inputs["gt_class_ids"], 0)[..., None], gt_boxes, 0.0)
     if config.USE_GT_PROPOSALS:

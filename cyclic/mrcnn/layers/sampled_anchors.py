@@ -25,7 +25,7 @@ class SampledAnchors(keras.layers.Layer):
         samples: N, the most anchors of an image that are not neutral.
 
     Call arguments:
-        pyramid: `[P2..P6]`, each `[B, h, w, C]` with known sides.
+        pyramid: the levels with anchors, each `[B, h, w, C]` with known sides.
         rpn_match: `[B, A, 1]` int: 1 positive, -1 negative, 0 neutral.
 
     Returns:

@@ -104,7 +104,7 @@ def inference_model(network, detect=None):
     features = _lay_open(network.backbone, [image])
     pyramid = _lay_open(network.fpn, features)
     rpn = InGraph(network.rpn)
-    _, rpn_class, rpn_bbox = join_levels([rpn(level) for level in pyramid])
+    _, rpn_class, rpn_bbox = join_levels([rpn(level) for level in network.proposing(pyramid)])
     rois = proposal_layer(config, config.POST_NMS_ROIS_INFERENCE)(rpn_class, rpn_bbox, anchors)
     pooled = ROIAlignOfImages(config.POOL_SIZE, name="roi_align_classifier")(rois, pyramid[:4])
     _, probabilities, deltas = _lay_open(network.box_head, [pooled], of_rois=True)
@@ -119,7 +119,7 @@ def inference_model(network, detect=None):
     model.calls = {
         network.backbone: [[image]],
         network.fpn: [features],
-        network.rpn: [[level] for level in pyramid],
+        network.rpn: [[level] for level in network.proposing(pyramid)],
         network.box_head: [[_fold(pooled)]],
         network.mask_head: [[_fold(mask_pooled)]],
     }
