@@ -57,8 +57,11 @@ def hull_mask(component: np.ndarray) -> np.ndarray:
 
 
 def ellipse_fit(component: np.ndarray) -> float:
-    """Return how well an ellipse describes `component` (`[h, w]` bool, at least one True); see `ellipse_fits`."""
-    return float(ellipse_fits(component.view(np.uint8))[0])
+    """Return how well an ellipse describes `component` (`[h, w]` bool); 0 without pixels, see `ellipse_fits`."""
+    # A fifth of the time that `ellipse_fits` takes for one: a crowded image has hundreds.
+    of = cv2.moments(component.view(np.uint8), binaryImage=True)
+    count = max(of["m00"], 1.0)
+    return float(_ellipse_fit(of["m00"], of["mu02"] / count, of["mu20"] / count, of["mu11"] / count))
 
 
 def ellipse_fits(labels: np.ndarray) -> np.ndarray:
@@ -75,10 +78,14 @@ def ellipse_fits(labels: np.ndarray) -> np.ndarray:
     count = np.maximum(area, 1)
     # From each label's own centre, or rounding would grow with the image.
     y, x = (axis - (np.bincount(of, axis) / count)[of] for axis in pixels)
-    yy, xx, xy = (np.bincount(of, product) / count for product in (y * y, x * x, x * y))
+    return _ellipse_fit(area, *(np.bincount(of, product) / count for product in (y * y, x * x, x * y)))[1:]
+
+
+def _ellipse_fit(area, yy, xx, xy):
+    """Return the fit from area and central second moments, numbers or arrays alike."""
     # A pixel is a unit square: its own second moment is 1/12.
     spread = (yy + 1 / 12) * (xx + 1 / 12) - xy**2
-    return np.minimum(area / (4.0 * np.pi * np.sqrt(np.maximum(spread, 1e-9))), 1.0)[1:]
+    return np.minimum(area / (4.0 * np.pi * np.sqrt(np.maximum(spread, 1e-9))), 1.0)
 
 
 def paint_largest_part(labels: np.ndarray, mask: np.ndarray, label: int, min_area: int) -> bool:
