@@ -13,9 +13,13 @@ import pseudo_precision
 import pytest
 import sure_detections
 import verdict_share
+import without_finest_anchors
 
+from cyclic.config import load_config
 from cyclic.files import write_image
 from cyclic.images import read_image
+from cyclic.networks import Models
+from cyclic.trained import load_mask_rcnn
 
 
 @pytest.fixture
@@ -86,3 +90,14 @@ def test_flipped_answers_are_the_same_tiles_in_the_other_class(call, tmp_path, s
     assert len(set(found)) == len(found) == 12 and moved == (4 * share, 8 * share)
     code, err = call(flip_answers, tmp_path / "tiles", *flip)
     assert code == 2 and "exists already" in err
+
+
+def test_a_model_without_its_finest_anchors_has_the_same_weights(call, tmp_path):
+    settings = ("mask_rcnn.width=tiny", "mask_rcnn.anchor_scales=[8, 16, 32, 64, 128]", "mpp=0.25")
+    Models(load_config((), settings)).save_mask_rcnn(tmp_path / "five.h5")
+    assert call(without_finest_anchors, tmp_path / "five.h5", "--out", tmp_path / "four.h5") == (0, "")
+    (five, _), (four, config) = (load_mask_rcnn(tmp_path / name) for name in ("five.h5", "four.h5"))
+    assert config.mask_rcnn.anchor_scales == (16, 32, 64, 128)
+    assert (four.network.rpn.get_weights()[0] == five.network.rpn.get_weights()[0]).all()
+    code, err = call(without_finest_anchors, tmp_path / "no.h5", "--out", tmp_path / "six.h5")
+    assert code == 2 and "no.h5" in err
