@@ -6,6 +6,7 @@ import pytest
 from cyclic import Predictor
 from cyclic.errors import InputError
 from cyclic.images import read_image
+from cyclic.inference import predictor as predictor_module
 from cyclic.label_maps import read_label_map
 
 
@@ -26,6 +27,13 @@ def test_predicts_what_the_run_predicted(tiny_run, predictor, image):
     assert prediction.labels.dtype == np.int32 and prediction.scores.dtype == np.float32
     assert len(prediction) == expected.max() == len(prediction.scores)
     assert (np.diff(prediction.scores) <= 0).all() and (prediction.scores >= 0.3).all()
+
+
+def test_loading_a_model_keeps_freed_memory(tiny_run, monkeypatch):
+    kept = []
+    monkeypatch.setattr(predictor_module, "keep_freed_memory", lambda: kept.append(True))
+    Predictor.load(tiny_run.run / "best.weights.h5")
+    assert kept == [True]
 
 
 def test_sure_nuclei_alone(tiny_run, image):
