@@ -52,6 +52,7 @@ EARLIER = [
     "tiles.size=48",
     "tiles.stride=36",
     "maps.level=C3",
+    "mask_rcnn.anchor_scales=[16, 32, 64, 128, 256]",
     "maps.method=gradcam",
     "pseudo.recipe=stain",
     "detection.tile=256",

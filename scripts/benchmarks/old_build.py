@@ -98,11 +98,16 @@ class WriteWeights:
                 "rpn_channels": rpn,
                 "mask_channels": mask * factor,
                 "fc_size": hidden,
-                "anchor_scales": config.mask_rcnn.anchor_scales,
+                "anchor_scales": with_finest(config.mask_rcnn.anchor_scales),
             },
             "detection": {},
         }
         h5.save_weights(self.settings["out"], wider, {"run_config": json.dumps(stored)})
+
+
+def with_finest(scales):
+    """Return five anchor scales, one for each pyramid level, as the old build takes them."""
+    return scales if len(scales) == 5 else (scales[0] // 2, *scales)
 
 
 class Detect:
