@@ -77,6 +77,7 @@ def test_a_backend_that_is_missing_is_named(backend, cause, cure):
     told, error = run("doctor")
     assert f"{backend} cannot be imported" in told and cure in error
     assert cause in run("predict", ".", "--out", "out")[1]
+    assert cause in run("adapt", ".", "--weights", "he-nuclei", "--out", "out")[1]
 
 
 def test_little_memory_has_a_cure(monkeypatch):

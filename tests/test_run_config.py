@@ -183,6 +183,7 @@ def test_a_file_that_sets_nothing_means_defaults_but_an_empty_one_was_lost(tmp_p
         ("mask_rcnn.anchor_scales=[16, 32, 64]", "mask_rcnn.anchor_scales"),
         ("mask_rcnn.anchor_scales=[8, 16, 32, 64, 128, 256]", "mask_rcnn.anchor_scales"),
         ("mask_rcnn.anchor_scales=[]", "mask_rcnn.anchor_scales"),
+        ("mask_rcnn.anchor_scales=[192, 96, 48, 24]", "each has to be larger than the one before"),
         ("mask_rcnn.anchor_scales=[0, 32, 64, 128, 256]", "mask_rcnn.anchor_scales.0 = 0"),
         ("mask_rcnn.anchor_scales=[16, 32, -64, 128, 256]", "mask_rcnn.anchor_scales.2 = -64"),
         ("mask_rcnn.width=[8, 8, 8, 100000]", "mask_rcnn.width"),

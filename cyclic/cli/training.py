@@ -75,6 +75,7 @@ def adapt(
     from cyclic.models.registry import weights_file
 
     path = weights_file(weights)
+    start_keras()
     from cyclic.trained import adapting
 
     given = [f"tiles.folder={tiles}"] if tiles else []

@@ -200,6 +200,13 @@ class MaskRcnnConfig(Section):
         0.2, description="Spread of the random change of each stain, as a share; raise it for slides of many stains."
     )
 
+    @pydantic.field_validator("anchor_scales")
+    @classmethod
+    def _coarsest_last(cls, scales: tuple[int, ...]) -> tuple[int, ...]:
+        if list(scales) != sorted(set(scales)):
+            raise ValueError("each has to be larger than the one before")
+        return scales
+
     @pydantic.field_validator("width")
     @classmethod
     def _name_width(cls, width: str | tuple[int, ...]) -> str | tuple[int, ...]:
