@@ -42,6 +42,11 @@ STORED: dict[str, bool | set[str]] = {
 }
 
 
+def stored_settings(config: RunConfig) -> str:
+    """Return what a weights file carries of the settings, as JSON."""
+    return json.dumps(config.model_dump(mode="json", include=STORED))
+
+
 def mask_rcnn_config(config: RunConfig) -> Config:
     """Return the Mask R-CNN configuration of a run, for training and inference alike."""
     settings, detection = config.mask_rcnn, config.detection
@@ -138,8 +143,7 @@ class Models:
 
     def save_mask_rcnn(self, path: str | Path) -> None:
         """Write the whole Mask R-CNN and the settings that prediction needs."""
-        settings = json.dumps(self.config.model_dump(mode="json", include=STORED))
-        h5.save_weights(path, self.network, {"run_config": settings})
+        h5.save_weights(path, self.network, {"run_config": stored_settings(self.config)})
 
     def load_judge(self, path: str | Path) -> keras.Model:
         """Return the classifier of a weights file on a backbone of its own, beside the trained one."""

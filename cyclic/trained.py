@@ -14,7 +14,7 @@ from cyclic.files import atomic_path
 from cyclic.mrcnn.layers.network import Network
 from cyclic.mrcnn.model import MaskRCNN
 from cyclic.mrcnn.weights import h5
-from cyclic.networks import CLASSIFIER, STORED, backbone_of, classifier_of, mask_rcnn_config, precision
+from cyclic.networks import CLASSIFIER, backbone_of, classifier_of, mask_rcnn_config, precision, stored_settings
 
 # The settings of a run that a trained model can go on with: all of each section's keys, or the section itself.
 OF_THE_NETWORK: dict[str, tuple[str, ...]] = {
@@ -97,7 +97,7 @@ def store_detection(path: str | Path, overrides: Sequence[str]) -> None:
         InputError: see `load_mask_rcnn`.
     """
     config = _with_detection(stored_config(path), overrides)
-    h5.change_attribute(path, "run_config", json.dumps(config.model_dump(mode="json", include=STORED)))
+    h5.change_attribute(path, "run_config", stored_settings(config))
 
 
 def check_start(path: str | Path, config: RunConfig) -> None:

@@ -5,7 +5,6 @@ Example:
 """
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from cyclic.errors import InputError
 from cyclic.files import atomic_path
 from cyclic.mrcnn.weights import h5
-from cyclic.networks import STORED
+from cyclic.networks import stored_settings
 from cyclic.trained import stored_config
 
 
@@ -23,11 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the copy")
     options = parser.parse_args(arguments)
     try:
-        settings = stored_config(options.weights).model_dump(mode="json", include=STORED)
-        settings["mask_rcnn"]["anchor_scales"] = settings["mask_rcnn"]["anchor_scales"][-4:]
+        config = stored_config(options.weights)
+        coarse = config.mask_rcnn.model_copy(update={"anchor_scales": config.mask_rcnn.anchor_scales[-4:]})
+        settings = stored_settings(config.model_copy(update={"mask_rcnn": coarse}))
         with atomic_path(options.out) as copy:
             shutil.copyfile(options.weights, copy)
-            h5.change_attribute(copy, "run_config", json.dumps(settings))
+            h5.change_attribute(copy, "run_config", settings)
     except InputError as error:
         print(f"without_finest_anchors.py: {error}", file=sys.stderr)
         return 2

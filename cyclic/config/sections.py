@@ -191,7 +191,7 @@ class MaskRcnnConfig(Section):
     anchor_scales: Annotated[tuple[Side, ...], Field(min_length=4, max_length=5)] = Field(
         (32, 64, 128, 256),
         description="Side of the anchors of each pyramid level, the coarsest last; halve them for scale 1. The finest "
-        "of five serves nuclei under 2 um, and takes a tenth of the time.",
+        "of five is for the smallest nuclei, and has three quarters of all anchors.",
     )
     rpn_anchors: Count = Field(128, description="Anchors of a crop that bear loss.")
     rois: Count = Field(64, description="ROIs of a crop that are trained.")

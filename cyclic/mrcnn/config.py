@@ -45,8 +45,8 @@ class Config:
     # Needed only if BACKBONE is callable: a function of the image shape that returns the height and width of each
     # pyramid level, `[levels, 2]`.
     COMPUTE_BACKBONE_SHAPE = None
-    # Input pixels per feature-map cell of the pyramid levels P2..P6. Without the 4, P2 bears no anchors: it costs more
-    # than the other levels together, and finds only what is far smaller than a nucleus.
+    # Input pixels per feature-map cell of the pyramid levels P2..P6. Without the 4, P2 bears no anchors: it has
+    # more of them than the other levels together, and only the smallest objects need them.
     BACKBONE_STRIDES = [4, 8, 16, 32, 64]
     # Units of the fully connected layers of the classification head.
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024
