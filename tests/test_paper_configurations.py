@@ -9,7 +9,7 @@ import yaml
 
 from cyclic.config import load_config
 from cyclic.cycle.schedule import Schedule
-from cyclic.cycle.stages.classifier import training_batches
+from cyclic.cycle.tile_training import training_batches
 from cyclic.networks import mask_rcnn_config
 from cyclic.pseudo.masks import COUNT_AREA
 from cyclic.pseudo.recipe import recipe_of

@@ -138,13 +138,22 @@ class _StepGuard(LossGuard):
         return f"classifier loss is {loss} at step {self.step}: lower the learning rate"
 
 
+def log_odds(model: keras.Model, data: keras.utils.PyDataset, mean_pixel: Sequence[float]) -> np.ndarray:
+    """Return the log-odds of class 1 for each tile of `data`, `[N]` float32.
+
+    Args:
+        model, mean_pixel: as in `train_classifier`.
+        data: batches (images, labels), in order.
+    """
+    batches = (model.predict_on_batch(preprocess(data[index][0], mean_pixel)) for index in range(len(data)))
+    logits = np.concatenate([np.asarray(batch, np.float32) for batch in batches])
+    return logits[:, 1] - logits[:, 0]
+
+
 def _score(model, data, mean_pixel):
     """Return (accuracy, F1 of class 1) of `model` on the batches of `data`."""
-    batches = []
-    for index in range(len(data)):
-        images, labels = data[index]
-        batches.append((np.asarray(labels), model.predict_on_batch(preprocess(images, mean_pixel)).argmax(-1)))
-    truth, predicted = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    truth = np.concatenate([np.asarray(data[index][1]) for index in range(len(data))])
+    predicted = log_odds(model, data, mean_pixel) > 0
     hits = np.sum((truth == 1) & (predicted == 1))
     positives = np.sum(truth == 1) + np.sum(predicted == 1)
     return float(np.mean(truth == predicted)), float(2 * hits / positives) if positives else 1.0

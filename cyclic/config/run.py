@@ -94,6 +94,11 @@ class RunConfig(Section):
         return self.classifier.feedback and self.has_local_evidence
 
     @property
+    def doubts_answers(self) -> bool:
+        """Whether answers that look wrong are set aside; the paper trusts all of them."""
+        return self.has_answers and self.has_local_evidence
+
+    @property
     def has_local_evidence(self) -> bool:
         """Whether single positions of the classifier's map are trained, and not only their mean."""
         return self.classifier.share < 1

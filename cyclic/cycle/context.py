@@ -8,8 +8,10 @@ import numpy as np
 
 from cyclic.config import RunConfig
 from cyclic.cycle.schedule import Schedule
+from cyclic.datasets.answers import NO, YES
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.tile_folder import negative_areas
+from cyclic.datasets.doubted_answers import read_doubted
+from cyclic.datasets.tile_folder import TileFolder, load_tiles, negative_areas
 from cyclic.networks import Models
 from cyclic.runs.board import Board
 from cyclic.runs.directory import RunDirectory
@@ -101,10 +103,19 @@ class Context(Inputs):
 
     @cached_property
     def background(self) -> dict[str, np.ndarray]:
-        """`{training image id: [H, W] bool}`, True in its negative tiles; empty if there are none to trust."""
+        """`{training image id: [H, W] bool}`, True in its trusted negative tiles; empty if there are none."""
         if not (self.config.trusts_negative_tiles and self.config.has_answers):
             return {}
-        return negative_areas(self.tiles, {name: self.size(name) for name in self.train.ids})
+        doubted = read_doubted(self.paths.doubted)[NO]
+        return negative_areas(self.tiles, {name: self.size(name) for name in self.train.ids}, doubted)
+
+    @property
+    def trusted_tiles(self) -> TileFolder:
+        """The answered tiles of training images without those that the run doubts."""
+        tiles, doubted = load_tiles(self.tiles, self.held_ids), read_doubted(self.paths.doubted)
+        answers = [YES if label else NO for label in tiles.labels]
+        kept = [path.stem not in doubted[answer] for path, answer in zip(tiles.paths, answers, strict=True)]
+        return tiles.take(np.flatnonzero(kept))
 
     @property
     def tiles(self) -> Path:

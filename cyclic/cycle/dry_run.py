@@ -15,14 +15,16 @@ import keras
 import numpy as np
 
 from cyclic.activation.maps import TILE, pixels_seen
+from cyclic.classifier.doubt import FOLDS
 from cyclic.classifier.pixel_targets import tile_targets
 from cyclic.classifier.tile_sequence import TileSequence
 from cyclic.config import RunConfig
 from cyclic.cycle.checks import check_inputs
 from cyclic.cycle.context import Inputs
 from cyclic.cycle.schedule import Training
-from cyclic.cycle.stages import classifier, mask_rcnn
+from cyclic.cycle.stages import mask_rcnn
 from cyclic.cycle.stages.maps import image_map
+from cyclic.cycle.tile_training import fit, training_batches
 from cyclic.datasets.layouts import folders, open_splits
 from cyclic.inference.detect import detect
 from cyclic.mrcnn.weights.downloads import cached_path
@@ -96,10 +98,11 @@ def _classifier(inputs: Inputs) -> dict:
     size, answers = config.tiles.size, np.arange(STEPS * settings.batch) % 2
     tiles = np.repeat(inputs.images[inputs.train.ids[0]][None, :size, :size], len(answers), axis=0)
     targets = tile_targets([""] * len(answers), answers, size)
-    batches = classifier.training_batches(config, tiles, answers, targets, config.seed)
+    batches = training_batches(config, tiles, answers, targets, config.seed)
     held_out = TileSequence(tiles, answers, settings.batch, train=False, scale=config.scale)
-    classifier.fit(model, config, Training(1, STEPS, settings.learning_rate), batches, held_out, [clock])
+    fit(model, config, Training(1, STEPS, settings.learning_rate), batches, held_out, [clock])
     steps = sum(inputs.schedule.classifier(cycle).steps for cycle in range(1, config.cycles + 1))
+    steps += FOLDS * inputs.schedule.judge.steps if config.doubts_answers else 0
     return _row("classifier, step", batches[0][0], (settings.batch, 2), model.count_params(), clock.seconds, steps)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from cyclic.config import RunConfig
 from cyclic.cycle.checks import check_inputs
 from cyclic.cycle.context import Inputs
-from cyclic.cycle.stages import classifier
 from cyclic.cycle.stages.maps import image_map
+from cyclic.cycle.tile_training import learn
 from cyclic.datasets.answers import PARTS, first_part, training_answers
 from cyclic.datasets.layouts import folders, open_splits
 from cyclic.datasets.tile_answers import cut_answered
@@ -66,7 +66,7 @@ def learning_curve(
             models = Models(config)
             keras.utils.set_random_seed(config.seed)
             callbacks = [TrainingProgress(display, f"{len(taken.paths)} answers", training.steps)]
-            report = classifier.learn(models.classifier, config, training, taken, held, config.seed, callbacks)
+            report = learn(models.classifier, config, training, taken, held, config.seed, callbacks)
             maps.append([image_map(models, image) for image in images.values()])
             error = float(np.sqrt(report.accuracy * (1 - report.accuracy) / len(held.paths)))
             rows.append({"answers": len(taken.paths), "tile_accuracy": report.accuracy, "error": error})

@@ -157,10 +157,11 @@ def plan(context: Context) -> Iterator[Stage]:
     for cycle in range(1, config.cycles + 1):
         here, files = f"cycle_{cycle}", paths.cycle(cycle)
         if config.supervision == "image":
+            doubted = [paths.doubted] if cycle == 1 and config.doubts_answers else []
             learn, show = (
                 (classifier.train, pictures.show_classifier) if config.has_answers else (classifier.keep, None)
             )
-            yield stage(f"{here}/classifier", learn, show, cycle, writes=[files.classifier])
+            yield stage(f"{here}/classifier", learn, show, cycle, writes=[files.classifier, *doubted])
             yield stage(f"{here}/maps", maps.make, pictures.show_maps, cycle, writes=[files.maps])
             if context.scored_ids:
                 yield stage(f"{here}/map_scores", scores.score_maps, pictures.show_map_scores, cycle)

@@ -56,6 +56,13 @@ class Schedule:
             steps, rate = settings.later_steps or settings.steps * cycle, settings.later_learning_rate
         return Training(1, steps, rate, min(CLASSIFIER_WARMUP, steps // WARMUP_SHARE))
 
+    @property
+    def judge(self) -> Training:
+        """The training of a classifier that judges answers: half as long as the first one of the run."""
+        first = self.classifier(1)
+        steps = -(-first.steps // 2)
+        return Training(1, steps, first.learning_rate, min(first.warmup, steps // WARMUP_SHARE))
+
     def mask_rcnn(self, cycle: int, round_: int) -> Training:
         """Return the training of a teacher (round 0) or a student.
 

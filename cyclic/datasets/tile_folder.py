@@ -115,7 +115,9 @@ def read_tiles(paths: list[Path]) -> np.ndarray:
     return np.stack(tiles)
 
 
-def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+def negative_areas(
+    folder: str | Path, shapes: dict[str, tuple[int, int]], without: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Return `{image id: [H, W] bool}`, True where one of the image's negative tiles lies: there is no nucleus.
 
     Of a tile only the header is read, not the pixels.
@@ -123,6 +125,7 @@ def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> di
     Args:
         folder: what `load_tiles` reads; tiles count that are named `<image id>_<y>_<x>` after an image of `shapes`.
         shapes: `{image id: (H, W)}`.
+        without: names of tiles that do not count.
 
     Raises:
         InputError: `folder/negative` is missing or empty, or a tile is no image or does not lie within its image.
@@ -130,7 +133,7 @@ def negative_areas(folder: str | Path, shapes: dict[str, tuple[int, int]]) -> di
     areas = {name: np.zeros(shape, bool) for name, shape in shapes.items()}
     for path in image_files(Path(folder) / CLASSES[0]).values():
         parsed = parse_tile_name(path.stem)
-        if parsed is None or parsed[0] not in areas:
+        if parsed is None or parsed[0] not in areas or path.stem in without:
             continue
         image_id, y, x = parsed
         area = areas[image_id]

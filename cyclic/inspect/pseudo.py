@@ -8,6 +8,8 @@ import numpy as np
 from skimage import measure
 
 from cyclic.activation.maps import METHODS, activation_map
+from cyclic.datasets.answers import NO
+from cyclic.datasets.doubted_answers import read_doubted
 from cyclic.datasets.tile_folder import negative_areas
 from cyclic.draw.overlays import contour_overlay, pseudo_overlay
 from cyclic.evaluation.ranking import precision_by_rank
@@ -118,7 +120,8 @@ def _negative_area(run: Run, name: str, shape: tuple[int, int]) -> np.ndarray | 
     """Return where negative tiles lie, `[H, W]` bool; None if the run keeps candidates there."""
     if not run.config.trusts_negative_tiles or name not in run.train.ids:
         return None
-    return negative_areas(run.config.tiles.folder or run.paths.tiles, {name: shape})[name]
+    folder, doubted = run.config.tiles.folder or run.paths.tiles, read_doubted(run.paths.doubted)[NO]
+    return negative_areas(folder, {name: shape}, doubted)[name]
 
 
 def candidate_rows(run: Run, candidates: Candidates, around: int = 8) -> list[dict]:

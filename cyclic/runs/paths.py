@@ -2,7 +2,7 @@
 
     RUN/
       config.yaml  data.json  log.jsonl  state.json  metrics.json  report.html  best.weights.h5
-      tiles/  overlays/  tensorboard/
+      doubted_answers.json  tiles/  overlays/  tensorboard/
       cycle_1/
         classifier.weights.h5  model.weights.h5
         maps/<image id>.png
@@ -142,6 +142,11 @@ class RunPaths:
     def tiles(self) -> Path:
         """Folder of the tiles that the run cut."""
         return self.root / "tiles"
+
+    @property
+    def doubted(self) -> Path:
+        """The answers that look wrong and were set aside."""
+        return self.root / "doubted_answers.json"
 
     @property
     def best(self) -> Path:
