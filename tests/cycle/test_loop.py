@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
+from cyclic.classifier.doubt import FOLDS
 from cyclic.classifier.training import ClassifierReport
 from cyclic.config import load_config
-from cyclic.cycle import checks, loop
+from cyclic.cycle import checks, loop, tile_training
 from cyclic.cycle import context as context_module
-from cyclic.cycle.stages import classifier, detections, finish, maps
+from cyclic.cycle.stages import answers as answers_stage
+from cyclic.cycle.stages import classifier, detections, finish, maps, pseudo_masks
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
-from cyclic.datasets.tile_folder import negative_areas
+from cyclic.datasets.tile_folder import load_tiles, negative_areas
 from cyclic.errors import InputError
 from cyclic.evaluation.auc import auc
 from cyclic.evaluation.empty_tissue import false_per_mm2
@@ -57,6 +59,12 @@ class FakeModels:
         self.values = {"backbone": 0.0, "classifier": 0.0, "mask_rcnn": 0.0}
         self.seed = 0
         self.classifier = self.detector = self
+
+    def get_weights(self):
+        return dict(self.values)
+
+    def set_weights(self, values):
+        self.values = dict(values)
 
     def load(self, *paths):
         for path in paths:
@@ -120,6 +128,11 @@ def fake_train_classifier(model, train_data, val_data, steps, *_, **__):
     return ClassifierReport(1.0, 1.0, (0.5,), steps)
 
 
+def fake_log_odds(model, data, mean_pixel):
+    """Agrees with every answer."""
+    return np.concatenate([data[index][1] for index in range(len(data))]) * 2.0 - 1
+
+
 def fake_activation_map(classifier, image, *_, **__):
     if classifier.values["classifier"] == FakeJudge.strict:
         return np.zeros(image.shape[:2], np.float32)
@@ -174,7 +187,8 @@ def watch(monkeypatch):
     monkeypatch.setattr(pathlib.Path, "replace", watched_replace)
     monkeypatch.setattr(MonusacDataset, "label_map", watched_label_map)
     monkeypatch.setattr(context_module, "Models", FakeModels)
-    monkeypatch.setattr(classifier, "train_classifier", fake_train_classifier)
+    monkeypatch.setattr(tile_training, "train_classifier", fake_train_classifier)
+    monkeypatch.setattr(answers_stage, "log_odds", fake_log_odds)
     monkeypatch.setattr(maps, "activation_map", fake_activation_map)
     monkeypatch.setattr(detections, "detect", fake_detect)
     monkeypatch.setattr(finish, "write_finished", fake_write_finished)
@@ -244,6 +258,39 @@ def test_a_model_that_goes_on_learns_from_a_few_answers(data, trained, tmp_path,
     now, before = (values(tmp_path / "run", f"cycle_{c}/classifier.weights.h5")["classifier"] for c in (1, 0))
     assert watch.ran[0] == "tiles" and now == before + 1
     assert {name for _, name in watch.reads} == {"val_000"}
+
+
+def test_a_doubted_answer_trains_nothing_and_marks_no_background(data, tmp_path, watch, monkeypatch):
+    learnt, background = [], {}
+
+    def odds(model, given, mean_pixel):
+        """Contradicts the first no of each fold."""
+        values = fake_log_odds(model, given, mean_pixel)
+        values[values.argmin()] = 2
+        return values
+
+    def learn(model, config, training, *folders_and_more):
+        learnt.extend(path.stem for folder in folders_and_more[:2] for path in folder.paths)
+        return tile_training.learn(model, config, training, *folders_and_more)
+
+    def find(image, activation, config, area=None):
+        background[len(background)] = area
+        return find_candidates(image, activation, config, area)
+
+    monkeypatch.setattr(answers_stage, "log_odds", odds)
+    monkeypatch.setattr(classifier, "learn", learn)
+    monkeypatch.setattr(pseudo_masks, "find_candidates", find)
+    loop.train(settings("cycles=1"), data, tmp_path / "run", until="pseudo-masks")
+    written, tiles = read_json(tmp_path / "run/doubted_answers.json"), load_tiles(tmp_path / "run/tiles")
+    doubted = {line["tile"] for line in written["doubted"] if line["answer"] == "no"}
+    assert written["answers"] == len(tiles.paths) and len(written["doubted"]) == len(doubted) == FOLDS
+    assert sorted([*learnt, *doubted]) == sorted(path.stem for path in tiles.paths)
+    shapes = {name: (160, 160) for name in ("train_000", "train_001")}
+    expected = negative_areas(tmp_path / "run/tiles", shapes, doubted)
+    whole = negative_areas(tmp_path / "run/tiles", shapes)
+    assert any((expected[name] != whole[name]).any() for name in shapes)
+    for index, name in enumerate(shapes):
+        np.testing.assert_array_equal(background[index], expected[name])
 
 
 def test_rows_tell_baseline_pseudo_masks_and_every_round(data, tmp_path, watch):
@@ -659,7 +706,7 @@ def test_what_follows_from_a_stage_that_comes_out_otherwise_is_made_again(data, 
         model.values["backbone"] += 1e-3
         return report
 
-    monkeypatch.setattr(classifier, "train_classifier", other_training)
+    monkeypatch.setattr(tile_training, "train_classifier", other_training)
     (finished / "cycle_2/classifier.weights.h5").unlink()
     with pytest.warns(UserWarning, match="cycle_2/classifier is made again"):
         loop.train(settings(), data, finished, resume=True)

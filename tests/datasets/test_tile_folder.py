@@ -43,6 +43,10 @@ def test_negative_areas_are_the_negative_tiles(tmp_path):
     _, labels = field(1)
     assert not (areas["image_1"] & (labels > 0)).any()
     assert areas["image_1"][:, 64:].all()  # no nucleus there, and tiles 4 pixels apart
+    names = {path.stem for path in (tmp_path / "negative").glob("image_1_*")}
+    y, x = parse_tile_name(kept := names.pop())[1:]
+    only = negative_areas(tmp_path, shapes, names)["image_1"]
+    assert only[y : y + 32, x : x + 32].all() and only.sum() == 32 * 32, kept
     with pytest.raises(InputError, match=r"negative/image_1_\d+_\d+.png: lies outside"):
         negative_areas(tmp_path, {"image_1": (160, 150)})
     damaged = next((tmp_path / "negative").glob("image_1_*.png"))
