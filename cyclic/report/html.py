@@ -21,6 +21,7 @@ from cyclic.evaluation.metrics import evaluate_pair
 from cyclic.evaluation.table import HEADINGS
 from cyclic.files import atomic_path, check_outputs, claim, read_json, same_place
 from cyclic.report.curves import MAIN_METRICS, loss_charts, map_chart, precision_chart, rows_of, score_charts
+from cyclic.report.doubts import find_doubts
 from cyclic.report.layers import Layer, image_layers, network_name, picture_uri, read_fitting_labels
 from cyclic.runs.directory import RunDirectory, data_folders, read_events, read_run_config
 from cyclic.runs.paths import RunPaths
@@ -131,6 +132,7 @@ def write_report(
     by_name = {figure.name: figure for figure in figures["val"]}
     events = read_events(paths.log)
     rows = metrics["rows"]
+    doubts, doubted = find_doubts(paths, config)
     page = _load_template().render(
         run=same_place(paths.root).name,
         config=config,
@@ -145,6 +147,8 @@ def write_report(
         score_charts=score_charts(rows),
         loss_charts=loss_charts(events),
         classifiers={event["cycle"]: event for event in events if event["event"] == "classifier"},
+        doubts=doubts,
+        doubted=doubted,
         map_chart=map_chart(rows),
         precision_chart=precision_chart(paths, truths),
         figures=figures,

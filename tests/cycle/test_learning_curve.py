@@ -46,7 +46,7 @@ def test_larger_parts_hold_smaller_ones_and_none_what_is_held_out(data, answered
         return image[..., 0] / 255 + rng.normal(size=image.shape[:2]) * (3 - len(learnt))
 
     monkeypatch.setattr(module, "Models", lambda config: types.SimpleNamespace(classifier=None))
-    monkeypatch.setattr(module.classifier, "learn", learn)
+    monkeypatch.setattr(module, "learn", learn)
     monkeypatch.setattr(module, "image_map", image_map)
     rows = learning_curve(answered, data)
     assert learnt[0] < learnt[1] < learnt[2] and held[0] == held[1] == held[2] and not learnt[2] & held[0]

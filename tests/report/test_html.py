@@ -11,12 +11,15 @@ import yaml
 
 from cyclic.cli import app
 from cyclic.config import RunConfig
+from cyclic.datasets.doubted_answers import write_doubted
 from cyclic.datasets.monusac import MonusacDataset
 from cyclic.datasets.synthetic import write_tissue_set
+from cyclic.datasets.tile_folder import TileFolder
 from cyclic.errors import InputError
 from cyclic.evaluation.metrics import evaluate_pair
-from cyclic.files import read_json, write_json
+from cyclic.files import read_json, write_image, write_json
 from cyclic.label_maps import read_label_map, write_label_map
+from cyclic.report import doubts
 from cyclic.report.html import _best_scores, score_images, write_report
 from cyclic.report.layers import image_layers
 from cyclic.runs.paths import RunPaths
@@ -253,6 +256,24 @@ def test_the_data_set_is_where_the_run_read_it(fake_run, run_copy, tmp_path):
                 write_report(run_copy)
     expected = write_report(run_copy, fake_run.data, tmp_path / "a.html").read_text()
     assert write_report(run_copy).read_text() == expected
+
+
+@pytest.mark.parametrize("most", [60, 1])
+def test_doubted_answers_are_shown(fake_run, run_copy, monkeypatch, most):
+    monkeypatch.setattr(doubts, "MOST", most)
+    tiles = [run_copy / f"tiles/{kind}/train_000_{y}_8.png" for kind, y in (("positive", 0), ("negative", 16))]
+    for path in tiles:
+        write_image(path, np.zeros((16, 16, 3), np.uint8))
+    gone = run_copy / "tiles/negative/train_000_99_8.png"
+    write_doubted(RunPaths(run_copy).doubted, TileFolder([*tiles, gone], np.array([1, 0, 0])), 40)
+    page = write_report(run_copy, fake_run.data).read_text()
+    assert "contradict 3 answers" in page and f"Shown are {min(most, 2)} of 3." in page
+    shown = re.findall(r'<li><img src="data:image/webp[^"]+" alt="Tile (\w+)"><b>(\w+)</b>', page)
+    assert shown == [("train_000_0_8", "yes"), ("train_000_16_8", "no")][:most]
+
+
+def test_a_run_that_doubts_nothing_says_nothing_of_it(text):
+    assert 'id="doubts"' not in text
 
 
 def test_losses_and_wall_times_are_drawn(text, fake_run):
