@@ -10,7 +10,8 @@ from test_docs import ROOT, fenced_commands
 from cyclic import cli
 from cyclic.datasets.answers import NO, YES, read_answers
 from cyclic.datasets.synthetic import draw_tissue
-from cyclic.files import read_json, write_image
+from cyclic.datasets.tile_folder import tile_name
+from cyclic.files import read_json, write_image, write_json
 from cyclic.label.server import create_app
 from cyclic.stain import hematoxylin_map
 
@@ -70,7 +71,7 @@ def test_the_page_leads_from_a_folder_of_images_to_nuclei(folder, person, capsys
     # Three more trainings, tested elsewhere: which settings they get is enough.
     curve = [{"answers": 28, "tile_accuracy": 0.9, "error": 0.1, "alike": None}]
     monkeypatch.setattr("cyclic.cycle.learning_curve.learning_curve", lambda *given: curves.append(given) or curve)
-    assert [command[0] for command in commands].count("label") == 5
+    assert [command[0] for command in commands].count("label") == 6
     for command in commands:
         name = command[0]
         if "tiles.folder=tiles" in command:
@@ -87,6 +88,10 @@ def test_the_page_leads_from_a_folder_of_images_to_nuclei(folder, person, capsys
             more = ("--format", "geojson")
         if "my-lab" in command and name == "predict":  # the same prediction again: which file it asks is enough
             monkeypatch.setattr("cyclic.inference.folder.predict_folder", lambda *given, **_: asked.append(given) or {})
+        if "--again" in command:  # what two steps of training doubt is chance
+            first = read_answers(folder / "answers.csv")[0]
+            lines = [{"tile": tile_name(first.tile.image_id, first.tile.y, first.tile.x), "answer": first.answer}]
+            write_json(folder / "run/doubted_answers.json", {"answers": 28, "doubted": lines})
         run([*command, *more])
     assert [(config.tiles.answers, config.tiles.size) for config, _ in curves] == [(["answers.csv"], 32)]
     assert [weights.name for _, weights, *_ in asked] == ["best.weights.h5"]

@@ -15,6 +15,7 @@ from cyclic.cli.table import print_table
 from cyclic.config import load_config
 from cyclic.datasets.answers import answer_settings
 from cyclic.datasets.layouts import open_splits
+from cyclic.errors import InputError
 
 
 def label(
@@ -35,6 +36,10 @@ def label(
     weights: Annotated[
         str | None,
         typer.Option(help="best.weights.h5 of a run, or a model's name: ask first what it is least sure of."),
+    ] = None,
+    again: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run that learnt from these answers: ask once more for those that it doubts."),
     ] = None,
     regions: Annotated[
         int | None, typer.Option(min=1, help="Of slides: regions of 1024 x 1024 pixels at most; default: 20.")
@@ -63,6 +68,8 @@ def label(
     from cyclic.label.session import images_of, open_session
 
     model = None
+    if weights is not None and again is not None:
+        raise InputError(f"--again {again}: gives the tiles to ask for; leave out --weights")
     if weights is not None:
         from cyclic.models.registry import weights_file
 
@@ -71,7 +78,7 @@ def label(
     folders = images_of(images, out, regions, mpp, seed)
     if folders != images:
         print(f"regions of tissue are in {folders[0]}; train with --data {folders[0]}")
-    session = open_session(folders, out, who or _user(), size, stride, seed, model)
+    session = open_session(folders, out, who or _user(), size, stride, seed, model, again)
     with contextlib.closing(session.answers):
         server = make_server(session, port)
         url, given = f"http://{server.host}:{server.port}/", len(session.answers.answers)

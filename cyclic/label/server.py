@@ -42,11 +42,13 @@ class Session:
         dataset: the images.
         tiles: all tiles that may be asked, in the order in which they are.
         answers: the file of answers.
+        since: ISO 8601; a tile is asked again if its answer is older. "": no tile is.
     """
 
     dataset: NucleiDataset
     tiles: list[Tile]
     answers: AnswerFile
+    since: str = ""
     known: set[Tile] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +62,7 @@ class Session:
 
     def sheet(self) -> list[Tile]:
         """Return the next tiles without an answer."""
-        answered = {line.tile for line in self.answers.answers}
+        answered = {line.tile for line in self.answers.answers if line.time >= self.since}
         return [tile for tile in self.tiles if tile not in answered][:SHEET]
 
     def progress(self) -> dict:

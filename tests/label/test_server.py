@@ -1,18 +1,24 @@
 """The page's server: what it asks, what it keeps, and what it refuses."""
 
 import io
+import os
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cyclic.datasets.answers import read_answers, training_answers
+from cyclic.datasets.doubted_answers import write_doubted
 from cyclic.datasets.layouts import open_splits
+from cyclic.datasets.tile_folder import TileFolder, tile_name
 from cyclic.errors import InputError
 from cyclic.images import read_image
 from cyclic.label.server import HOST, SHEET, create_app, make_server
 from cyclic.label.session import open_session
+from cyclic.runs.paths import RunPaths
 
 
 @pytest.fixture
@@ -50,6 +56,39 @@ def test_an_answer_is_on_disk_before_the_page_hears_of_it(client, session, tissu
     session.answers.close()
     again = create_app(open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32)).test_client()
     assert sheet(again)["tiles"][0] == tiles[2] and sheet(again)["yes"] == 1
+
+
+def test_doubted_answers_are_asked_again(session, tissue, tmp_path):
+    doubted, right = session.tiles[:3], session.tiles[3:9]
+    for tile in [*doubted, *right]:
+        session.answers.add(tile, "yes")
+    session.answers.close()
+    other = Path("tiles/positive/elsewhere_0_0.png")
+    files = [Path(f"tiles/positive/{tile_name(tile.image_id, tile.y, tile.x)}.png") for tile in doubted]
+    path = RunPaths(tmp_path / "run").doubted
+    write_doubted(path, TileFolder([*files, other], np.ones(4, int)), 9)
+    later = time.time() + 60
+    os.utime(path, (later, later))
+
+    def again():
+        return open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32, again=tmp_path / "run")
+
+    asked = again()
+    assert len(asked.tiles) == 3 and set(asked.tiles) == set(asked.sheet()) == set(doubted)
+    os.utime(path, (0, 0))  # all answers are younger now, as those of this second walk will be
+    asked.answers.close()
+    asked = again()
+    assert asked.sheet() == []
+    asked.answers.close()
+
+
+@pytest.mark.parametrize("content", [None, '{"answers": 9, "doubted": []}'])
+def test_a_run_that_doubts_nothing_asks_nothing(tissue, tmp_path, content):
+    if content is not None:
+        (tmp_path / "doubted_answers.json").write_text(content)
+    with pytest.raises(InputError, match="doubted_answers.json: no doubted answer for a tile of these images; leave"):
+        open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32, again=tmp_path)
+    assert not (tmp_path / "answers.csv").exists()
 
 
 def test_undo_without_an_answer_says_so(client):
