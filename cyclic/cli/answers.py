@@ -39,7 +39,11 @@ def label(
     ] = None,
     again: Annotated[
         Path | None,
-        typer.Option(help="Folder of a run that learnt from these answers: ask once more for those that it doubts."),
+        typer.Option(
+            help="Folder of a run that learnt from these answers: ask once more for those that it doubts, in its size.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     regions: Annotated[
         int | None, typer.Option(min=1, help="Of slides: regions of 1024 x 1024 pixels at most; default: 20.")
@@ -57,6 +61,8 @@ def label(
 
     Example: cyclic label images/ --out answers.csv
     """
+    if merge and again is not None:
+        raise InputError(f"--again {again}: asks for tiles, and --merge joins answers; leave out one")
     if merge:
         from cyclic.label.merge import merge_answers
 
@@ -82,7 +88,8 @@ def label(
     with contextlib.closing(session.answers):
         server = make_server(session, port)
         url, given = f"http://{server.host}:{server.port}/", len(session.answers.answers)
-        print(f"{url} asks for {len(session.tiles)} tiles; {out} has {given} answers", flush=True)
+        left = len(session.tiles) - len(session.given) if again else len(session.tiles)
+        print(f"{url} asks for {left} tiles; {out} has {given} answers", flush=True)
         if browser:
             webbrowser.open(url)
         with contextlib.suppress(Stopped, KeyboardInterrupt):  # Ctrl-C is how a person ends it

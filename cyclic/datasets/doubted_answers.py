@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cyclic.datasets.answers import NO, YES
-from cyclic.datasets.tile_folder import TileFolder
+from cyclic.datasets.tile_folder import TileFolder, parse_tile_name
 from cyclic.errors import InputError
 from cyclic.files import read_json, write_json
 
@@ -21,11 +21,12 @@ def read_doubted(path: Path) -> dict[str, set[str]]:
     Raises:
         InputError: the file is another.
     """
-    doubted: dict[str, set[str]] = {YES: set(), NO: set()}
+    doubted: dict[str, set[str]] = {NO: set(), YES: set()}
     if not path.is_file():
         return doubted
     try:
         for line in read_json(path)["doubted"]:
+            parse_tile_name(line["tile"])  # text?
             doubted[line["answer"]].add(line["tile"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not what a run wrote; cyclic train --resume makes it again") from error

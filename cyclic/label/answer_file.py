@@ -4,6 +4,7 @@ import datetime
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from cyclic.datasets.answers import COLUMNS, UNDO, Answer, effective, read_lines
@@ -87,10 +88,10 @@ class AnswerFile:
         with self._lock:
             self._add(tile, answer)
 
-    def undo(self) -> Tile | None:
-        """Take the last answer back and return its tile; None where there is none. Errors as `add`."""
+    def undo(self, counts: Callable[[Answer], bool] = lambda line: True) -> Tile | None:
+        """Take the last answer that `counts` back and return its tile; None where there is none. Errors as `add`."""
         with self._lock:
-            standing = effective(self._lines)
+            standing = [line for line in effective(self._lines) if counts(line)]
             if not standing:
                 return None
             self._add(standing[-1].tile, UNDO)

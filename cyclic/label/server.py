@@ -12,7 +12,7 @@ import numpy as np
 import werkzeug.serving
 from PIL import Image
 
-from cyclic.datasets.answers import NO, SKIP, YES
+from cyclic.datasets.answers import NO, SKIP, YES, Answer
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
@@ -42,7 +42,7 @@ class Session:
         dataset: the images.
         tiles: all tiles that may be asked, in the order in which they are.
         answers: the file of answers.
-        since: ISO 8601; a tile is asked again if its answer is older. "": no tile is.
+        since: ISO 8601; where it is given, these tiles alone count, and those with an older answer are asked again.
     """
 
     dataset: NucleiDataset
@@ -60,20 +60,31 @@ class Session:
         size = self.answers.size
         return tile_features(self.image(tile.image_id)[tile.y : tile.y + size, tile.x : tile.x + size])
 
+    def counts(self, line: Answer) -> bool:
+        """Whether an answer counts on this page."""
+        return not self.since or (line.tile in self.known and line.time >= self.since)
+
+    @property
+    def given(self) -> list[Answer]:
+        """The answers that count on this page, oldest first."""
+        return list(filter(self.counts, self.answers.answers))
+
     def sheet(self) -> list[Tile]:
         """Return the next tiles without an answer."""
-        answered = {line.tile for line in self.answers.answers if line.time >= self.since}
+        answered = {line.tile for line in self.given}
         return [tile for tile in self.tiles if tile not in answered][:SHEET]
 
     def progress(self) -> dict:
         """Return the number of each answer, how many tiles there are, and whether more answers are worth the time."""
-        counts, points = Counter(line.answer for line in self.answers.answers), self.learning_curve()
+        counts, points = Counter(line.answer for line in self.given), self.learning_curve()
         said = {word: counts[word] for word in (YES, NO, SKIP)}
         words = advice(points, said[YES], said[NO])
         return {**said, "total": len(self.tiles), "advice": words, "curve": [asdict(point) for point in points]}
 
     def learning_curve(self) -> list[Point]:
         """Return what a quick classifier learns from parts of the answers; see `cyclic.label.enough`."""
+        if self.since:  # nothing new is learnt
+            return []
         given = self.answers.answers
         used = [line for line in given if line.answer in (YES, NO) and line.tile.image_id in self.dataset.ids]
         used.sort(key=lambda line: line.tile.image_id)  # after a restart each image is read once
@@ -147,7 +158,7 @@ def create_app(session: Session) -> flask.Flask:
     @app.post("/undo")
     def undo() -> dict:
         flask.request.get_json()
-        tile = session.answers.undo()
+        tile = session.answers.undo(session.counts)
         undone = None if tile is None else {"image": tile.image_id, "y": tile.y, "x": tile.x}
         return {"undone": undone, **session.progress()}
 
@@ -158,7 +169,7 @@ def _tile(content: dict, session: Session) -> Tile:
     """Return the tile that a request names; 409 for one of another session, such as one with tiles of another size."""
     try:
         tile, size = Tile(str(content["image"]), int(content["y"]), int(content["x"])), int(content["size"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         flask.abort(400)
     if tile not in session.known or size != session.answers.size:
         flask.abort(409)

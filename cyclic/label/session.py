@@ -1,20 +1,17 @@
 """From a folder of images and a file of answers to the tiles that the page asks."""
 
-import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.doubted_answers import read_doubted
 from cyclic.datasets.layouts import open_splits
-from cyclic.datasets.tile_folder import parse_tile_name
 from cyclic.datasets.tile_grid import grid_tiles
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
+from cyclic.label.again import tiles_to_ask_again
 from cyclic.label.answer_file import AnswerFile
 from cyclic.label.order import least_sure_first, mean_hematoxylin, overlapping_last, spread
 from cyclic.label.server import Session
-from cyclic.runs.paths import RunPaths
 from cyclic.runs.progress import Progress
 from cyclic.slides.finding import holds_slides
 from cyclic.slides.regions import COUNT, cut_regions
@@ -43,15 +40,15 @@ def open_session(
         seed: seed of the order.
         weights: `best.weights.h5`, whose classifier decides: tiles that it is least sure of come first. None: a random
             order, spread over images and staining.
-        again: folder of a run; the tiles whose answers it doubts are asked once more, and no others.
+        again: folder of a run; the tiles whose answers it doubts are asked once more, and no others. Their size counts.
 
     Raises:
-        InputError: no images, an image smaller than a tile, weights without a classifier, a run that doubts no answer
-            of these images, or see `AnswerFile`.
+        InputError: no images, an image smaller than a tile, weights without a classifier, or see `tiles_to_ask_again`
+            and `AnswerFile`.
     """
     dataset, _ = open_splits(images)
     if again is not None:
-        doubted, since = _doubted(again, dataset)
+        doubted, size, since = tiles_to_ask_again(again, dataset)
         return Session(dataset, doubted, AnswerFile(out, who, size), since)
     tiles = grid_tiles(dataset, size, stride)
     answers = AnswerFile(out, who, size)
@@ -60,17 +57,6 @@ def open_session(
     except BaseException:
         answers.close()
         raise
-
-
-def _doubted(run: Path, dataset: NucleiDataset) -> tuple[list[Tile], str]:
-    """Return the tiles of these images whose answers a run doubts, and when it began to, ISO 8601."""
-    path = RunPaths(run).doubted
-    names = sorted(set().union(*read_doubted(path).values()))
-    tiles = [Tile(*parsed) for parsed in map(parse_tile_name, names) if parsed and parsed[0] in dataset.ids]
-    if not tiles:
-        raise InputError(f"{path}: no doubted answer for a tile of these images; leave out --again")
-    since = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
-    return tiles, since.isoformat(timespec="seconds")
 
 
 def _in_order(dataset: NucleiDataset, tiles: Sequence[Tile], size: int, seed: int, weights: Path | None) -> list[Tile]:

@@ -21,7 +21,13 @@ def test_a_run_without_the_file_doubts_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", '{"doubted": [{"tile": "a"}]}', '{"doubted": [{"tile": "a", "answer": "?"}]}']
+    "content",
+    [
+        "{}",
+        '{"doubted": [{"tile": "a"}]}',
+        '{"doubted": [{"tile": "a", "answer": "?"}]}',
+        '{"doubted": [{"tile": 5, "answer": "no"}]}',
+    ],
 )
 def test_another_file_is_named(tmp_path, content):
     path = tmp_path / "doubted.json"

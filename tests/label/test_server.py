@@ -1,19 +1,21 @@
 """The page's server: what it asks, what it keeps, and what it refuses."""
 
 import io
-import os
+import json
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from cyclic.config import load_config
 from cyclic.datasets.answers import read_answers, training_answers
 from cyclic.datasets.doubted_answers import write_doubted
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_folder import TileFolder, tile_name
+from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
 from cyclic.images import read_image
 from cyclic.label.server import HOST, SHEET, create_app, make_server
@@ -58,36 +60,69 @@ def test_an_answer_is_on_disk_before_the_page_hears_of_it(client, session, tissu
     assert sheet(again)["tiles"][0] == tiles[2] and sheet(again)["yes"] == 1
 
 
-def test_doubted_answers_are_asked_again(session, tissue, tmp_path):
+def doubting_run(run, tissue, tiles, size=32, sets=(), time="2000-01-01T00:00:00+00:00"):
+    """The files of a run that doubts these tiles."""
+    paths = RunPaths(run)
+    files = [Path(f"tiles/positive/{tile_name(tile.image_id, tile.y, tile.x)}.png") for tile in tiles]
+    write_doubted(paths.doubted, TileFolder(files, np.ones(len(files), int)), 9)
+    paths.config.write_text(yaml.safe_dump(load_config((), [f"tiles.size={size}"]).model_dump(mode="json")))
+    events = [{"event": "data", "folders": [str(each) for each in sets or [tissue]]}]
+    events.append({"event": "doubted_answers", "time": time})
+    paths.log.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return run
+
+
+def test_doubted_answers_are_asked_again_and_no_others(session, tissue, tmp_path):
     doubted, right = session.tiles[:3], session.tiles[3:9]
     for tile in [*doubted, *right]:
         session.answers.add(tile, "yes")
     session.answers.close()
-    other = Path("tiles/positive/elsewhere_0_0.png")
-    files = [Path(f"tiles/positive/{tile_name(tile.image_id, tile.y, tile.x)}.png") for tile in doubted]
-    path = RunPaths(tmp_path / "run").doubted
-    write_doubted(path, TileFolder([*files, other], np.ones(4, int)), 9)
-    later = time.time() + 60
-    os.utime(path, (later, later))
+    elsewhere = Tile("elsewhere", 0, 0)
+    run = doubting_run(tmp_path / "run", tissue, [*doubted, elsewhere], time="9999-01-01T00:00:00+00:00")
 
-    def again():
-        return open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32, again=tmp_path / "run")
+    def again(size=48):  # the size is the run's
+        return open_session(tissue, tmp_path / "answers.csv", "anna", size=size, stride=32, again=run)
 
-    asked = again()
-    assert len(asked.tiles) == 3 and set(asked.tiles) == set(asked.sheet()) == set(doubted)
-    os.utime(path, (0, 0))  # all answers are younger now, as those of this second walk will be
-    asked.answers.close()
-    asked = again()
-    assert asked.sheet() == []
-    asked.answers.close()
+    page = again()
+    client = create_app(page).test_client()
+    assert set(page.tiles) == set(page.sheet()) == set(doubted) and len(page.tiles) == 3
+    said = sheet(client)
+    assert (said["size"], said["total"], said["yes"], said["curve"]) == (32, 3, 0, [])
+    # The earlier answers are not this page's to take back.
+    assert client.post("/undo", json={}).get_json()["undone"] is None
+    assert len(read_answers(tmp_path / "answers.csv")) == 9
+    page.answers.close()
+    # After a restart, what has been answered since is not asked again.
+    doubting_run(run, tissue, [*doubted, elsewhere])
+    page = again()
+    client = create_app(page).test_client()
+    assert page.sheet() == [] and sheet(client)["yes"] == 3
+    undone = client.post("/undo", json={}).get_json()["undone"]
+    assert Tile(undone["image"], undone["y"], undone["x"]) == page.sheet()[0] == doubted[2]
+    page.answers.close()
 
 
-@pytest.mark.parametrize("content", [None, '{"answers": 9, "doubted": []}'])
-def test_a_run_that_doubts_nothing_asks_nothing(tissue, tmp_path, content):
-    if content is not None:
-        (tmp_path / "doubted_answers.json").write_text(content)
-    with pytest.raises(InputError, match="doubted_answers.json: no doubted answer for a tile of these images; leave"):
-        open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32, again=tmp_path)
+def test_one_of_several_data_sets_is_asked_again_by_its_own_names(tissue, tmp_path):
+    named = Tile(f"{tissue.name}__slide_1", 32, 64)
+    run = doubting_run(tmp_path / "run", tissue, [named], sets=[tissue, tmp_path])
+    page = open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32, again=run)
+    assert page.tiles == [Tile("slide_1", 32, 64)]
+    page.answers.close()
+
+
+@pytest.mark.parametrize(
+    ("tiles", "message"),
+    [
+        ([], "doubted_answers.json: no doubted answer for a tile of these images; leave out --again"),
+        ([Tile("elsewhere", 0, 0)], "doubted_answers.json: no doubted answer for a tile of these images"),
+        ([Tile("slide_0", 140, 0)], r"slide_0.png: the tile at y=140, x=0 lies outside; give the run's own images"),
+        (None, "run: no run here; give the folder that cyclic train wrote to"),
+    ],
+)
+def test_what_cannot_be_asked_again(tissue, tmp_path, tiles, message):
+    run = tmp_path / "run" if tiles is None else doubting_run(tmp_path / "run", tissue, tiles)
+    with pytest.raises(InputError, match=message):
+        open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32, again=run)
     assert not (tmp_path / "answers.csv").exists()
 
 
