@@ -19,6 +19,8 @@ from cyclic.stain import SCALE_PERCENTILES, hematoxylin_map
 
 # A component that shares more than this with better ones is another view of the same nucleus.
 MAX_OVERLAP = 0.1
+# What a component of the joined map is worth beside one of the stain, whose outlines are sharper.
+JOINED_WORTH = 0.8
 # Half a step of a map that was stored in 8 bits: the evidence of its 0 and 1.
 LEAST = 0.5 / 255
 
@@ -107,8 +109,9 @@ def components_over_levels(
 ) -> tuple[np.ndarray, ComponentScores]:
     """Return the best components of one map or several over several thresholds, and their scores.
 
-    One threshold fits no image whole. Each factor's components are scored, then taken best first; one that overlaps
-    what was taken before is left out. `factors=(1.0,)` gives the components of the one threshold.
+    One threshold fits no image whole. Each factor's components are scored, then taken best first, those of a second map
+    by `JOINED_WORTH` of their confidence; one that overlaps what was taken before is left out. `factors=(1.0,)` gives
+    the components of the one threshold.
 
     Args:
         sources: `[H, W]` float in [0, 1] each. The scores are those in the first.
@@ -122,6 +125,7 @@ def components_over_levels(
     """
     levels = [
         (
+            1.0 if index == 0 else JOINED_WORTH,
             split_components(
                 threshold_map(source, recipe.threshold, factor),
                 min_area,
@@ -131,27 +135,29 @@ def components_over_levels(
             ),
             source,
         )
-        for source in sources
+        for index, source in enumerate(sources)
         for factor in factors
     ]
     # One expected area for all levels, or each level would favour its own fragments.
-    expected_area = typical_area(np.concatenate([areas(level) for level, _ in levels]))
+    expected_area = typical_area(np.concatenate([areas(level) for _, level, _ in levels]))
 
-    scores = [score_components(level, source, expected_area, activation) for level, source in levels]
+    scores = [score_components(level, source, expected_area, activation) for _, level, source in levels]
     if len(levels) == 1:
-        return levels[0][0], scores[0]
-    labels = _best_first([level for level, _ in levels], scores)
+        return levels[0][1], scores[0]
+    worth = [share * score.confidence for (share, _, _), score in zip(levels, scores, strict=True)]
+    labels = _best_first([level for _, level, _ in levels], scores, worth)
     return labels, score_components(labels, sources[0], expected_area, activation)
 
 
-def _best_first(levels: list[np.ndarray], scores: list[ComponentScores]) -> np.ndarray:
+def _best_first(
+    levels: Sequence[np.ndarray], scores: Sequence[ComponentScores], worth: Sequence[np.ndarray]
+) -> np.ndarray:
     boxes = [ndimage.find_objects(level) for level in levels]
     level_of = np.concatenate([np.full(len(score), index) for index, score in enumerate(scores)])
     id_of = np.concatenate([score.ids for score in scores])
-    confidence = np.concatenate([score.confidence for score in scores])
     taken = np.zeros(levels[0].shape, np.int32)
     count = 0
-    for index in np.argsort(-confidence, kind="stable"):
+    for index in np.argsort(-np.concatenate(worth), kind="stable"):
         level, label = level_of[index], id_of[index]
         box = boxes[level][label - 1]
         component = levels[level][box] == label

@@ -10,7 +10,8 @@ from cyclic.config import load_config
 from cyclic.errors import InputError
 from cyclic.files import write_json
 from cyclic.images import read_image
-from cyclic.pseudo.candidates import Candidates, components_over_levels, find_candidates, join_maps
+from cyclic.pseudo import candidates as candidates_module
+from cyclic.pseudo.candidates import JOINED_WORTH, Candidates, components_over_levels, find_candidates, join_maps
 from cyclic.pseudo.masks import RING, load_pseudo_masks, save_pseudo_masks
 from cyclic.pseudo.recipe import RECIPES, Recipe
 from cyclic.pseudo.score import score_components
@@ -149,6 +150,29 @@ def test_levels_find_what_no_single_threshold_finds():
     low, _ = components_over_levels([two_levels()], HALF, (0.7,), 40)
     high, _ = components_over_levels([two_levels()], HALF, (1.3,), 40)
     assert low[72, 55] == low[72, 85] and high[30, 25] == 0
+
+
+def test_the_stains_outline_is_taken_where_the_joined_maps_is_hardly_better(monkeypatch):
+    y, x = np.mgrid[:100, :140]
+
+    def discs(radius, inside, *centres):
+        source = np.full(y.shape, 0.1, np.float32)
+        for cx in centres:
+            source[(y - 50) ** 2 + (x - cx) ** 2 <= radius**2] = inside
+        return source
+
+    maps = [discs(12, 0.7, 40), discs(15, 0.9, 40, 100)]
+    own, joined = (components_over_levels([each], HALF, (1.0,), 40)[1].confidence for each in maps)
+    assert JOINED_WORTH * joined[0] < own[0] < joined[0]
+    stain_area, joined_area = ((each > 0.5).sum() for each in (maps[0], maps[1][:, :70]))
+
+    def areas_found():
+        labels, _ = components_over_levels(maps, HALF, (1.0,), 40)
+        return [(labels == labels[50, cx]).sum() for cx in (40, 100) if labels[50, cx]]
+
+    assert areas_found() == pytest.approx([stain_area, joined_area], rel=0.2)
+    monkeypatch.setattr(candidates_module, "JOINED_WORTH", 1.0)
+    assert areas_found() == pytest.approx([joined_area, joined_area], rel=0.2)
 
 
 def test_levels_of_an_empty_map():
