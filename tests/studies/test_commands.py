@@ -1,9 +1,11 @@
 """The scripts in `studies/` read the files of a run where a run has them."""
 
 import json
+import shutil
 
 import background_trust
 import collect
+import doubted_answers
 import error_types
 import flip_answers
 import map_auc
@@ -14,8 +16,11 @@ import pytest
 import sure_detections
 import verdict_share
 import without_finest_anchors
+import yaml
 
 from cyclic.config import load_config
+from cyclic.datasets.doubted_answers import write_doubted
+from cyclic.datasets.tile_folder import TileFolder
 from cyclic.files import write_image
 from cyclic.images import read_image
 from cyclic.networks import Models
@@ -101,3 +106,27 @@ def test_a_model_without_its_finest_anchors_has_the_same_weights(call, tmp_path)
     assert (four.network.rpn.get_weights()[0] == five.network.rpn.get_weights()[0]).all()
     code, err = call(without_finest_anchors, tmp_path / "no.h5", "--out", tmp_path / "six.h5")
     assert code == 2 and "no.h5" in err
+
+
+def test_doubted_answers_are_counted_and_left_out(call, fake_run, tmp_path, monkeypatch):
+    run, right, given = tmp_path / "run", tmp_path / "right", tmp_path / "given"
+    for folder, wrong in ((right, ()), (given, (0, 1))):
+        for number in range(12):
+            kind = ("negative", "positive")[(number % 2) ^ (number in wrong)]
+            write_image(folder / kind / f"train_000_0_{number}.png", np.zeros((8, 8, 3), np.uint8))
+    shutil.copytree(fake_run.run, run)
+    config = load_config(run / "config.yaml", [f"tiles.folder={given}"])
+    (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    # The first is wrong, and so is the doubt of the third.
+    doubted = TileFolder([given / "positive/train_000_0_0.png", given / "negative/train_000_0_2.png"], np.array([1, 0]))
+    write_doubted(run / "doubted_answers.json", doubted, 12)
+    seen = []
+    monkeypatch.setattr(doubted_answers, "map_areas", lambda config, tiles, *_: seen.append(tiles) or {"train": 0.5})
+    options = ("--data", fake_run.data, "--right", right, "--seeds", 2, "--json", tmp_path / "found.json")
+    assert call(doubted_answers, run, *options) == (0, "")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [found[key] for key in ("answers", "wrong", "doubted", "doubted_and_wrong")] == [12, 2, 2, 1]
+    assert [(row["answers"], row["seed"]) for row in found["rows"]] == [
+        (name, seed) for seed in (0, 1) for name in ("all", "without doubted")
+    ]
+    assert [len(tiles.paths) for tiles in seen] == [12, 10] * 2
