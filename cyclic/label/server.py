@@ -78,7 +78,7 @@ class Session:
         """Return the number of each answer, how many tiles there are, and whether more answers are worth the time."""
         counts, points = Counter(line.answer for line in self.given), self.learning_curve()
         said = {word: counts[word] for word in (YES, NO, SKIP)}
-        words = advice(points, said[YES], said[NO])
+        words = "" if self.since else advice(points, said[YES], said[NO])
         return {**said, "total": len(self.tiles), "advice": words, "curve": [asdict(point) for point in points]}
 
     def learning_curve(self) -> list[Point]:

@@ -87,7 +87,7 @@ def test_doubted_answers_are_asked_again_and_no_others(session, tissue, tmp_path
     client = create_app(page).test_client()
     assert set(page.tiles) == set(page.sheet()) == set(doubted) and len(page.tiles) == 3
     said = sheet(client)
-    assert (said["size"], said["total"], said["yes"], said["curve"]) == (32, 3, 0, [])
+    assert (said["size"], said["total"], said["yes"], said["curve"], said["advice"]) == (32, 3, 0, [], "")
     # The earlier answers are not this page's to take back.
     assert client.post("/undo", json={}).get_json()["undone"] is None
     assert len(read_answers(tmp_path / "answers.csv")) == 9
