@@ -214,20 +214,31 @@ def _for_training(path: str, given: list[Answer], dataset: NucleiDataset, size: 
             f"{cure}"
         )
     answers = [line for line in given if line.answer in (YES, NO) and line.tile.image_id in dataset.ids]
-    shapes = {name: read_shape(dataset.image_path(name)) for name in {line.tile.image_id for line in answers}}
     for line in answers:
-        name, (height, width) = line.tile.image_id, shapes[line.tile.image_id]
         if line.size != size:
             raise InputError(
                 f"{path}: answers for tiles of {line.size} pixels, but tiles.size is {size}; --set tiles.size="
                 f"{line.size}"
             )
-        if line.tile.y + size > height or line.tile.x + size > width:
-            raise InputError(
-                f"{path}: the tile at y={line.tile.y}, x={line.tile.x} lies outside {dataset.image_path(name)}; give "
-                "the images that were answered"
-            )
+    require_inside(path, answers, dataset)
     return answers
+
+
+def require_inside(path: str | Path, answers: Iterable[Answer], dataset: NucleiDataset) -> None:
+    """Raise `InputError` where a tile of an image of `dataset`, answered in the file `path`, does not lie within it."""
+    shapes: dict[str, tuple[int, int]] = {}
+    for line in answers:
+        tile = line.tile
+        if tile.image_id not in dataset.ids:
+            continue
+        if tile.image_id not in shapes:
+            shapes[tile.image_id] = read_shape(dataset.image_path(tile.image_id))
+        height, width = shapes[tile.image_id]
+        if tile.y + line.size > height or tile.x + line.size > width:
+            image = dataset.image_path(tile.image_id)
+            raise InputError(
+                f"{path}: the tile at y={tile.y}, x={tile.x} lies outside {image}; give the images that were answered"
+            )
 
 
 def answer_settings(paths: Sequence[str | Path]) -> list[str]:

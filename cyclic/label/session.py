@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cyclic.datasets.answers import require_inside
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_grid import grid_tiles
@@ -43,17 +44,19 @@ def open_session(
         again: folder of a run; the tiles whose answers it doubts are asked once more, and no others. Their size counts.
 
     Raises:
-        InputError: no images, an image smaller than a tile, weights without a classifier, or see `tiles_to_ask_again`
-            and `AnswerFile`.
+        InputError: no images, an image smaller than a tile, weights without a classifier, or see `tiles_to_ask_again`,
+            `AnswerFile` and `require_inside`.
     """
     dataset, _ = open_splits(images)
-    if again is not None:
-        doubted, size, since = tiles_to_ask_again(again, dataset)
-        return Session(dataset, doubted, AnswerFile(out, who, size), since)
-    tiles = grid_tiles(dataset, size, stride)
+    if again is None:
+        tiles, since = list(grid_tiles(dataset, size, stride)), ""
+    else:
+        tiles, size, since = tiles_to_ask_again(again, dataset)
     answers = AnswerFile(out, who, size)
     try:
-        return Session(dataset, _in_order(dataset, tiles, size, seed, weights), answers)
+        require_inside(answers.path, answers.answers, dataset)
+        order = _in_order(dataset, tiles, size, seed, weights) if again is None else tiles
+        return Session(dataset, order, answers, since)
     except BaseException:
         answers.close()
         raise

@@ -102,6 +102,17 @@ def test_doubted_answers_are_asked_again_and_no_others(session, tissue, tmp_path
     page.answers.close()
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_answers_for_larger_images_are_named(session, tissue, tmp_path, again):
+    session.answers.add(Tile("slide_1", 160, 0), "yes")
+    session.answers.close()
+    run = doubting_run(tmp_path / "run", tissue, session.tiles[:1]) if again else None
+    message = "answers.csv: the tile at y=160, x=0 lies outside .*slide_1.png; give the images that were answered"
+    for _ in range(2):  # the file was given free
+        with pytest.raises(InputError, match=message):
+            open_session(tissue, tmp_path / "answers.csv", "anna", size=32, stride=32, again=run)
+
+
 def test_one_of_several_data_sets_is_asked_again_by_its_own_names(tissue, tmp_path):
     named = Tile(f"{tissue.name}__slide_1", 32, 64)
     run = doubting_run(tmp_path / "run", tissue, [named], sets=[tissue, tmp_path])
