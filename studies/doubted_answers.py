@@ -21,9 +21,8 @@ from cyclic.cycle.schedule import Schedule
 from cyclic.cycle.stages.classifier import HELD_OUT
 from cyclic.cycle.stages.maps import image_map
 from cyclic.cycle.tile_training import learn
-from cyclic.datasets.answers import NO, YES
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.doubted_answers import read_doubted
+from cyclic.datasets.doubted_answers import read_doubted, without_doubted
 from cyclic.datasets.layouts import open_splits
 from cyclic.datasets.tile_folder import TileFolder, load_tiles, split_tiles
 from cyclic.errors import InputError
@@ -32,12 +31,6 @@ from cyclic.files import write_json
 from cyclic.networks import Models
 from cyclic.runs.directory import read_run_config
 from cyclic.runs.paths import RunPaths
-
-
-def without(tiles: TileFolder, doubted: dict[str, set[str]]) -> np.ndarray:
-    """Return which of the tiles are not doubted, `[N]` bool."""
-    answers = [YES if label else NO for label in tiles.labels]
-    return np.array([path.stem not in doubted[word] for path, word in zip(tiles.paths, answers, strict=True)], bool)
 
 
 def count_wrong(tiles: TileFolder, kept: np.ndarray, right: Path) -> dict[str, int]:
@@ -79,7 +72,7 @@ def main() -> int:
         train, val = open_splits(options.data)
         folder = Path(config.tiles.folder or paths.tiles)
         tiles = load_tiles(folder)
-        kept = without(tiles, read_doubted(paths.doubted))
+        kept = without_doubted(tiles, read_doubted(paths.doubted))
         found = {"answers": len(kept), **count_wrong(tiles, kept, options.right or folder), "rows": []}
         sets = {"train": train, **({"val": val} if val else {})}
         for seed in range(options.seeds):

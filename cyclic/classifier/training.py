@@ -29,12 +29,14 @@ class ClassifierReport:
         f1: F1 of class 1 on the held-out tiles, 0 to 1; 1 when there is no positive tile and none is predicted.
         losses: mean training loss of each epoch (at most `STEPS_PER_EPOCH` steps), in order.
         steps: optimisation steps made.
+        log_odds: of class 1, for each held-out tile in order, `[N]` float32.
     """
 
     accuracy: float
     f1: float
     losses: tuple[float, ...]
     steps: int
+    log_odds: np.ndarray
 
 
 def train_classifier(
@@ -90,8 +92,10 @@ def train_classifier(
     history = trained.fit(
         data, epochs=math.ceil(steps / len(data)), callbacks=[guard, *callbacks], shuffle=False, verbose=verbose
     )
-    accuracy, f1 = _score(model, val_data, mean_pixel)
-    return ClassifierReport(accuracy, f1, tuple(float(loss) for loss in history.history["loss"]), guard.step)
+    truth, log_odds = _ask(model, val_data, mean_pixel)
+    losses = tuple(float(loss) for loss in history.history["loss"])
+    accuracy, f1 = _score(truth, log_odds > 0)
+    return ClassifierReport(accuracy, f1, losses, guard.step, log_odds)
 
 
 class _MeanSubtracted(keras.utils.PyDataset):
@@ -138,22 +142,19 @@ class _StepGuard(LossGuard):
         return f"classifier loss is {loss} at step {self.step}: lower the learning rate"
 
 
-def log_odds(model: keras.Model, data: keras.utils.PyDataset, mean_pixel: Sequence[float]) -> np.ndarray:
-    """Return the log-odds of class 1 for each tile of `data`, `[N]` float32.
+def _ask(model, data, mean_pixel):
+    """Return the labels `[N]` and the log-odds of class 1 `[N]` float32 of the batches of `data`."""
+    labels, logits = [], []
+    for index in range(len(data)):
+        images, of_batch = data[index]
+        labels.append(np.asarray(of_batch))
+        logits.append(np.asarray(model.predict_on_batch(preprocess(images, mean_pixel)), np.float32))
+    scores = np.concatenate(logits)
+    return np.concatenate(labels), scores[:, 1] - scores[:, 0]
 
-    Args:
-        model, mean_pixel: as in `train_classifier`.
-        data: batches (images, labels), in order.
-    """
-    batches = (model.predict_on_batch(preprocess(data[index][0], mean_pixel)) for index in range(len(data)))
-    logits = np.concatenate([np.asarray(batch, np.float32) for batch in batches])
-    return logits[:, 1] - logits[:, 0]
 
-
-def _score(model, data, mean_pixel):
-    """Return (accuracy, F1 of class 1) of `model` on the batches of `data`."""
-    truth = np.concatenate([np.asarray(data[index][1]) for index in range(len(data))])
-    predicted = log_odds(model, data, mean_pixel) > 0
+def _score(truth, predicted):
+    """Return (accuracy, F1 of class 1) of answers, `[N]` each."""
     hits = np.sum((truth == 1) & (predicted == 1))
     positives = np.sum(truth == 1) + np.sum(predicted == 1)
     return float(np.mean(truth == predicted)), float(2 * hits / positives) if positives else 1.0

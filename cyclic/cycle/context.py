@@ -8,9 +8,9 @@ import numpy as np
 
 from cyclic.config import RunConfig
 from cyclic.cycle.schedule import Schedule
-from cyclic.datasets.answers import NO, YES
+from cyclic.datasets.answers import NO
 from cyclic.datasets.dataset import NucleiDataset
-from cyclic.datasets.doubted_answers import read_doubted
+from cyclic.datasets.doubted_answers import read_doubted, without_doubted
 from cyclic.datasets.tile_folder import TileFolder, load_tiles, negative_areas
 from cyclic.networks import Models
 from cyclic.runs.board import Board
@@ -112,10 +112,8 @@ class Context(Inputs):
     @property
     def trusted_tiles(self) -> TileFolder:
         """The answered tiles of training images without those that the run doubts."""
-        tiles, doubted = load_tiles(self.tiles, self.held_ids), read_doubted(self.paths.doubted)
-        answers = [YES if label else NO for label in tiles.labels]
-        kept = [path.stem not in doubted[answer] for path, answer in zip(tiles.paths, answers, strict=True)]
-        return tiles.take(np.flatnonzero(kept))
+        tiles = load_tiles(self.tiles, self.held_ids)
+        return tiles.take(np.flatnonzero(without_doubted(tiles, read_doubted(self.paths.doubted))))
 
     @property
     def tiles(self) -> Path:

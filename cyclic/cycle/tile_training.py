@@ -40,12 +40,10 @@ def learn(
         images, known: see `_known_tiles`.
     """
     train_data = training_batches(config, *_known_tiles(config, tiles, images, known), seed)
-    return fit(model, config, training, train_data, in_order(config, held_out), callbacks)
-
-
-def in_order(config: RunConfig, tiles: TileFolder) -> TileSequence:
-    """Return the batches of answered tiles as they are, one after the other."""
-    return TileSequence(read_tiles(tiles.paths), tiles.labels, config.classifier.batch, train=False, scale=config.scale)
+    val_data = TileSequence(
+        read_tiles(held_out.paths), held_out.labels, config.classifier.batch, train=False, scale=config.scale
+    )
+    return fit(model, config, training, train_data, val_data, callbacks)
 
 
 def _known_tiles(

@@ -226,19 +226,22 @@ def _for_training(path: str, given: list[Answer], dataset: NucleiDataset, size: 
 
 def require_inside(path: str | Path, answers: Iterable[Answer], dataset: NucleiDataset) -> None:
     """Raise `InputError` where a tile of an image of `dataset`, answered in the file `path`, does not lie within it."""
-    shapes: dict[str, tuple[int, int]] = {}
-    for line in answers:
-        tile = line.tile
-        if tile.image_id not in dataset.ids:
-            continue
-        if tile.image_id not in shapes:
-            shapes[tile.image_id] = read_shape(dataset.image_path(tile.image_id))
+    outside = first_outside([(line.tile, line.size) for line in answers if line.tile.image_id in dataset.ids], dataset)
+    if outside is not None:
+        image = dataset.image_path(outside.image_id)
+        raise InputError(
+            f"{path}: the tile at y={outside.y}, x={outside.x} lies outside {image}; give the images that were answered"
+        )
+
+
+def first_outside(tiles: Sequence[tuple[Tile, int]], dataset: NucleiDataset) -> Tile | None:
+    """Return the first of these tiles, each with its side in px, that does not lie within its image of `dataset`."""
+    shapes = {name: read_shape(dataset.image_path(name)) for name in {tile.image_id for tile, _ in tiles}}
+    for tile, size in tiles:
         height, width = shapes[tile.image_id]
-        if tile.y + line.size > height or tile.x + line.size > width:
-            image = dataset.image_path(tile.image_id)
-            raise InputError(
-                f"{path}: the tile at y={tile.y}, x={tile.x} lies outside {image}; give the images that were answered"
-            )
+        if tile.y + size > height or tile.x + size > width:
+            return tile
+    return None
 
 
 def answer_settings(paths: Sequence[str | Path]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from cyclic.datasets.answers import NO, YES
 from cyclic.datasets.tile_folder import TileFolder, parse_tile_name
 from cyclic.errors import InputError
@@ -13,6 +15,12 @@ def write_doubted(path: Path, doubted: TileFolder, answers: int) -> None:
     labels = (YES if label else NO for label in doubted.labels)
     lines = [{"tile": file.stem, "answer": answer} for file, answer in zip(doubted.paths, labels, strict=True)]
     write_json(path, {"answers": answers, "doubted": lines})
+
+
+def without_doubted(tiles: TileFolder, doubted: dict[str, set[str]]) -> np.ndarray:
+    """Return which of the tiles are not doubted, `[N]` bool; `doubted` is what `read_doubted` returned."""
+    answers = [YES if label else NO for label in tiles.labels]
+    return np.array([path.stem not in doubted[word] for path, word in zip(tiles.paths, answers, strict=True)], bool)
 
 
 def read_doubted(path: Path) -> dict[str, set[str]]:

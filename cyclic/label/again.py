@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cyclic.datasets.answers import first_outside
 from cyclic.datasets.dataset import NucleiDataset
 from cyclic.datasets.doubted_answers import read_doubted
 from cyclic.datasets.joined import joined_id, name_sets
@@ -9,7 +10,6 @@ from cyclic.datasets.tile_folder import parse_tile_name
 from cyclic.datasets.tile_writing import Tile
 from cyclic.errors import InputError
 from cyclic.files import same_place
-from cyclic.images import read_shape
 from cyclic.runs.directory import RunDirectory, data_folders, read_events, read_run_config
 from cyclic.runs.paths import RunPaths
 
@@ -30,15 +30,14 @@ def tiles_to_ask_again(run: Path, dataset: NucleiDataset) -> tuple[list[Tile], i
     names = sorted(set().union(*read_doubted(paths.doubted).values()))
     places = [(own[parsed[0]], *parsed[1:]) for parsed in map(parse_tile_name, names) if parsed and parsed[0] in own]
     tiles = [Tile(*place) for place in places]
-    shapes = {name: read_shape(dataset.image_path(name)) for name in {tile.image_id for tile in tiles}}
-    for tile in tiles:
-        height, width = shapes[tile.image_id]
-        if tile.y + size > height or tile.x + size > width:
-            path = dataset.image_path(tile.image_id)
-            raise InputError(f"{path}: the tile at y={tile.y}, x={tile.x} lies outside; give the run's own images")
-    if not tiles:
+    outside = first_outside([(tile, size) for tile in tiles], dataset)
+    if outside is not None:
+        path = dataset.image_path(outside.image_id)
+        raise InputError(f"{path}: the tile at y={outside.y}, x={outside.x} lies outside; give the run's own images")
+    times = [event["time"] for event in read_events(paths.log) if event["event"] == "doubted_answers"]
+    if not (tiles and times):
         raise InputError(f"{paths.doubted}: no doubted answer for a tile of these images; leave out --again")
-    return tiles, size, [event["time"] for event in read_events(paths.log) if event["event"] == "doubted_answers"][-1]
+    return tiles, size, times[-1]
 
 
 def _names_in_run(run: Path, dataset: NucleiDataset) -> dict[str, str]:

@@ -30,9 +30,10 @@ def find_doubts(run: RunPaths, config: RunConfig) -> tuple[list[Doubt], int]:
 
     Of tiles that are no longer there, no picture is left to show.
     """
-    doubted, shown = read_doubted(run.doubted), []
+    doubted, found = read_doubted(run.doubted), []
     for answer, names in doubted.items():
         folder = Path(config.tiles.folder or run.tiles) / CLASSES[answer == YES]
         files = image_files(folder) if names and folder.is_dir() else {}
-        shown += [Doubt(name, answer, picture_uri(read_image(files[name]))) for name in sorted(names & files.keys())]
-    return shown[:MOST], sum(map(len, doubted.values()))
+        found += [(name, answer, files[name]) for name in sorted(names & files.keys())]
+    shown = [Doubt(name, answer, picture_uri(read_image(path))) for name, answer, path in found[:MOST]]
+    return shown, sum(map(len, doubted.values()))

@@ -125,11 +125,11 @@ def fake_write_finished(path, model, classifier):
 def fake_train_classifier(model, train_data, val_data, steps, *_, **__):
     model.values["backbone"] += 1 + float(train_data[0][0].mean()) / 1e6
     model.values["classifier"] += 1
-    return ClassifierReport(1.0, 1.0, (0.5,), steps)
+    return ClassifierReport(1.0, 1.0, (0.5,), steps, agreeing(val_data))
 
 
-def fake_log_odds(model, data, mean_pixel):
-    """Agrees with every answer."""
+def agreeing(data):
+    """Return log-odds that agree with every answer."""
     return np.concatenate([data[index][1] for index in range(len(data))]) * 2.0 - 1
 
 
@@ -188,7 +188,6 @@ def watch(monkeypatch):
     monkeypatch.setattr(MonusacDataset, "label_map", watched_label_map)
     monkeypatch.setattr(context_module, "Models", FakeModels)
     monkeypatch.setattr(tile_training, "train_classifier", fake_train_classifier)
-    monkeypatch.setattr(answers_stage, "log_odds", fake_log_odds)
     monkeypatch.setattr(maps, "activation_map", fake_activation_map)
     monkeypatch.setattr(detections, "detect", fake_detect)
     monkeypatch.setattr(finish, "write_finished", fake_write_finished)
@@ -263,11 +262,11 @@ def test_a_model_that_goes_on_learns_from_a_few_answers(data, trained, tmp_path,
 def test_a_doubted_answer_trains_nothing_and_marks_no_background(data, tmp_path, watch, monkeypatch):
     learnt, background = [], {}
 
-    def odds(model, given, mean_pixel):
+    def judge(*given):
         """Contradicts the first no of each fold."""
-        values = fake_log_odds(model, given, mean_pixel)
-        values[values.argmin()] = 2
-        return values
+        report = tile_training.learn(*given)
+        report.log_odds[report.log_odds.argmin()] = 2
+        return report
 
     def learn(model, config, training, *folders_and_more):
         learnt.extend(path.stem for folder in folders_and_more[:2] for path in folder.paths)
@@ -277,7 +276,7 @@ def test_a_doubted_answer_trains_nothing_and_marks_no_background(data, tmp_path,
         background[len(background)] = area
         return find_candidates(image, activation, config, area)
 
-    monkeypatch.setattr(answers_stage, "log_odds", odds)
+    monkeypatch.setattr(answers_stage, "learn", judge)
     monkeypatch.setattr(classifier, "learn", learn)
     monkeypatch.setattr(pseudo_masks, "find_candidates", find)
     loop.train(settings("cycles=1"), data, tmp_path / "run", until="pseudo-masks")

@@ -4,9 +4,8 @@ import keras
 import numpy as np
 
 from cyclic.classifier.doubt import FOLDS, doubtful, fold_answers
-from cyclic.classifier.training import log_odds
 from cyclic.cycle.context import Context
-from cyclic.cycle.tile_training import in_order, learn
+from cyclic.cycle.tile_training import learn
 from cyclic.datasets.doubted_answers import write_doubted
 from cyclic.datasets.tile_folder import TileFolder, load_tiles
 from cyclic.runs.training_progress import TrainingProgress
@@ -30,10 +29,9 @@ def _judge(context: Context, tiles: TileFolder, folds: np.ndarray) -> np.ndarray
     start, judged = classifier.get_weights(), np.zeros(len(tiles.paths), np.float32)
     for fold in range(FOLDS):
         own = np.flatnonzero(folds == fold)
-        others, seed = tiles.take(np.flatnonzero(folds != fold)), context.seed(1, 4, fold)
+        seed, parts = context.seed(1, 4, fold), (tiles.take(np.flatnonzero(folds != fold)), tiles.take(own))
         keras.utils.set_random_seed(seed)
         shown = TrainingProgress(context.progress, f"cycle_1/answers_{fold + 1}", training.steps)
-        learn(classifier, config, training, others, tiles.take(own), seed, [shown])
-        judged[own] = log_odds(classifier, in_order(config, tiles.take(own)), config.mean_pixel)
+        judged[own] = learn(classifier, config, training, *parts, seed, [shown]).log_odds
         classifier.set_weights(start)
     return judged
