@@ -42,6 +42,7 @@ OLD = {
 
 # What version 0.1 meant where this one has another default.
 EARLIER = [
+    "pseudo.factors=[0.8, 1.0, 1.2, 1.4, 1.7, 2.0]",
     "tiles.count=null",
     "classifier.levels=[C3, C5]",
     "classifier.share=1",

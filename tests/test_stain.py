@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cyclic.stain import STAIN_VECTORS, hematoxylin_map
+from cyclic.stain import STAIN_VECTORS, hematoxylin_map, local_hematoxylin_map
 
 
 def stained(amounts: np.ndarray) -> np.ndarray:
@@ -40,10 +40,23 @@ def test_sigma_smooths():
     assert hematoxylin_map(noise, 2.0).std() < hematoxylin_map(noise, 0.0).std()
 
 
+@pytest.mark.parametrize("stain_map", [hematoxylin_map, local_hematoxylin_map])
 @pytest.mark.parametrize("colour", [0, 128, 255])
-def test_one_colour_gives_zeros(colour):
-    prior = hematoxylin_map(np.full((32, 32, 3), colour, np.uint8))
-    assert prior.shape == (32, 32) and not prior.any()
+def test_one_colour_gives_zeros(colour, stain_map):
+    prior = stain_map(np.full((32, 32, 3), colour, np.uint8))
+    assert prior.shape == (32, 32) and prior.dtype == np.float32 and not prior.any()
+
+
+def test_a_gap_in_dark_tissue_is_low_in_the_local_map():
+    amounts = np.zeros((150, 300, 3))
+    amounts[..., 0] = 0.1
+    amounts[:, :150, 0] = 0.8  # a dark band, in which a gap is darker than the pale tissue beside it
+    amounts[:, 73:77, 0] = 0.4
+    image = stained(amounts)
+    whole, local = hematoxylin_map(image), local_hematoxylin_map(image)
+    assert local.dtype == np.float32 and local.min() >= 0 and local.max() <= 1
+    assert local[75, 75] < 0.6 * whole[75, 75]
+    assert local[75, 60] > 2 * local[75, 75]
 
 
 def test_float_image_is_refused():

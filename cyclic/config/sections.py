@@ -141,7 +141,7 @@ class PseudoConfig(Section):
         "paper: components of the activation map alone, ranked by solidity, filled to their hulls.",
     )
     factors: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.8, 1.0, 1.2, 1.4, 1.7, 2.0],
+        [0.7, 0.9, 1.1, 1.3, 1.55, 1.85, 2.2],
         min_length=1,
         description="Multiples of the threshold that compete. High ones part clumps, low ones keep pale nuclei whole.",
     )

@@ -20,20 +20,11 @@ from cyclic.label_maps import read_label_map
 from cyclic.networks import Models
 from cyclic.pseudo.candidates import Candidates, find_candidates
 from cyclic.pseudo.recipe import RECIPES, recipe_of
-from cyclic.pseudo.score import AGREEMENT_POWER, ELLIPSE_POWER, SOLIDITY_POWER, ComponentScores
+from cyclic.pseudo.score import POWERS, ComponentScores
 from cyclic.pseudo.select import select_pseudo_masks
 from cyclic.pseudo.threshold import threshold_map
 from cyclic.stain import hematoxylin_map
 
-# The factors of a component's confidence, and their powers. The first five are averaged; agreement counts after that.
-FACTORS = {
-    "solidity": SOLIDITY_POWER,
-    "ellipse_fit": ELLIPSE_POWER,
-    "contrast": 1,
-    "isolation": 1,
-    "size_prior": 1,
-    "agreement": 5 * AGREEMENT_POWER,
-}
 # What the notebook prints of a run without a classifier, by its `supervision`.
 SKIPPED = {
     "none": "supervision none: there is no classifier. Its maps are skipped; the hematoxylin stain is shown instead.",
@@ -147,7 +138,7 @@ def candidate_rows(run: Run, candidates: Candidates, around: int = 8) -> list[di
                 "confidence": float(ranked.confidence[index]),
                 "weakest": weakest_factor(ranked, index),
                 "area": int(ranked.area[index]),
-                **{name: float(getattr(ranked, name)[index]) for name in FACTORS},
+                **{name: float(getattr(ranked, name)[index]) for name in POWERS},
             }
         )
     return rows
@@ -155,7 +146,7 @@ def candidate_rows(run: Run, candidates: Candidates, around: int = 8) -> list[di
 
 def weakest_factor(scores: ComponentScores, index: int) -> str:
     """Return the factor that costs a component most confidence."""
-    values = {name: getattr(scores, name)[index] ** power for name, power in FACTORS.items()}
+    values = {name: getattr(scores, name)[index] ** power for name, power in POWERS.items()}
     return min(values, key=values.__getitem__)
 
 

@@ -15,7 +15,7 @@ from cyclic.pseudo.recipe import Recipe, recipe_of
 from cyclic.pseudo.score import ComponentScores, score_components, typical_area
 from cyclic.pseudo.split import split_components
 from cyclic.pseudo.threshold import threshold_map
-from cyclic.stain import SCALE_PERCENTILES, hematoxylin_map
+from cyclic.stain import SCALE_PERCENTILES, hematoxylin_map, local_hematoxylin_map
 
 # A component that shares more than this with better ones is another view of the same nucleus.
 MAX_OVERLAP = 0.1
@@ -71,16 +71,17 @@ def find_candidates(
 def source_maps(image: np.ndarray, activation: np.ndarray | None, recipe: Recipe) -> list[np.ndarray]:
     """Return the maps that a recipe's components come from, pale centres of nuclei filled, `[H, W]` float32 in [0, 1].
 
-    Those of "both" are the stain's map, whose outlines are sharp, and the joined one, which knows pale nuclei.
+    Those of "both" are the stain's local map, whose outlines are sharp and whose gaps are low, and the joined one,
+    which knows pale nuclei.
 
     Raises:
         ValueError: the recipe needs an activation map, and there is none.
     """
-    maps = [] if recipe.source == "activation" else [hematoxylin_map(image)]
+    maps = [] if recipe.source == "activation" else [local_hematoxylin_map(image)]
     if recipe.reads_activation:
         if activation is None:
             raise ValueError("this recipe makes pseudo masks of the activation map; give one")
-        maps.append(join_maps(activation, maps[0]) if maps else activation)
+        maps.append(join_maps(activation, hematoxylin_map(image)) if maps else activation)
     return [fill_centres(each, recipe.max_hole) for each in maps]
 
 

@@ -12,17 +12,20 @@ from cyclic.labels import areas, disk, ellipse_fits, hull_mask, mean_within
 RING_START = 1
 RING_END = 5
 INNER, OUTER = disk(RING_START), disk(RING_END)
+# The rim is this wide on either side of the outline, in pixels, and each of its pixels is compared with those outside
+# in a square of RIM_WINDOW.
+RIM = 2
+RIM_WIDTH, RIM_OUTER = disk(RIM), disk(RING_START + RIM)
+RIM_WINDOW = (7, 7)
 # A ring pixel is clear when the map there is below this share of the component's response.
 CLEAR_SHARE = 0.6
-# Exponents that spread solidity and ellipse fit, which lie close to 1 for good and bad alike, over [0, 1].
-SOLIDITY_POWER = 4
-ELLIPSE_POWER = 8
+# How much each factor counts: exponents of their product. Solidity and ellipse fit lie close to 1 for good and bad
+# alike. The labels of training images chose them.
+POWERS = {"solidity": 2, "ellipse_fit": 4, "size_prior": 0.5, "contrast": 0.5, "isolation": 0.25, "agreement": 0.2}
 # Width of the size prior in units of log area: 1 lets a nucleus 2.7 times as large as the others keep 0.6.
 SIZE_WIDTH = 1.0
 # A nucleus cut by the image border shows no whole shape.
 BORDER_FACTOR = 0.7
-# Exponent of the activation map's mean within a component, which its other factors' mean is multiplied by.
-AGREEMENT_POWER = 0.5
 
 
 @dataclass
@@ -34,7 +37,7 @@ class ComponentScores:
         area: int64, pixels.
         solidity: area over convex hull area, in (0, 1].
         ellipse_fit: see `cyclic.labels.ellipse_fits`; low for ragged, bent or branched components and for clumps.
-        contrast: mean map inside minus mean map in the ring, over the mean inside; clipped to [0, 1].
+        contrast: how much the map falls at the outline, the mean of its rim, over the mean inside; clipped to [0, 1].
         isolation: share of the ring that lies in no other component and is clearly darker than the component, [0, 1].
         size_prior: 1 at the expected area, falling with the log ratio to it, in (0, 1].
         response: mean map inside, in [0, 1].
@@ -71,9 +74,8 @@ def score_components(
 ) -> ComponentScores:
     """Return the scores of the components in `labels`.
 
-    The paper ranks by area and solidity. The confidence here is the geometric mean of solidity, ellipse fit, size
-    prior, contrast and isolation: a component has to be good in every respect. Where a map is asked, the mean is
-    multiplied by the root of the agreement.
+    The paper ranks by area and solidity. The confidence here is a product of solidity, ellipse fit, size prior,
+    contrast, isolation and agreement, each with its power: a component has to be good in every respect.
 
     Args:
         labels: `[H, W]` integer, 0 = background.
@@ -94,9 +96,16 @@ def score_components(
     size_prior = np.exp(-0.5 * (np.log(area / expected_area) / SIZE_WIDTH) ** 2) if len(ids) else area
     on_border = np.array([_touches_border(boxes[label - 1], labels.shape) for label in ids], bool)
     agreement = np.ones(len(ids)) if activation is None else mean_within(activation, labels)[ids - 1]
-    factors = [solidity**SOLIDITY_POWER, ellipse_fit**ELLIPSE_POWER, size_prior, contrast, isolation]
-    confidence = np.prod(factors, axis=0) ** (1.0 / len(factors)) * np.where(on_border, BORDER_FACTOR, 1.0)
-    confidence *= agreement**AGREEMENT_POWER
+    factors = {
+        "solidity": solidity,
+        "ellipse_fit": ellipse_fit,
+        "size_prior": size_prior,
+        "contrast": contrast,
+        "isolation": isolation,
+        "agreement": agreement,
+    }
+    confidence = np.prod([factors[name] ** power for name, power in POWERS.items()], axis=0)
+    confidence *= np.where(on_border, BORDER_FACTOR, 1.0)
     return ComponentScores(
         ids=ids,
         area=area,
@@ -136,10 +145,22 @@ def _measure(
     around, values = labels[crop], source[crop]
     component = around == label
     pixels = component.view(np.uint8)
-    ring = cv2.subtract(cv2.dilate(pixels, OUTER), cv2.dilate(pixels, INNER)).view(bool)
-    free = values[ring & (around == 0)]
-    # A component that others surround on all sides has no background to stand out from.
-    outside = float(free.mean()) if len(free) else response
-    contrast = min(max((response - outside) / max(response, 1e-6), 0.0), 1.0)
-    isolation = (free < CLEAR_SHARE * response).sum() / max(ring.sum(), 1)
-    return component.sum() / hull_mask(component).sum(), contrast, isolation
+    wider = cv2.dilate(pixels, INNER)
+    ring = cv2.subtract(cv2.dilate(pixels, OUTER), wider).view(bool)
+    isolation = (values[ring & (around == 0)] < CLEAR_SHARE * response).sum() / max(ring.sum(), 1)
+    outside = cv2.subtract(cv2.dilate(pixels, RIM_OUTER), wider)
+    contrast = _fall(values, cv2.subtract(pixels, cv2.erode(pixels, RIM_WIDTH)), outside) / max(response, 1e-6)
+    return component.sum() / hull_mask(component).sum(), min(max(contrast, 0.0), 1.0), isolation
+
+
+def _fall(values: np.ndarray, rim: np.ndarray, outside: np.ndarray) -> float:
+    """Return how much higher the rim is than the pixels outside near it, mean of the rim; 0 where none is near.
+
+    Args:
+        values: `[H, W]` float32, the map.
+        rim, outside: `[H, W]` uint8, 0 or 1.
+    """
+    near = cv2.blur(outside.astype(np.float32), RIM_WINDOW)
+    level = cv2.blur(outside * values, RIM_WINDOW)
+    compared = (rim > 0) & (near > 0)
+    return float((values[compared] - level[compared] / near[compared]).mean()) if compared.any() else 0.0

@@ -22,7 +22,7 @@ from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.recipe import RECIPES
 from cyclic.pseudo.score import BORDER_FACTOR
 from cyclic.runs.paths import RunPaths
-from cyclic.stain import hematoxylin_map
+from cyclic.stain import hematoxylin_map, local_hematoxylin_map
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +61,12 @@ def test_kept_candidates_come_first_and_the_weakest_factor_is_named(run):
     confidence = [row["confidence"] for row in rows]
     assert confidence == sorted(confidence, reverse=True)
     for row in rows:
-        powers = {name: row[name] ** power for name, power in pseudo.FACTORS.items()}
+        powers = {name: row[name] ** power for name, power in pseudo.POWERS.items()}
         assert powers[row["weakest"]] == min(powers.values())
         # What `weakest` speaks of is what confidence is made of; a nucleus at the border keeps less.
-        mean = np.prod(list(powers.values())) ** (1 / 5)
-        assert row["confidence"] == pytest.approx(mean, abs=1e-3) or row["confidence"] == pytest.approx(
-            BORDER_FACTOR * mean, abs=1e-3
+        product = np.prod(list(powers.values()))
+        assert row["confidence"] == pytest.approx(product, abs=1e-3) or row["confidence"] == pytest.approx(
+            BORDER_FACTOR * product, abs=1e-3
         )
 
 
@@ -98,7 +98,7 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
 
     candidates = pseudo.find_run_candidates(run, 1, "val_000")
     max_hole = RECIPES["stain"].max_hole
-    np.testing.assert_array_equal(candidates.source, fill_centres(maps["hematoxylin"], max_hole))
+    np.testing.assert_array_equal(candidates.source, fill_centres(local_hematoxylin_map(image), max_hole))
     assert len(candidates.scores) == candidates.labels.max() > 0
     assert {row["kept"] for row in pseudo.candidate_rows(run, candidates)} == {"yes", "no"}
     pictures = [

@@ -35,7 +35,7 @@ def test_perfect_disk_scores_near_one_on_every_factor():
     assert scores.contrast == pytest.approx([0.875] * 2, abs=1e-3)
     assert scores.isolation.tolist() == [1, 1] and scores.size_prior.tolist() == [1, 1]
     assert scores.response == pytest.approx([0.8] * 2)
-    assert scores.confidence.min() > 0.9 and scores.confidence.max() <= 1
+    assert scores.confidence.min() > 0.8 and scores.confidence.max() <= 1
 
 
 def test_branched_shape_scores_lower():
@@ -49,6 +49,24 @@ def test_pale_component_has_less_contrast():
     image_map[labels == 2] = 0.2
     scores = score_components(labels, image_map)
     assert scores.contrast[1] < scores.contrast[0] and scores.confidence[1] < scores.confidence[0]
+
+
+def test_contrast_is_the_fall_at_the_outline_not_further_away():
+    labels, image_map = scene(disk(30, 30, 9), disk(70, 70, 9))
+    y, x = np.mgrid[:100, :100]
+    soft = np.hypot(y - 70, x - 70)
+    image_map[labels == 2] = 0.8
+    image_map[(labels == 0) & (soft < 14)] = 0.7  # as high outside, and low only where the ring ends
+    scores = score_components(labels, image_map)
+    assert scores.contrast[0] == pytest.approx(0.875, abs=1e-3) and scores.contrast[1] == pytest.approx(0.125, abs=1e-3)
+
+
+def test_a_rim_is_compared_with_what_lies_near_it():
+    """A neighbour on one side leaves the fall of the other side; the mean of the rim is in between."""
+    labels, image_map = scene(disk(50, 50, 12))
+    image_map[:, 63:] = 0.8
+    contrast = score_components(labels, image_map).contrast[0]
+    assert 0.5 < contrast < 0.875
 
 
 def test_neighbour_and_bright_surroundings_cost_isolation():

@@ -1,5 +1,7 @@
 """Pseudo masks of a cycle: the best candidates, and from the second cycle on the last model's detections."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from skimage.segmentation import relabel_sequential
 
@@ -8,10 +10,13 @@ from cyclic.cycle.stages import maps
 from cyclic.cycle.stages.detections import join, make_missing
 from cyclic.files import write_json
 from cyclic.pseudo.background import clear_background
-from cyclic.pseudo.candidates import find_candidates
+from cyclic.pseudo.candidates import Candidates, find_candidates
 from cyclic.pseudo.masks import PseudoMasks, load_pseudo_masks, save_pseudo_masks
 from cyclic.pseudo.recipe import recipe_of
 from cyclic.pseudo.select import run_cut, select_pseudo_masks
+
+# Images whose candidates are found side by side: OpenCV and the watershed let go of Python's lock, the rest does not.
+THREADS = 2
 
 
 def make(context: Context, cycle: int) -> None:
@@ -36,10 +41,15 @@ def make(context: Context, cycle: int) -> None:
 def _choose(context: Context, cycle: int) -> dict[str, PseudoMasks]:
     """Return the best candidates of every image as pseudo masks."""
     config, background = context.config, context.background
-    candidates = {}
-    for name, image in context.progress.track(list(context.images.items()), f"cycle_{cycle}/pseudo"):
+
+    def candidates_of(name: str) -> Candidates:
         activation = maps.read(context, cycle, name) if recipe_of(config).reads_activation else None
-        candidates[name] = find_candidates(image, activation, config, background.get(name))
+        return find_candidates(context.images[name], activation, config, background.get(name))
+
+    names = list(context.images)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = context.progress.track(pool.map(candidates_of, names), f"cycle_{cycle}/pseudo", len(names))
+        candidates = dict(zip(names, found, strict=True))
     cut = run_cut(config, [candidates[name].scores.confidence for name in context.train.ids])
     if cut is not None:
         write_json(context.cycle(cycle).cut, {"min_confidence": cut})
