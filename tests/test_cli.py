@@ -541,7 +541,8 @@ def test_unknown_format_and_score_out_of_range(call, data, tmp_path):
         assert_refused(call(*run, "--views", views), "--views", "cyclic predict --help")
 
 
-def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("formats", [("--format", "tif,csv"), ("--format", "tif", "--format", "csv")])
+def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypatch, formats):
     def predict_folder(images, weights, out, formats, **options):
         assert (images, formats) == (data / "images", ["tif", "csv"])
         settings = ["detection.mask_margin=0.1", "detection.tile=64", "detection.score=0.25", "detection.views=4"]
@@ -553,7 +554,7 @@ def test_options_of_predict_reach_the_prediction(call, data, tmp_path, monkeypat
     monkeypatch.setattr("cyclic.inference.folder.predict_folder", predict_folder)
     (tmp_path / "w.h5").write_text("")
     (tmp_path / "c.h5").write_text("")
-    options = ("--format", "tif,csv", "--tile", 64, "--score", 0.25, "--mpp", 0.5, "--views", 4)
+    options = (*formats, "--tile", 64, "--score", 0.25, "--mpp", 0.5, "--views", 4)
     options += ("--set", "detection.mask_margin=0.1", "--classifier", tmp_path / "c.h5", "--verdict", "--overwrite")
     code, out, _ = call("predict", data / "images", "--weights", tmp_path / "w.h5", "--out", tmp_path, *options)
     assert code == 0 and out == f"3 nuclei in 1 images: {tmp_path}\n"

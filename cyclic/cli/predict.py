@@ -23,12 +23,12 @@ def predict(
         ),
     ] = None,
     format_: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--format",
-            help="With commas between. Of images: tif, geojson (QuPath), coco, coco-results, csv, overlay; default: "
-            "tif,geojson,coco,overlay. Of slides: geojson, geojson.gz, csv, parquet, ome-tiff, ome-zarr, spatialdata; "
-            "default: geojson,csv.",
+            help="With commas between, or repeated. Of images: tif, geojson (QuPath), coco, coco-results, csv, "
+            "overlay; default: tif,geojson,coco,overlay. Of slides: geojson, geojson.gz, csv, parquet, ome-tiff, "
+            "ome-zarr, spatialdata; default: geojson,csv.",
         ),
     ] = None,
     tile: Annotated[
@@ -87,7 +87,7 @@ def predict(
 
     options = {"tile": tile, "score": score, "views": views, "verdict": verdict}
     overrides = [*(set_ or ()), *(f"detection.{key}={value}" for key, value in options.items() if value is not None)]
-    formats = format_.split(",") if format_ else None
+    formats = [name for given in format_ for name in given.split(",")] if format_ else None
     common: dict[str, Any] = {"overrides": overrides, "classifier": classifier, "overwrite": overwrite}
     if are_slides(images, formats, region, tissue, workers, scheduler):
         try:

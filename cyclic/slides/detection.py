@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cyclic.config import DetectionConfig
 from cyclic.inference.seams import seam_sides, seam_windows
 from cyclic.inference.stitch import TileDetections, Window
 from cyclic.inference.window_index import WindowIndex
 from cyclic.slides.chunks import extent, read_detections, sort_into_chunks
 from cyclic.slides.tasks import DetectTask, Job, Task
-from cyclic.tiling import smallest_tile
 
 # Does tasks in any order, and yields once for each that is done.
 Pool = Callable[[Sequence[Task]], Iterable[object]]
@@ -32,7 +30,7 @@ def detect_slide(
     job: Job,
     windows: Sequence[Window],
     shape: tuple[int, int],
-    settings: DetectionConfig,
+    tile: int,
     chunk: int,
     folder: Path,
     pool: Pool,
@@ -44,7 +42,7 @@ def detect_slide(
         job: the slide and the model.
         windows: the tiles to look at, in the order of an image's tiles.
         shape: (H, W) of the slide at the model's resolution.
-        settings: of the model.
+        tile: side of a tile in px.
         chunk: side of a chunk in px.
         folder: where the files of chunks lie or will lie.
         pool: does the tasks.
@@ -53,7 +51,6 @@ def detect_slide(
     Raises:
         InputError: the slide cannot be read, or a file not written.
     """
-    tile = smallest_tile(max(shape), settings.tile, settings.overlap)
     known = WindowIndex(tile)
     files: list[Path] = []
     count = 0

@@ -140,7 +140,7 @@ def find_nuclei(
     keep_predictor(model, predictor)
     job = Job(path, slide.region, factor, model, load)
     shape = slide.size
-    files, known = detect_slide(job, windows, shape, settings, options.chunk, folder, pool, track)
+    files, known = detect_slide(job, windows, shape, tile, options.chunk, folder, pool, track)
     merge = Merge(DetectionTable(files, known, shape, settings.shape_power), settings)
     if predictor.classifier is not None:
         _ask_classifier(merge, settings.evidence, job, folder / "verdict", pool, track)
