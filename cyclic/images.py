@@ -93,7 +93,7 @@ def read_image(path: str | Path) -> np.ndarray:
         InputError: the file is missing, truncated, no image, one of several pages or frames, or too large
             (`files.MAX_PIXELS`), or its pixels are of another kind than `as_rgb` takes.
 
-    A warning tells of an image of 16 bits in which everything is nearly black.
+    An image of 16 bits in which everything is nearly black gets a warning.
     """
     path = require_file(path)
     try:
@@ -102,13 +102,18 @@ def read_image(path: str | Path) -> np.ndarray:
         raise
     except Exception as error:  # each decoder raises its own types for a broken file
         raise InputError(f"{path}: not a readable image ({error}); replace or remove the file") from error
-    if pixels.dtype == np.uint16 and pixels.size and _colour(pixels).max() <= DARK:
-        warnings.warn(
-            f"{path}: 16 bits, but no value over {DARK}, so it is nearly black; if it holds fewer bits, export it with "
-            "8, or stretched to 65535",
-            stacklevel=2,
-        )
+    warn_if_dark(pixels, str(path))
     return as_rgb(pixels, str(path))
+
+
+def warn_if_dark(image: np.ndarray, name: str) -> None:
+    """Warn of an image of 16 bits in which everything is nearly black; `name` is what the message calls it."""
+    if image.dtype == np.uint16 and image.size and _colour(image).max() <= DARK:
+        warnings.warn(
+            f"{name}: 16 bits, but no value over {DARK}, so it is nearly black; if it holds fewer bits, export it with "
+            "8, or stretched to 65535",
+            stacklevel=3,
+        )
 
 
 def read_shape(path: str | Path) -> tuple[int, int]:

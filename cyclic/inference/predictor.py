@@ -12,7 +12,7 @@ import numpy as np
 from cyclic.allocator import keep_freed_memory
 from cyclic.config import RunConfig
 from cyclic.errors import InputError
-from cyclic.images import as_rgb
+from cyclic.images import as_rgb, warn_if_dark
 from cyclic.inference.detect import detect, drop_fragments
 from cyclic.inference.verdict import choose_nuclei
 from cyclic.labels import keep_largest_parts
@@ -105,7 +105,8 @@ class Predictor:
             InputError: an image of another type or shape; `mpp` is not over 0, or more than 8 times that of the
                 training images, or less than an eighth.
         """
-        image = as_rgb(image)
+        given, image = image, as_rgb(image)
+        warn_if_dark(np.asarray(given), "image")
         height, width = image.shape[:2]
         factor = self._enlargement(mpp)
         if factor == 1:

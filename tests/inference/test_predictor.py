@@ -29,6 +29,11 @@ def test_predicts_what_the_run_predicted(tiny_run, predictor, image):
     assert (np.diff(prediction.scores) <= 0).all() and (prediction.scores >= 0.3).all()
 
 
+def test_an_array_of_12_bits_is_said_to_be_nearly_black(predictor, image):
+    with pytest.warns(UserWarning, match="image: 16 bits, but no value over 4095, so it is nearly black"):
+        predictor.predict(image.astype(np.uint16) * 16)
+
+
 def test_loading_a_model_keeps_freed_memory(tiny_run, monkeypatch):
     kept = []
     monkeypatch.setattr(predictor_module, "keep_freed_memory", lambda: kept.append(True))
