@@ -324,16 +324,23 @@ def make_folder(path: Path) -> None:
 def lock_folder(folder: Path) -> Iterator[None]:
     """Keep other processes of this program from writing to a folder, which is made; the lock leaves no file.
 
-    What a killed process left unfinished there is removed.
+    What a killed process left unfinished there is removed. A folder made here that is empty at an error goes again.
 
     Raises:
         InputError: another process writes there.
     """
+    made = not folder.exists()
     make_folder(folder)
     with _handle(folder) as handle:
         take_lock(handle, folder, "another process writes to this folder; wait for its end or choose another folder")
         remove_unfinished(folder)
-        yield
+        try:
+            yield
+        except BaseException:
+            if made:
+                with contextlib.suppress(OSError):  # it holds something
+                    folder.rmdir()
+            raise
 
 
 def take_lock(handle: int, path: Path, message: str) -> None:

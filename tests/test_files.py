@@ -76,6 +76,19 @@ def test_a_folder_is_written_by_one_process_at_a_time(tmp_path):
         assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("earlier", [True, False], ids=["there before", "made"])
+@pytest.mark.parametrize("written", [True, False], ids=["with a file", "empty"])
+def test_an_error_leaves_no_empty_folder_that_was_not_there_before(tmp_path, earlier, written):
+    out = tmp_path / "out"
+    if earlier:
+        out.mkdir()
+    with pytest.raises(InputError, match="broken"), lock_folder(out):
+        if written:
+            (out / "a.txt").touch()
+        raise InputError("broken")
+    assert out.exists() == (earlier or written) and (out / "a.txt").exists() == written
+
+
 def test_a_source_that_is_missing_is_named_and_not_the_space(tmp_path):
     with pytest.raises(InputError, match="gone.h5: no such file; check the path"), atomic_path(tmp_path / "a.h5"):
         (tmp_path / "gone.h5").read_bytes()
