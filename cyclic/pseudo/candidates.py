@@ -72,16 +72,20 @@ def source_maps(image: np.ndarray, activation: np.ndarray | None, recipe: Recipe
     """Return the maps that a recipe's components come from, pale centres of nuclei filled, `[H, W]` float32 in [0, 1].
 
     Those of "both" are the stain's local map, whose outlines are sharp and whose gaps are low, and the joined one,
-    which knows pale nuclei.
+    which knows pale nuclei. Without answers the local map would find nuclei in empty tissue, so "hematoxylin" is the
+    stain's own map.
 
     Raises:
         ValueError: the recipe needs an activation map, and there is none.
     """
-    maps = [] if recipe.source == "activation" else [local_hematoxylin_map(image)]
-    if recipe.reads_activation:
-        if activation is None:
-            raise ValueError("this recipe makes pseudo masks of the activation map; give one")
-        maps.append(join_maps(activation, hematoxylin_map(image)) if maps else activation)
+    if recipe.source == "hematoxylin":
+        maps = [hematoxylin_map(image)]
+    elif activation is None:
+        raise ValueError("this recipe makes pseudo masks of the activation map; give one")
+    elif recipe.source == "activation":
+        maps = [activation]
+    else:
+        maps = [local_hematoxylin_map(image), join_maps(activation, hematoxylin_map(image))]
     return [fill_centres(each, recipe.max_hole) for each in maps]
 
 

@@ -22,7 +22,7 @@ from cyclic.pseudo.fill import fill_centres
 from cyclic.pseudo.recipe import RECIPES
 from cyclic.pseudo.score import BORDER_FACTOR
 from cyclic.runs.paths import RunPaths
-from cyclic.stain import hematoxylin_map, local_hematoxylin_map
+from cyclic.stain import hematoxylin_map
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_without_a_classifier_one_line_says_what_is_skipped_and_the_stain_is_sho
 
     candidates = pseudo.find_run_candidates(run, 1, "val_000")
     max_hole = RECIPES["stain"].max_hole
-    np.testing.assert_array_equal(candidates.source, fill_centres(local_hematoxylin_map(image), max_hole))
+    np.testing.assert_array_equal(candidates.source, fill_centres(maps["hematoxylin"], max_hole))
     assert len(candidates.scores) == candidates.labels.max() > 0
     assert {row["kept"] for row in pseudo.candidate_rows(run, candidates)} == {"yes", "no"}
     pictures = [
