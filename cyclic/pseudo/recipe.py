@@ -12,7 +12,7 @@ class Recipe:
     """What belongs together whenever pseudo masks are made.
 
     Attributes:
-        source: the map whose components become pseudo masks; "both" is the mean of the two.
+        source: the map whose components become pseudo masks; for "both" see `candidates.source_maps`.
         threshold: "otsu", or a share of the map's range, in [0, 1].
         split: whether touching nuclei are split and outlines smoothed.
         max_hole: holes of up to this many source pixels are filled: a vesicular nucleus is pale inside. 0: none.
