@@ -107,9 +107,9 @@ def predict_folder(
         for format_, name, write in (("coco", COCO, coco.write), ("coco-results", COCO_RESULTS, coco.write_results)):
             if format_ in formats and counts:
                 _write_ours(out / name, write)
-    if failed:
-        named = "; ".join(failed[:NAMED]) + (" ..." if len(failed) > NAMED else "")
-        raise InputError(f"{len(failed)} of {len(paths)} images not predicted: {named}")
+        if failed:  # before the folder is given free, which takes an empty one away
+            named = "; ".join(failed[:NAMED]) + (" ..." if len(failed) > NAMED else "")
+            raise InputError(f"{len(failed)} of {len(paths)} images not predicted: {named}")
     return counts
 
 

@@ -155,6 +155,13 @@ def test_unreadable_images_are_named_and_the_others_predicted(tiny_run, predict,
     assert len(json.loads((tmp_path / "out/coco.json").read_text())["images"]) == 1
 
 
+def test_no_folder_is_left_where_no_image_can_be_read(predict, tmp_path):
+    (tmp_path / "cut.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="1 of 1 images not predicted"):
+        predict(tmp_path / "cut.png", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_format(tmp_path):
     with pytest.raises(InputError, match="format svg: use one or more of tif"):
         predict_folder(tmp_path, tmp_path / "w.h5", tmp_path, ("tif", "svg"))
